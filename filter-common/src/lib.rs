@@ -1,1 +1,76 @@
-//! Placeholder.
+//! What the XDP program and userspace must agree on: map keys and values, counters, the header parser and
+//! the pre-screen. No allocation and no I/O; `unsafe` only for the marker impls that let aya copy the map
+//! types as bytes.
+//!
+//! Every map type is `#[repr(C)]`, has no implicit padding (checked at compile time) and spells its fields
+//! out, because `bpftool map dump` shows these names to operators.
+#![no_std]
+
+pub mod address;
+pub mod block;
+pub mod counter;
+pub mod event;
+pub mod flow;
+pub mod metadata;
+pub mod packet;
+mod pod;
+pub mod prescreen;
+pub mod queue;
+pub mod service;
+pub mod settings;
+pub mod source;
+
+pub use address::Address;
+pub use counter::{Action, Counters, Reason};
+pub use flow::{FlowKey, FlowState};
+pub use packet::{Bytes, Malformed, Packet};
+
+/// Names of the pinned maps, below the pin directory.
+pub mod map {
+    /// CIDR prefixes (IPv4) that are never filtered.
+    pub const ALLOW_V4: &str = "ALLOW_V4";
+    /// CIDR prefixes (IPv6) that are never filtered.
+    pub const ALLOW_V6: &str = "ALLOW_V6";
+    /// CIDR prefixes (IPv4) that are dropped until their entry expires.
+    pub const BLOCK_V4: &str = "BLOCK_V4";
+    /// CIDR prefixes (IPv6) that are dropped until their entry expires.
+    pub const BLOCK_V6: &str = "BLOCK_V6";
+    /// CIDR prefixes (IPv4) whose flows are always inspected on `suspicious` services.
+    pub const WATCH_V4: &str = "WATCH_V4";
+    /// CIDR prefixes (IPv6) whose flows are always inspected on `suspicious` services.
+    pub const WATCH_V6: &str = "WATCH_V6";
+    /// Expiring blocks of single sources.
+    pub const SOURCE_BLOCKS: &str = "SOURCE_BLOCKS";
+    /// What is known of each source that talks to a `suspicious` service.
+    pub const SOURCES: &str = "SOURCES";
+    /// The verdict on, and what was observed of, each flow.
+    pub const FLOWS: &str = "FLOWS";
+    /// Which address and port is inspected, and how.
+    pub const SERVICES: &str = "SERVICES";
+    /// The one entry of run-time settings.
+    pub const SETTINGS: &str = "SETTINGS";
+    /// Per queue: credits and heartbeat, memory-mapped by the engine.
+    pub const QUEUES: &str = "QUEUES";
+    /// Packets by reason, per CPU.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Sampled drops.
+    pub const EVENTS: &str = "EVENTS";
+    /// The `AF_XDP` sockets, by RX queue.
+    pub const SOCKETS: &str = "SOCKETS";
+    /// All of the above that are pinned.
+    pub const PINNED: [&str; 15] = [
+        ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, WATCH_V4, WATCH_V6, SOURCE_BLOCKS, SOURCES, FLOWS, SERVICES,
+        SETTINGS, QUEUES, COUNTERS, EVENTS, SOCKETS,
+    ];
+}
+
+/// Names of the programs inside the object file.
+pub mod program {
+    /// The XDP program.
+    pub const XDP: &str = "portcullis";
+    /// The egress observer (tcx).
+    pub const EGRESS: &str = "portcullis_out";
+}
+
+/// Most RX queues of one interface that the maps have room for.
+pub const MAX_QUEUES: u32 = 64;

@@ -1,1 +1,62 @@
-fn main(){}
+//! The kernel side of Portcullis: the XDP program that passes, drops or redirects every packet, and the
+//! observer on the interface's egress hook that notes what servers acknowledge.
+//!
+//! `unsafe` here is packet access (checked against `data_end`, which the verifier enforces), map values
+//! (checked for null) and helper calls; each block says which.
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "packet memory, map values and kernel helpers are only reachable through pointers")]
+
+mod count;
+mod frame;
+mod maps;
+mod observe;
+mod policy;
+mod prescreen;
+mod redirect;
+mod suspicion;
+
+use aya_ebpf::{
+    bindings::xdp_action,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use filter_common::Action;
+
+/// Decides about one received packet.
+#[xdp]
+pub fn portcullis(ctx: XdpContext) -> u32 {
+    let decision = policy::decide(&ctx);
+    match decision.reason.action() {
+        Action::Pass => {
+            count::packet(decision.reason);
+            xdp_action::XDP_PASS
+        }
+        Action::Drop => {
+            count::packet(decision.reason);
+            count::sample(&ctx, &decision);
+            xdp_action::XDP_DROP
+        }
+        Action::Redirect => redirect::to_engine(&ctx, &decision),
+    }
+}
+
+/// Observes one packet on its way out. Changes nothing.
+#[classifier]
+pub fn portcullis_out(ctx: TcContext) -> i32 {
+    observe::reply(&ctx);
+    // TCX_NEXT: programs after this one see the packet too. Alone, it means "pass".
+    const TCX_NEXT: i32 = -1;
+    TCX_NEXT
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // No reachable panic: the verifier rejects a program that could loop.
+    loop {}
+}
+
+/// Helpers that are "GPL only" are available to compatible licences.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

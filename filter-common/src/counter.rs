@@ -1,0 +1,176 @@
+//! Packet counters: one for every reason, each reason belonging to one action.
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Dropped in XDP.
+    Drop,
+    /// Handed to the kernel's stack.
+    Pass,
+    /// Handed to the engine.
+    Redirect,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident $field:ident $action:ident,)*) => {
+        /// Why a packet was dropped, passed or redirected. Every packet is counted under exactly one reason.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant,)*
+        }
+
+        impl Reason {
+            /// All reasons, in the order of the [`Counters`] fields.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Name of the counter.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($field),)* }
+            }
+
+            /// What the reason says, for people.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)* }
+            }
+
+            /// What becomes of such a packet.
+            #[must_use]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$variant => Action::$action,)* }
+            }
+
+            /// The reason with number `number`.
+            #[must_use]
+            pub fn from_number(number: u32) -> Option<Self> {
+                Self::ALL.get(number as usize).copied()
+            }
+        }
+
+        /// Value of the per-CPU `COUNTERS` map: packets by reason.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $field: u64,)*
+        }
+
+        impl Counters {
+            /// Packets counted under `reason`.
+            #[must_use]
+            pub const fn get(&self, reason: Reason) -> u64 {
+                match reason { $(Reason::$variant => self.$field,)* }
+            }
+
+            /// Adds another CPU's counters.
+            pub const fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// the frame ends inside a header
+    Truncated drop_truncated Drop,
+    /// more than two VLAN tags
+    VlanDepth drop_vlan_depth Drop,
+    /// IPv4 header with a wrong version or header length
+    BadIpv4 drop_bad_ipv4 Drop,
+    /// IPv6 header with a wrong version
+    BadIpv6 drop_bad_ipv6 Drop,
+    /// IPv6 extension headers that repeat, run too long or overrun the packet
+    BadExtension drop_bad_extension Drop,
+    /// a length field says more than the frame holds, or less than its own header
+    BadLength drop_bad_length Drop,
+    /// TCP header with a wrong data offset
+    BadTcp drop_bad_tcp Drop,
+    /// TCP without any flag
+    TcpNoFlags drop_tcp_no_flags Drop,
+    /// TCP with all flags
+    TcpAllFlags drop_tcp_all_flags Drop,
+    /// TCP with SYN and FIN, or SYN and RST
+    TcpSynFin drop_tcp_syn_fin Drop,
+    /// source address equal to the destination
+    SameAddress drop_same_address Drop,
+    /// loopback, multicast or broadcast source address
+    MartianSource drop_martian_source Drop,
+    /// on the block list
+    BlockList drop_block_list Drop,
+    /// the source is blocked for a time
+    SourceBlock drop_source_block Drop,
+    /// the flow was blocked by the engine
+    FlowBlock drop_flow_block Drop,
+    /// TCP fragment for an inspected address
+    Fragment drop_fragment Drop,
+    /// VLAN-tagged packet for an inspected service
+    Vlan drop_vlan Drop,
+    /// failure policy: no engine behind the queue
+    CrashDrop drop_engine_absent Drop,
+    /// failure policy: the engine's heartbeat is too old
+    HangDrop drop_engine_hung Drop,
+    /// failure policy: the engine's ring is full
+    RingFullDrop drop_ring_full Drop,
+    /// neither IPv4 nor IPv6
+    NotIp pass_not_ip Pass,
+    /// the program has not been configured yet
+    NotConfigured pass_not_configured Pass,
+    /// on the allow list
+    AllowList pass_allow_list Pass,
+    /// no inspected service at the destination
+    NoService pass_no_service Pass,
+    /// the service is not inspected
+    ServiceNone pass_service_none Pass,
+    /// the service is inspected on suspicion and nothing was suspicious
+    NotSuspicious pass_not_suspicious Pass,
+    /// TCP fragment for an inspected address, passed by policy
+    FragmentPass pass_fragment Pass,
+    /// VLAN-tagged packet for an inspected service, passed by policy
+    VlanPass pass_vlan Pass,
+    /// failure policy: no engine behind the queue
+    CrashPass pass_engine_absent Pass,
+    /// failure policy: the engine's heartbeat is too old
+    HangPass pass_engine_hung Pass,
+    /// failure policy: the engine's ring is full
+    RingFullPass pass_ring_full Pass,
+    /// the service inspects every flow
+    ServiceAll redirect_service Redirect,
+    /// the flow is being inspected
+    FlowInspect redirect_flow Redirect,
+    /// the source is new
+    SuspectNew redirect_new_source Redirect,
+    /// the source has a reputation
+    SuspectReputation redirect_reputation Redirect,
+    /// the source is on a watch list
+    SuspectWatch redirect_watch_list Redirect,
+    /// the source is over its soft limit
+    SuspectSoftLimit redirect_soft_limit Redirect,
+    /// the payload failed the pre-screen
+    SuspectPrescreen redirect_prescreen Redirect,
+    /// the packet has odd options
+    SuspectOdd redirect_odd_options Redirect,
+}
+
+const _: () = assert!(size_of::<Counters>() == Reason::ALL.len() * 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_fields_are_in_the_same_order() {
+        for (number, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number);
+            assert_eq!(Reason::from_number(number as u32), Some(*reason));
+            let prefix = match reason.action() {
+                Action::Drop => "drop_",
+                Action::Pass => "pass_",
+                Action::Redirect => "redirect_",
+            };
+            assert!(reason.name().starts_with(prefix), "{}", reason.name());
+            assert!(!reason.description().is_empty());
+        }
+        assert_eq!(Reason::from_number(Reason::ALL.len() as u32), None);
+    }
+}

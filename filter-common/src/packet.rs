@@ -1,0 +1,369 @@
+//! The header parser of both sides: Ethernet, VLAN, IPv4, IPv6 with extension headers, TCP, UDP, ICMP.
+//!
+//! Generic over [`Bytes`], so that the XDP program runs it on a packet (each read checked against `data_end`,
+//! which the verifier wants to see) and userspace and tests on slices.
+
+use crate::{Address, Reason};
+
+/// Read access to a frame. Multi-byte reads are big-endian; `None` means beyond the end.
+pub trait Bytes {
+    /// Length of the frame in bytes.
+    fn length(&self) -> usize;
+    /// One byte.
+    fn u8(&self, at: usize) -> Option<u8>;
+    /// Two bytes.
+    fn u16(&self, at: usize) -> Option<u16>;
+    /// Four bytes.
+    fn u32(&self, at: usize) -> Option<u32>;
+    /// An IPv4 address, in mapped form.
+    fn address_v4(&self, at: usize) -> Option<Address>;
+    /// An IPv6 address.
+    fn address_v6(&self, at: usize) -> Option<Address>;
+}
+
+impl Bytes for [u8] {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn u8(&self, at: usize) -> Option<u8> {
+        self.get(at).copied()
+    }
+
+    fn u16(&self, at: usize) -> Option<u16> {
+        self.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        self.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+
+    fn address_v4(&self, at: usize) -> Option<Address> {
+        self.get(at..)?.first_chunk().map(|bytes| Address::v4(*bytes))
+    }
+
+    fn address_v6(&self, at: usize) -> Option<Address> {
+        self.get(at..)?.first_chunk().map(|bytes| Address::v6(*bytes))
+    }
+}
+
+/// IP protocol numbers.
+pub mod protocol {
+    /// IPv6 hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// Authentication header.
+    pub const AUTHENTICATION: u8 = 51;
+    /// ICMP for IPv6.
+    pub const ICMP_V6: u8 = 58;
+    /// IPv6 destination options.
+    pub const DESTINATION_OPTIONS: u8 = 60;
+}
+
+/// TCP flag bits (RFC 9293 §3.1).
+pub mod tcp_flag {
+    /// No more data from the sender.
+    pub const FIN: u8 = 1;
+    /// Synchronise sequence numbers.
+    pub const SYN: u8 = 2;
+    /// Reset the connection.
+    pub const RST: u8 = 4;
+    /// Push.
+    pub const PSH: u8 = 8;
+    /// The acknowledgement number is valid.
+    pub const ACK: u8 = 16;
+    /// The urgent pointer is valid.
+    pub const URG: u8 = 32;
+}
+
+const ETHERNET_HEADER: usize = 14;
+const ETHERTYPE: usize = 12;
+const VLAN_TAG: usize = 4;
+/// Most VLAN tags that are understood: one 802.1Q inside one 802.1ad.
+const MAX_VLAN_TAGS: u8 = 2;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+/// Most IPv6 extension headers in one packet. Real ones carry one or two.
+const MAX_EXTENSIONS: usize = 6;
+/// Furthest transport header, so that the verifier knows a bound. Longer chains of options are an attack.
+const MAX_TRANSPORT_OFFSET: usize = 512;
+const TCP_HEADER: usize = 20;
+const UDP_HEADER: usize = 8;
+
+mod ethertype {
+    pub(super) const IPV4: u16 = 0x0800;
+    pub(super) const IPV6: u16 = 0x86dd;
+    pub(super) const VLAN: u16 = 0x8100;
+    pub(super) const VLAN_SERVICE: u16 = 0x88a8;
+}
+
+/// A packet that no honest sender makes, with the drop reason it is counted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub Reason);
+
+/// The headers of a well-formed packet. Offsets count bytes from the start of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Where the IP header starts.
+    pub network: u16,
+    /// Where the transport header starts.
+    pub transport: u16,
+    /// Where the transport payload starts; equal to [`Packet::end`] if there is none.
+    pub payload: u16,
+    /// Where the IP packet ends; what follows is Ethernet padding.
+    pub end: u16,
+    /// Source port (TCP and UDP, host byte order), else 0.
+    pub source_port: u16,
+    /// Destination port (TCP and UDP, host byte order), else 0.
+    pub destination_port: u16,
+    /// Transport protocol number.
+    pub protocol: u8,
+    /// [`tcp_flag`] bits, 0 for other protocols.
+    pub tcp_flags: u8,
+    /// VLAN tags in front of the IP header.
+    pub vlan_tags: u8,
+    /// Whether the packet is IPv4.
+    pub is_v4: bool,
+    /// Whether the packet is a fragment; ports are then 0 and the transport header is not parsed.
+    pub fragment: bool,
+    /// Whether there are IPv4 options or IPv6 extension headers.
+    pub odd: bool,
+}
+
+impl Packet {
+    /// Parses a frame. `Ok(None)` is a frame that is neither IPv4 nor IPv6.
+    #[inline(always)]
+    pub fn parse<B: Bytes + ?Sized>(frame: &B) -> Result<Option<Self>, Malformed> {
+        let (network, kind, vlan_tags) = ethernet(frame)?;
+        let mut packet = match kind {
+            ethertype::IPV4 => ipv4(frame, network)?,
+            ethertype::IPV6 => ipv6(frame, network)?,
+            _ => return Ok(None),
+        };
+        packet.vlan_tags = vlan_tags;
+        if packet.source == packet.destination {
+            return Err(Malformed(Reason::SameAddress));
+        }
+        if martian(&packet.source) {
+            return Err(Malformed(Reason::MartianSource));
+        }
+        if !packet.fragment {
+            transport(frame, &mut packet)?;
+        }
+        Ok(Some(packet))
+    }
+
+    /// Bytes of transport payload.
+    #[inline(always)]
+    #[must_use]
+    pub fn payload_length(&self) -> usize {
+        usize::from(self.end - self.payload)
+    }
+}
+
+#[inline(always)]
+fn truncated<T>(value: Option<T>) -> Result<T, Malformed> {
+    value.ok_or(Malformed(Reason::Truncated))
+}
+
+#[inline(always)]
+fn ensure(condition: bool, reason: Reason) -> Result<(), Malformed> {
+    if condition { Ok(()) } else { Err(Malformed(reason)) }
+}
+
+/// Returns where the IP header starts, the last ethertype and the number of VLAN tags.
+#[inline(always)]
+fn ethernet<B: Bytes + ?Sized>(frame: &B) -> Result<(usize, u16, u8), Malformed> {
+    let mut offset = ETHERNET_HEADER;
+    let mut kind = truncated(frame.u16(ETHERTYPE))?;
+    let mut tags = 0;
+    while tags < MAX_VLAN_TAGS && is_vlan(kind) {
+        kind = truncated(frame.u16(offset + 2))?;
+        offset += VLAN_TAG;
+        tags += 1;
+    }
+    ensure(!is_vlan(kind), Reason::VlanDepth)?;
+    Ok((offset, kind, tags))
+}
+
+#[inline(always)]
+fn is_vlan(kind: u16) -> bool {
+    kind == ethertype::VLAN || kind == ethertype::VLAN_SERVICE
+}
+
+/// RFC 791 §3.1.
+#[inline(always)]
+fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malformed> {
+    let first = truncated(frame.u8(network))?;
+    let header = usize::from(first & 0x0f) * 4;
+    ensure(first >> 4 == 4 && header >= IPV4_HEADER, Reason::BadIpv4)?;
+    let total = usize::from(truncated(frame.u16(network + 2))?);
+    let fragment_field = truncated(frame.u16(network + 6))?;
+    let protocol = truncated(frame.u8(network + 9))?;
+    let source = truncated(frame.address_v4(network + 12))?;
+    let destination = truncated(frame.address_v4(network + 16))?;
+    ensure(total >= header && network + total <= frame.length(), Reason::BadLength)?;
+    Ok(Packet {
+        source,
+        destination,
+        network: network as u16,
+        transport: (network + header) as u16,
+        payload: (network + header) as u16,
+        end: (network + total) as u16,
+        source_port: 0,
+        destination_port: 0,
+        protocol,
+        tcp_flags: 0,
+        vlan_tags: 0,
+        is_v4: true,
+        // More fragments, or an offset.
+        fragment: fragment_field & 0x3fff != 0,
+        odd: header > IPV4_HEADER,
+    })
+}
+
+/// RFC 8200 §3 and §4.
+#[inline(always)]
+fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malformed> {
+    let first = truncated(frame.u8(network))?;
+    ensure(first >> 4 == 6, Reason::BadIpv6)?;
+    let payload_length = usize::from(truncated(frame.u16(network + 4))?);
+    let mut next = truncated(frame.u8(network + 6))?;
+    let source = truncated(frame.address_v6(network + 8))?;
+    let destination = truncated(frame.address_v6(network + 24))?;
+    let end = network + IPV6_HEADER + payload_length;
+    ensure(end <= frame.length(), Reason::BadLength)?;
+
+    let mut offset = network + IPV6_HEADER;
+    let mut fragment = false;
+    let mut odd = false;
+    let mut finished = false;
+    for _ in 0..MAX_EXTENSIONS {
+        let length = match next {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
+                (usize::from(truncated(frame.u8(offset + 1))?) + 1) * 8
+            }
+            // RFC 4302 §2.2: in 4-byte units, minus 2.
+            protocol::AUTHENTICATION => (usize::from(truncated(frame.u8(offset + 1))?) + 2) * 4,
+            protocol::FRAGMENT => {
+                // An "atomic" fragment (RFC 6946: offset 0, no more fragments) is a whole packet.
+                fragment |= truncated(frame.u16(offset + 2))? & 0xfff9 != 0;
+                8
+            }
+            _ => {
+                finished = true;
+                0
+            }
+        };
+        if finished {
+            break;
+        }
+        odd = true;
+        next = truncated(frame.u8(offset))?;
+        offset += length;
+        ensure(offset <= MAX_TRANSPORT_OFFSET, Reason::BadExtension)?;
+        if fragment {
+            finished = true;
+            break;
+        }
+    }
+    ensure(finished || !is_extension(next), Reason::BadExtension)?;
+    ensure(offset <= end, Reason::BadExtension)?;
+    Ok(Packet {
+        source,
+        destination,
+        network: network as u16,
+        transport: offset as u16,
+        payload: offset as u16,
+        end: end as u16,
+        source_port: 0,
+        destination_port: 0,
+        protocol: next,
+        tcp_flags: 0,
+        vlan_tags: 0,
+        is_v4: false,
+        fragment,
+        odd,
+    })
+}
+
+#[inline(always)]
+fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::FRAGMENT
+            | protocol::AUTHENTICATION
+            | protocol::DESTINATION_OPTIONS
+    )
+}
+
+/// Sources that cannot arrive from a network: loopback, multicast, limited broadcast (RFC 6890, RFC 4291 §2.7).
+#[inline(always)]
+fn martian(source: &Address) -> bool {
+    let octets = &source.octets;
+    if source.is_v4() {
+        octets[12] == 127 || octets[12] >= 224
+    } else {
+        octets[0] == 0xff || (octets[..15] == [0; 15] && octets[15] == 1)
+    }
+}
+
+#[inline(always)]
+fn transport<B: Bytes + ?Sized>(frame: &B, packet: &mut Packet) -> Result<(), Malformed> {
+    let offset = usize::from(packet.transport);
+    ensure(offset <= MAX_TRANSPORT_OFFSET, Reason::BadLength)?;
+    let end = usize::from(packet.end);
+    match packet.protocol {
+        protocol::TCP => {
+            ensure(offset + TCP_HEADER <= end, Reason::BadLength)?;
+            packet.source_port = truncated(frame.u16(offset))?;
+            packet.destination_port = truncated(frame.u16(offset + 2))?;
+            let header = usize::from(truncated(frame.u8(offset + 12))? >> 4) * 4;
+            packet.tcp_flags = truncated(frame.u8(offset + 13))? & 0x3f;
+            ensure(header >= TCP_HEADER, Reason::BadTcp)?;
+            ensure(offset + header <= end, Reason::BadTcp)?;
+            packet.payload = (offset + header) as u16;
+            flags(packet.tcp_flags)
+        }
+        protocol::UDP => {
+            ensure(offset + UDP_HEADER <= end, Reason::BadLength)?;
+            packet.source_port = truncated(frame.u16(offset))?;
+            packet.destination_port = truncated(frame.u16(offset + 2))?;
+            let length = usize::from(truncated(frame.u16(offset + 4))?);
+            ensure(length >= UDP_HEADER && offset + length <= end, Reason::BadLength)?;
+            packet.payload = (offset + UDP_HEADER) as u16;
+            Ok(())
+        }
+        protocol::ICMP => ensure(offset + 8 <= end, Reason::BadLength),
+        protocol::ICMP_V6 => ensure(offset + 4 <= end, Reason::BadLength),
+        _ => Ok(()),
+    }
+}
+
+/// Combinations that no TCP sends.
+#[inline(always)]
+fn flags(flags: u8) -> Result<(), Malformed> {
+    use tcp_flag::{ACK, FIN, PSH, RST, SYN, URG};
+    const ALL: u8 = FIN | SYN | RST | PSH | ACK | URG;
+    ensure(flags != 0, Reason::TcpNoFlags)?;
+    ensure(flags != ALL, Reason::TcpAllFlags)?;
+    ensure(flags & SYN == 0 || flags & (FIN | RST) == 0, Reason::TcpSynFin)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! Marker impls that let aya copy the map types to and from the kernel as bytes.
+#![cfg(feature = "user")]
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait and has to be implemented where the types are")]
+
+use crate::{
+    Address, Counters, FlowKey, FlowState,
+    block::Block,
+    event::DropEvent,
+    metadata::Metadata,
+    queue::QueueState,
+    service::{Service, ServiceKey},
+    settings::Settings,
+    source::Source,
+};
+
+macro_rules! pod {
+    ($($name:ty),* $(,)?) => {
+        $(
+            // SAFETY: `#[repr(C)]` of integers only, padding spelt out (sizes are asserted beside each type),
+            // so every byte is initialised and every bit pattern is valid.
+            unsafe impl aya::Pod for $name {}
+        )*
+    };
+}
+
+pod!(
+    Address, Block, Counters, DropEvent, FlowKey, FlowState, Metadata, QueueState, Service, ServiceKey, Settings,
+    Source
+);

@@ -1,0 +1,55 @@
+//! Run-time settings of the XDP program, one map entry.
+
+/// Value of the `SETTINGS` map. All zero (as the map starts) passes every packet untouched.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Counts configurations; 0 means not configured yet.
+    pub generation: u32,
+    /// The failure policy: one of the `FAIL` constants.
+    pub on_failure: u32,
+    /// Age of a queue's heartbeat after which its engine counts as hung, nanoseconds.
+    pub heartbeat_timeout_ns: u64,
+    /// Most packets that may be redirected to a queue and not yet consumed.
+    pub credits: u32,
+    /// VLAN-tagged packets for inspected services: 0 drops, 1 passes them.
+    pub vlan_pass: u32,
+    /// TCP fragments for inspected addresses: 0 drops, 1 passes them.
+    pub fragment_pass: u32,
+    /// Which triggers of `suspicious` are on: `TRIGGER_*` bits.
+    pub triggers: u32,
+    /// Requests after which a source is no longer new.
+    pub new_source_requests: u32,
+    /// Requests in one second above which a source is over its soft limit.
+    pub soft_limit: u32,
+    /// Drops are sampled when a random number masked with this is 0; all ones switches sampling off.
+    pub sample_mask: u32,
+    /// Explicit padding.
+    pub reserved: u32,
+    /// Mask on an IPv6 source before it is looked up as a source, network byte order.
+    pub source_mask: [u8; 16],
+}
+
+impl Settings {
+    /// What cannot be inspected is dropped.
+    pub const FAIL_DROP: u32 = 0;
+    /// What cannot be inspected is passed.
+    pub const FAIL_PASS: u32 = 1;
+
+    /// The source has sent fewer than [`Settings::new_source_requests`] requests.
+    pub const TRIGGER_NEW: u32 = 1;
+    /// The source has a reputation.
+    pub const TRIGGER_REPUTATION: u32 = 2;
+    /// The source is on a watch list.
+    pub const TRIGGER_WATCH: u32 = 4;
+    /// The source is over [`Settings::soft_limit`].
+    pub const TRIGGER_SOFT_LIMIT: u32 = 8;
+    /// The pre-screen of the payload's head fails.
+    pub const TRIGGER_PRESCREEN: u32 = 16;
+    /// IPv4 options, IPv6 extension headers or odd TCP options.
+    pub const TRIGGER_ODD: u32 = 32;
+    /// Every trigger.
+    pub const TRIGGER_ALL: u32 = 63;
+}
+
+const _: () = assert!(size_of::<Settings>() == 64);

@@ -1,0 +1,78 @@
+//! Packet memory behind the parser's reading trait.
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+use filter_common::{Address, Bytes};
+
+/// The linear bytes of a packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    start: usize,
+    end: usize,
+    length: usize,
+}
+
+impl Frame {
+    /// A received packet.
+    #[inline(always)]
+    pub(crate) fn received(ctx: &XdpContext) -> Self {
+        let (start, end) = (ctx.data(), ctx.data_end());
+        Self { start, end, length: end - start }
+    }
+
+    /// A packet on its way out. Its length includes what is not in linear memory; headers always are.
+    #[inline(always)]
+    pub(crate) fn sent(ctx: &TcContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end(), length: ctx.len() as usize }
+    }
+
+    /// Reads a value in network byte order as it lies there.
+    #[inline(always)]
+    fn read<T: Copy>(&self, at: usize) -> Option<T> {
+        let address = self.start + at;
+        if address + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: the bytes lie between `data` and `data_end`, checked right above. The pointer may be
+        // unaligned for `T`; BPF loads on packet memory are allowed to be where this runs (the verifier
+        // refuses the program on machines where they are not).
+        Some(unsafe { *(address as *const T) })
+    }
+}
+
+impl Bytes for Frame {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    #[inline(always)]
+    fn u8(&self, at: usize) -> Option<u8> {
+        self.read(at)
+    }
+
+    #[inline(always)]
+    fn u16(&self, at: usize) -> Option<u16> {
+        self.read(at).map(u16::from_be)
+    }
+
+    #[inline(always)]
+    fn u32(&self, at: usize) -> Option<u32> {
+        self.read(at).map(u32::from_be)
+    }
+
+    #[inline(always)]
+    fn address_v4(&self, at: usize) -> Option<Address> {
+        let word: u32 = self.read(at)?;
+        Some(Address::v4(word.to_ne_bytes()))
+    }
+
+    #[inline(always)]
+    fn address_v6(&self, at: usize) -> Option<Address> {
+        let high: u64 = self.read(at)?;
+        let low: u64 = self.read(at + 8)?;
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&high.to_ne_bytes());
+        octets[8..].copy_from_slice(&low.to_ne_bytes());
+        Some(Address::v6(octets))
+    }
+}

@@ -1,0 +1,53 @@
+//! The maps. Sizes are small defaults; userspace sets the real ones from the configuration at load.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, XskMap},
+    macros::btf_map,
+};
+use filter_common::{
+    Address, Counters, FlowKey, FlowState, MAX_QUEUES,
+    block::Block,
+    event::DropEvent,
+    queue::QueueState,
+    service::{Service, ServiceKey},
+    settings::Settings,
+    source::Source,
+};
+
+const DEFAULT_ENTRIES: usize = 1024;
+/// The kernel wants whole pages, a power of two.
+const EVENT_BYTES: usize = 1 << 18;
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
+
+#[btf_map]
+pub(crate) static ALLOW_V4: LpmTrie<[u8; 4], u32, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static ALLOW_V6: LpmTrie<[u8; 16], u32, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static BLOCK_V4: LpmTrie<[u8; 4], Block, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static BLOCK_V6: LpmTrie<[u8; 16], Block, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static WATCH_V4: LpmTrie<[u8; 4], u32, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static WATCH_V6: LpmTrie<[u8; 16], u32, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static SOURCE_BLOCKS: HashMap<Address, Block, DEFAULT_ENTRIES> = HashMap::new();
+#[btf_map]
+pub(crate) static SOURCES: LruHashMap<Address, Source, DEFAULT_ENTRIES> = LruHashMap::new();
+#[btf_map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, FlowState, DEFAULT_ENTRIES> = LruHashMap::new();
+#[btf_map]
+pub(crate) static SERVICES: HashMap<ServiceKey, Service, DEFAULT_ENTRIES, SPARSE> = HashMap::new();
+#[btf_map]
+pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
+#[btf_map]
+pub(crate) static QUEUES: Array<QueueState, { MAX_QUEUES as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<DropEvent, EVENT_BYTES> = RingBuf::new();
+#[btf_map]
+pub(crate) static SOCKETS: XskMap<{ MAX_QUEUES as usize }> = XskMap::new();

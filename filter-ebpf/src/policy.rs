@@ -1,0 +1,245 @@
+//! The order of the checks, which is their meaning: allow list, block list, source blocks, flow verdict,
+//! service policy.
+
+use aya_ebpf::{
+    btf_maps::{LpmTrie, lpm_trie::Key},
+    helpers::{bpf_ktime_get_ns, generated::bpf_map_lookup_elem},
+    programs::XdpContext,
+};
+use filter_common::{
+    Address, FlowKey, FlowState, Malformed, Packet, Reason,
+    block::Block,
+    packet::{protocol, tcp_flag},
+    service::{Service, ServiceKey},
+    settings::Settings,
+};
+
+use crate::{
+    frame::Frame,
+    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, SERVICES, SETTINGS, SOURCE_BLOCKS},
+    suspicion,
+};
+
+/// What shall become of a packet.
+pub(crate) struct Decision {
+    /// Why, and with that what.
+    pub(crate) reason: Reason,
+    /// Which flow; zero if the headers did not parse.
+    pub(crate) flow: FlowKey,
+    /// How drops are sampled.
+    pub(crate) sample_mask: u32,
+    /// The failure policy: one of [`Settings`]' `FAIL` constants.
+    pub(crate) on_failure: u32,
+    /// Most packets redirected and not yet consumed.
+    pub(crate) credits: u32,
+    /// Age at which a heartbeat is too old.
+    pub(crate) heartbeat_timeout_ns: u64,
+    /// Whether a redirect has to enter the flow into the map.
+    pub(crate) is_new: bool,
+}
+
+const NO_FLOW: FlowKey = FlowKey {
+    source: Address { octets: [0; 16] },
+    destination: Address { octets: [0; 16] },
+    source_port: 0,
+    destination_port: 0,
+    protocol: 0,
+    reserved: [0; 3],
+};
+
+/// Decides about a packet, without side effects but the hit counts of blocks and sources.
+#[inline(always)]
+pub(crate) fn decide(ctx: &XdpContext) -> Decision {
+    let mut decision = Decision {
+        reason: Reason::NotConfigured,
+        flow: NO_FLOW,
+        sample_mask: u32::MAX,
+        on_failure: Settings::FAIL_DROP,
+        credits: 0,
+        heartbeat_timeout_ns: 0,
+        is_new: false,
+    };
+    let Some(settings) = SETTINGS.get(0) else { return decision };
+    if settings.generation == 0 {
+        return decision;
+    }
+    decision.sample_mask = settings.sample_mask;
+    decision.on_failure = settings.on_failure;
+    decision.credits = settings.credits;
+    decision.heartbeat_timeout_ns = settings.heartbeat_timeout_ns;
+
+    let frame = Frame::received(ctx);
+    decision.reason = match Packet::parse(&frame) {
+        Err(Malformed(reason)) => reason,
+        Ok(None) => Reason::NotIp,
+        Ok(Some(packet)) => {
+            decision.flow = FlowKey {
+                source: packet.source,
+                destination: packet.destination,
+                source_port: packet.source_port,
+                destination_port: packet.destination_port,
+                protocol: packet.protocol,
+                reserved: [0; 3],
+            };
+            by_address(&packet, settings)
+                .unwrap_or_else(|| by_flow(&frame, &packet, settings, &decision.flow, &mut decision.is_new))
+        }
+    };
+    decision
+}
+
+#[inline(always)]
+fn by_address(packet: &Packet, settings: &Settings) -> Option<Reason> {
+    let allowed = if packet.is_v4 {
+        ALLOW_V4.get(&Key::new(32, v4_octets(&packet.source))).is_some()
+    } else {
+        ALLOW_V6.get(&Key::new(128, packet.source.octets)).is_some()
+    };
+    if allowed {
+        return Some(Reason::AllowList);
+    }
+    let listed = if packet.is_v4 {
+        blocked_by(&BLOCK_V4, Key::new(32, v4_octets(&packet.source)))
+    } else {
+        blocked_by(&BLOCK_V6, Key::new(128, packet.source.octets))
+    };
+    if listed {
+        return Some(Reason::BlockList);
+    }
+    let source = source_key(packet, settings);
+    hit(SOURCE_BLOCKS.get_ptr_mut(source)).then_some(Reason::SourceBlock)
+}
+
+/// Like `LpmTrie::get`, which has no mutable form, for the entry's hit count.
+#[inline(always)]
+fn blocked_by<K, const N: usize, const F: usize>(list: &'static LpmTrie<K, Block, N, F>, key: Key<K>) -> bool {
+    // SAFETY: the list is one of the maps, whose address the loader replaces with the map, and the key has
+    // the map's key type.
+    let entry = unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const key).cast()) };
+    hit((!entry.is_null()).then_some(entry.cast()))
+}
+
+/// Whether a block holds; counts the hit.
+#[inline(always)]
+fn hit(block: Option<*mut Block>) -> bool {
+    let Some(block) = block else { return false };
+    // SAFETY: the map returned a valid entry, which the kernel keeps until the program ends. CPUs race on
+    // `hits`, which is documented as approximate.
+    unsafe {
+        if (*block).until_ns != 0 && bpf_ktime_get_ns() >= (*block).until_ns {
+            return false;
+        }
+        (*block).hits += 1;
+    }
+    true
+}
+
+/// The source as sources are keyed: IPv4 whole, IPv6 by its configured prefix.
+#[inline(always)]
+pub(crate) fn source_key(packet: &Packet, settings: &Settings) -> Address {
+    let mut source = packet.source;
+    if !packet.is_v4 {
+        for (octet, mask) in source.octets.iter_mut().zip(settings.source_mask) {
+            *octet &= mask;
+        }
+    }
+    source
+}
+
+#[inline(always)]
+pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
+    let [.., a, b, c, d] = address.octets;
+    [a, b, c, d]
+}
+
+#[inline(always)]
+fn by_flow(
+    frame: &Frame,
+    packet: &Packet,
+    settings: &Settings,
+    key: &FlowKey,
+    is_new: &mut bool,
+) -> Reason {
+    if packet.protocol != protocol::TCP {
+        return Reason::NoService;
+    }
+    if packet.fragment {
+        return fragment(packet, settings);
+    }
+    if let Some(flow) = FLOWS.get_ptr_mut(key) {
+        // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
+        // when they mean to replace the verdict.
+        let reason = unsafe { known_flow(flow, packet) };
+        if let Some(reason) = reason {
+            return reason;
+        }
+    }
+    *is_new = true;
+    let Some(service) = service(packet.destination, packet.destination_port) else { return Reason::NoService };
+    if service.inspect == Service::INSPECT_NONE {
+        return Reason::ServiceNone;
+    }
+    if packet.vlan_tags > 0 {
+        return if settings.vlan_pass == 0 { Reason::Vlan } else { Reason::VlanPass };
+    }
+    if service.inspect == Service::INSPECT_ALL {
+        return Reason::ServiceAll;
+    }
+    suspicion::judge(frame, packet, settings, key)
+}
+
+/// The verdict on a flow that is in the map; `None` if it has to be decided anew.
+///
+/// # Safety
+///
+/// `flow` must point at a live value of the `FLOWS` map.
+#[inline(always)]
+unsafe fn known_flow(flow: *mut FlowState, packet: &Packet) -> Option<Reason> {
+    // SAFETY: by contract.
+    let state = unsafe { &mut *flow };
+    let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+    match state.path {
+        FlowState::PATH_INSPECT => {
+            if opens {
+                // A new connection on old ports: what the server said belongs to the old one.
+                state.server_flags = 0;
+                state.server_ack = 0;
+                state.server_next = 0;
+            }
+            Some(Reason::FlowInspect)
+        }
+        FlowState::PATH_PASS if !opens => Some(Reason::NotSuspicious),
+        FlowState::PATH_BLOCK => {
+            // SAFETY: a helper without arguments.
+            if state.until_ns != 0 && unsafe { bpf_ktime_get_ns() } >= state.until_ns {
+                return None;
+            }
+            state.drops += 1;
+            Some(Reason::FlowBlock)
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn service(address: Address, port: u16) -> Option<Service> {
+    let any = Address { octets: [0; 16] };
+    // SAFETY: services are written by userspace only, whole values at a time.
+    unsafe {
+        SERVICES
+            .get(ServiceKey::new(address, port))
+            .or_else(|| SERVICES.get(ServiceKey::new(any, port)))
+            .copied()
+    }
+}
+
+/// Fragments carry no ports, or cannot be trusted to: they count for every service of the address.
+#[inline(always)]
+fn fragment(packet: &Packet, settings: &Settings) -> Reason {
+    match service(packet.destination, 0) {
+        Some(service) if service.inspect != Service::INSPECT_NONE => {
+            if settings.fragment_pass == 0 { Reason::Fragment } else { Reason::FragmentPass }
+        }
+        _ => Reason::NoService,
+    }
+}

@@ -1,0 +1,110 @@
+//! Hands packets to the engine, or applies the failure policy where there is none to take them.
+
+use aya_ebpf::{
+    bindings::xdp_action,
+    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta},
+    programs::XdpContext,
+};
+use filter_common::{FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
+
+use crate::{
+    count,
+    maps::{FLOWS, QUEUES, SOCKETS},
+    policy::Decision,
+};
+
+/// Redirects the packet to the socket of its RX queue.
+///
+/// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
+/// heartbeat and from the credits in the queue's state.
+#[inline(always)]
+pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
+    let queue = ctx.rx_queue_index();
+    let Some(state) = QUEUES.get_ptr_mut(queue) else { return fail(ctx, decision, Failure::Absent) };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
+    // kernel's half is only written by the one CPU that serves this queue.
+    let (heartbeat, in_flight) = unsafe {
+        let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
+        let consumed = (&raw const (*state).consumed).read_volatile();
+        (heartbeat, (*state).redirected.wrapping_sub(consumed))
+    };
+    if heartbeat == 0 {
+        return fail(ctx, decision, Failure::Absent);
+    }
+    if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
+        return fail(ctx, decision, Failure::Hung);
+    }
+    if in_flight >= u64::from(decision.credits) {
+        return fail(ctx, decision, Failure::RingFull);
+    }
+    let stamped = stamp(ctx, decision.reason, now);
+    match SOCKETS.redirect(queue, u64::from(xdp_action::XDP_PASS)) {
+        Ok(action) => {
+            enter(decision, queue, state);
+            count::packet(decision.reason);
+            action
+        }
+        Err(_) => {
+            if stamped {
+                // Passed packets that differ in metadata would not be merged by GRO.
+                // SAFETY: takes back what `stamp` added.
+                unsafe { bpf_xdp_adjust_meta(ctx.ctx, Metadata::SIZE as i32) };
+            }
+            fail(ctx, decision, Failure::Absent)
+        }
+    }
+}
+
+#[inline(always)]
+fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
+    // SAFETY: a valid array entry, and this CPU is the only writer of the field.
+    unsafe { (*state).redirected = (*state).redirected.wrapping_add(1) };
+    if decision.is_new {
+        // The map is an LRU: there is always room.
+        let _ = FLOWS.insert(decision.flow, FlowState::inspect(queue), 0);
+    }
+}
+
+/// Writes the metadata in front of the packet. Drivers without room for it do without.
+#[inline(always)]
+fn stamp(ctx: &XdpContext, reason: Reason, now: u64) -> bool {
+    // SAFETY: a helper on the program's own context. Packet pointers are invalid after it; none is used.
+    if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(Metadata::SIZE as i32)) } != 0 {
+        return false;
+    }
+    let (start, end) = (ctx.metadata(), ctx.data());
+    if start + Metadata::SIZE > end {
+        return false;
+    }
+    // SAFETY: the area lies between `data_meta` and `data`, checked right above.
+    unsafe { *(start as *mut Metadata) = Metadata { time_ns: now, magic: Metadata::MAGIC, reason: reason as u32 } };
+    true
+}
+
+enum Failure {
+    Absent,
+    Hung,
+    RingFull,
+}
+
+#[inline(always)]
+fn fail(ctx: &XdpContext, decision: &Decision, failure: Failure) -> u32 {
+    let pass = decision.on_failure == Settings::FAIL_PASS;
+    let reason = match (failure, pass) {
+        (Failure::Absent, true) => Reason::CrashPass,
+        (Failure::Hung, true) => Reason::HangPass,
+        (Failure::RingFull, true) => Reason::RingFullPass,
+        (Failure::Absent, false) => Reason::CrashDrop,
+        (Failure::Hung, false) => Reason::HangDrop,
+        (Failure::RingFull, false) => Reason::RingFullDrop,
+    };
+    count::packet(reason);
+    if pass {
+        xdp_action::XDP_PASS
+    } else {
+        let _ = ctx;
+        xdp_action::XDP_DROP
+    }
+}

@@ -1,0 +1,88 @@
+//! What makes a flow of a `suspicious` service go to the engine.
+
+use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_ktime_get_ns};
+use filter_common::{Address, FlowKey, FlowState, Packet, Reason, packet::tcp_flag, settings::Settings, source::Source};
+
+use crate::{
+    frame::Frame,
+    maps::{FLOWS, SOURCES, WATCH_V4, WATCH_V6},
+    policy::{source_key, v4_octets},
+    prescreen,
+};
+
+const ONE_SECOND_NS: u64 = 1_000_000_000;
+
+/// Decides about a packet of a flow that no verdict stands for.
+///
+/// With the pre-screen on, every segment with payload is judged, and a flow may change over to the engine at
+/// any of them. Without it, the flow's first packet decides, for good.
+#[inline(always)]
+pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey) -> Reason {
+    let opens = packet.tcp_flags & tcp_flag::SYN != 0;
+    let has_payload = packet.payload < packet.end;
+    if !opens && !has_payload {
+        return Reason::NotSuspicious;
+    }
+    let on = |trigger: u32| settings.triggers & trigger != 0;
+    if on(Settings::TRIGGER_WATCH) && watched(packet) {
+        return Reason::SuspectWatch;
+    }
+    if on(Settings::TRIGGER_ODD) && packet.odd {
+        return Reason::SuspectOdd;
+    }
+    if settings.triggers & (Settings::TRIGGER_NEW | Settings::TRIGGER_REPUTATION | Settings::TRIGGER_SOFT_LIMIT) != 0
+        && let Some(reason) = by_source(source_key(packet, settings), settings, has_payload)
+    {
+        return reason;
+    }
+    if !on(Settings::TRIGGER_PRESCREEN) {
+        let _ = FLOWS.insert(key, FlowState::on(FlowState::PATH_PASS, 0), 0);
+        return Reason::NotSuspicious;
+    }
+    if has_payload && !prescreen::passes(frame, packet) {
+        return Reason::SuspectPrescreen;
+    }
+    Reason::NotSuspicious
+}
+
+#[inline(always)]
+fn watched(packet: &Packet) -> bool {
+    if packet.is_v4 {
+        WATCH_V4.get(&Key::new(32, v4_octets(&packet.source))).is_some()
+    } else {
+        WATCH_V6.get(&Key::new(128, packet.source.octets)).is_some()
+    }
+}
+
+#[inline(always)]
+fn by_source(key: Address, settings: &Settings, is_request: bool) -> Option<Reason> {
+    let Some(source) = SOURCES.get_ptr_mut(key) else {
+        let requests = u32::from(is_request);
+        let fresh = Source { window_ns: 0, window_requests: requests, requests, reputation: 0, reserved: 0 };
+        let _ = SOURCES.insert(key, fresh, 0);
+        let new = settings.triggers & Settings::TRIGGER_NEW != 0 && settings.new_source_requests > 0;
+        return new.then_some(Reason::SuspectNew);
+    };
+    // SAFETY: the map returned a valid entry; CPUs race on the counts, which are documented as approximate.
+    let source = unsafe { &mut *source };
+    if is_request {
+        source.requests = source.requests.saturating_add(1);
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        if now - source.window_ns >= ONE_SECOND_NS {
+            source.window_ns = now;
+            source.window_requests = 0;
+        }
+        source.window_requests = source.window_requests.saturating_add(1);
+    }
+    let on = |trigger: u32| settings.triggers & trigger != 0;
+    if on(Settings::TRIGGER_REPUTATION) && source.reputation > 0 {
+        Some(Reason::SuspectReputation)
+    } else if on(Settings::TRIGGER_NEW) && source.requests <= settings.new_source_requests {
+        Some(Reason::SuspectNew)
+    } else if on(Settings::TRIGGER_SOFT_LIMIT) && source.window_requests > settings.soft_limit {
+        Some(Reason::SuspectSoftLimit)
+    } else {
+        None
+    }
+}
