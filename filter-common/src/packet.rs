@@ -5,12 +5,13 @@
 
 use crate::{Address, Reason};
 
-/// Read access to a frame. Multi-byte reads are big-endian; `None` means beyond the end.
+/// Read access to a frame. Reads are big-endian; `None` means beyond the end.
+///
+/// There is no single-byte read: of the check `at + 1 > end` the compiler makes `at >= end`, from which the
+/// kernel's verifier learns nothing (`find_good_pkt_pointers`, kernel/bpf/verifier.c).
 pub trait Bytes {
     /// Length of the frame in bytes.
     fn length(&self) -> usize;
-    /// One byte.
-    fn u8(&self, at: usize) -> Option<u8>;
     /// Two bytes.
     fn u16(&self, at: usize) -> Option<u16>;
     /// Four bytes.
@@ -24,10 +25,6 @@ pub trait Bytes {
 impl Bytes for [u8] {
     fn length(&self) -> usize {
         self.len()
-    }
-
-    fn u8(&self, at: usize) -> Option<u8> {
-        self.get(at).copied()
     }
 
     fn u16(&self, at: usize) -> Option<u16> {
@@ -207,12 +204,12 @@ fn is_vlan(kind: u16) -> bool {
 /// RFC 791 §3.1.
 #[inline(always)]
 fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malformed> {
-    let first = truncated(frame.u8(network))?;
+    let [first, _service] = truncated(frame.u16(network))?.to_be_bytes();
     let header = usize::from(first & 0x0f) * 4;
     ensure(first >> 4 == 4 && header >= IPV4_HEADER, Reason::BadIpv4)?;
     let total = usize::from(truncated(frame.u16(network + 2))?);
     let fragment_field = truncated(frame.u16(network + 6))?;
-    let protocol = truncated(frame.u8(network + 9))?;
+    let [_ttl, protocol] = truncated(frame.u16(network + 8))?.to_be_bytes();
     let source = truncated(frame.address_v4(network + 12))?;
     let destination = truncated(frame.address_v4(network + 16))?;
     ensure(total >= header && network + total <= frame.length(), Reason::BadLength)?;
@@ -238,10 +235,10 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
 /// RFC 8200 §3 and §4.
 #[inline(always)]
 fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malformed> {
-    let first = truncated(frame.u8(network))?;
+    let [first, _class] = truncated(frame.u16(network))?.to_be_bytes();
     ensure(first >> 4 == 6, Reason::BadIpv6)?;
     let payload_length = usize::from(truncated(frame.u16(network + 4))?);
-    let mut next = truncated(frame.u8(network + 6))?;
+    let [mut next, _hop_limit] = truncated(frame.u16(network + 6))?.to_be_bytes();
     let source = truncated(frame.address_v6(network + 8))?;
     let destination = truncated(frame.address_v6(network + 24))?;
     let end = network + IPV6_HEADER + payload_length;
@@ -252,27 +249,23 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
     let mut odd = false;
     let mut finished = false;
     for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(next) {
+            finished = true;
+            break;
+        }
+        let [following, units] = truncated(frame.u16(offset))?.to_be_bytes();
         let length = match next {
-            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
-                (usize::from(truncated(frame.u8(offset + 1))?) + 1) * 8
-            }
             // RFC 4302 §2.2: in 4-byte units, minus 2.
-            protocol::AUTHENTICATION => (usize::from(truncated(frame.u8(offset + 1))?) + 2) * 4,
+            protocol::AUTHENTICATION => (usize::from(units) + 2) * 4,
             protocol::FRAGMENT => {
                 // An "atomic" fragment (RFC 6946: offset 0, no more fragments) is a whole packet.
                 fragment |= truncated(frame.u16(offset + 2))? & 0xfff9 != 0;
                 8
             }
-            _ => {
-                finished = true;
-                0
-            }
+            _ => (usize::from(units) + 1) * 8,
         };
-        if finished {
-            break;
-        }
         odd = true;
-        next = truncated(frame.u8(offset))?;
+        next = following;
         offset += length;
         ensure(offset <= MAX_TRANSPORT_OFFSET, Reason::BadExtension)?;
         if fragment {
@@ -333,8 +326,9 @@ fn transport<B: Bytes + ?Sized>(frame: &B, packet: &mut Packet) -> Result<(), Ma
             ensure(offset + TCP_HEADER <= end, Reason::BadLength)?;
             packet.source_port = truncated(frame.u16(offset))?;
             packet.destination_port = truncated(frame.u16(offset + 2))?;
-            let header = usize::from(truncated(frame.u8(offset + 12))? >> 4) * 4;
-            packet.tcp_flags = truncated(frame.u8(offset + 13))? & 0x3f;
+            let [data_offset, flags_field] = truncated(frame.u16(offset + 12))?.to_be_bytes();
+            let header = usize::from(data_offset >> 4) * 4;
+            packet.tcp_flags = flags_field & 0x3f;
             ensure(header >= TCP_HEADER, Reason::BadTcp)?;
             ensure(offset + header <= end, Reason::BadTcp)?;
             packet.payload = (offset + header) as u16;

@@ -46,11 +46,6 @@ impl Bytes for Frame {
     }
 
     #[inline(always)]
-    fn u8(&self, at: usize) -> Option<u8> {
-        self.read(at)
-    }
-
-    #[inline(always)]
     fn u16(&self, at: usize) -> Option<u16> {
         self.read(at).map(u16::from_be)
     }

@@ -97,12 +97,15 @@ fn window_scale(frame: &Frame, packet: &Packet) -> Option<u8> {
         if at + 3 > end || at > 60 {
             return None;
         }
-        let kind = frame.u8(transport + at)?;
+        let [kind, length] = frame.u16(transport + at)?.to_be_bytes();
         match kind {
             OPTION_END => return None,
             OPTION_NOP => at += 1,
-            OPTION_WINDOW_SCALE => return frame.u8(transport + at + 2).map(|scale| scale.min(MAX_SCALE)),
-            _ => at += usize::from(frame.u8(transport + at + 1)?).max(2),
+            OPTION_WINDOW_SCALE => {
+                let [_, scale] = frame.u16(transport + at + 1)?.to_be_bytes();
+                return Some(scale.min(MAX_SCALE));
+            }
+            _ => at += usize::from(length).max(2),
         }
     }
     None

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Portcullis userspace.
+pub mod bpf;
+pub mod ring;

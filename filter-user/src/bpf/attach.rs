@@ -1,0 +1,221 @@
+//! Attaches the programs to an interface through pinned links, so that a successor replaces them atomically.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    programs::{
+        Program, ProgramError, SchedClassifier, TcAttachType, Xdp,
+        links::{FdLink, LinkError, PinnedLink},
+        xdp,
+    },
+    sys::SyscallError,
+};
+use filter_common::program;
+
+use super::Kernel;
+
+/// Where in the driver the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the driver, before a socket buffer is made.
+    Native,
+    /// In the stack, for drivers without XDP.
+    Generic,
+}
+
+/// Why a program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// There is a program already.
+    #[error(
+        "another XDP program is attached to {interface}; Portcullis does not replace it. \
+         See it with `ip -details link show dev {interface}`, remove it with `ip link set dev {interface} xdp off`"
+    )]
+    Occupied {
+        /// The interface.
+        interface: String,
+    },
+    /// The kernel refused.
+    #[error("cannot attach the {what} program to {interface}")]
+    Refused {
+        /// Which program.
+        what: &'static str,
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        source: ProgramError,
+    },
+    /// A link could not be pinned or unpinned.
+    #[error("cannot pin the link {path}: {reason}")]
+    Pin {
+        /// Path of the link.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The object lacks a part.
+    #[error("the eBPF object has no program `{0}`")]
+    Missing(&'static str),
+}
+
+/// The programs on one interface. Dropping it leaves them attached; [`Attachment::detach`] takes them off.
+#[derive(Debug)]
+pub struct Attachment {
+    xdp: PinnedLink,
+    egress: PinnedLink,
+    /// Where the XDP program runs; `None` if it was taken over from a predecessor.
+    pub mode: Option<XdpMode>,
+}
+
+impl Attachment {
+    /// Attaches both programs to `interface`, or replaces those of a predecessor without a gap.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttachError`].
+    pub fn new(kernel: &mut Kernel, interface: &str, mode: Option<XdpMode>) -> Result<Self, AttachError> {
+        let egress = attach_egress(kernel, interface)?;
+        let (xdp, mode) = attach_xdp(kernel, interface, mode)?;
+        Ok(Self { xdp, egress, mode })
+    }
+
+    /// Takes both programs off the interface.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be removed.
+    pub fn detach(self) -> io::Result<()> {
+        self.xdp.unpin()?;
+        self.egress.unpin()?;
+        Ok(())
+    }
+}
+
+fn attach_xdp(
+    kernel: &mut Kernel,
+    interface: &str,
+    mode: Option<XdpMode>,
+) -> Result<(PinnedLink, Option<XdpMode>), AttachError> {
+    let path = kernel.pin_dir.join(format!("link_xdp_{interface}"));
+    let refused = |source| AttachError::Refused { what: "XDP", interface: interface.to_owned(), source };
+    let program: &mut Xdp = typed(kernel.ebpf.program_mut(program::XDP), program::XDP).map_err(refused)?;
+    if let Some(link) = predecessor(&path)? {
+        let taken = link.try_into().map_err(link_error).and_then(|link| program.attach_to_link(link));
+        match taken {
+            Ok(id) => {
+                let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+                return Ok((repin(link, &path)?, None));
+            }
+            // The interface has gone since, and its link with it.
+            Err(error) => tracing::info!("the pinned XDP link is stale ({error}); attaching anew"),
+        }
+        unpin(&path)?;
+    }
+    let modes: &[XdpMode] = match mode {
+        Some(XdpMode::Native) => &[XdpMode::Native],
+        Some(XdpMode::Generic) => &[XdpMode::Generic],
+        None => &[XdpMode::Native, XdpMode::Generic],
+    };
+    let mut last = None;
+    for mode in modes {
+        let kernel_mode = match mode {
+            XdpMode::Native => xdp::XdpMode::Driver,
+            XdpMode::Generic => xdp::XdpMode::Skb,
+        };
+        match program.attach(interface, kernel_mode) {
+            Ok(id) => {
+                let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+                return Ok((pin(link, &path)?, Some(*mode)));
+            }
+            Err(error) if errno(&error) == Some(nix::libc::EBUSY) => {
+                return Err(AttachError::Occupied { interface: interface.to_owned() });
+            }
+            Err(error) => {
+                if modes.len() > 1 && *mode == XdpMode::Native {
+                    tracing::warn!(interface, "no native XDP ({error}); falling back to generic mode, which is slower");
+                }
+                last = Some(error);
+            }
+        }
+    }
+    Err(refused(last.unwrap_or(ProgramError::NotLoaded)))
+}
+
+fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<PinnedLink, AttachError> {
+    let path = kernel.pin_dir.join(format!("link_egress_{interface}"));
+    let refused = |source| AttachError::Refused { what: "egress", interface: interface.to_owned(), source };
+    let program: &mut SchedClassifier =
+        typed(kernel.ebpf.program_mut(program::EGRESS), program::EGRESS).map_err(refused)?;
+    if let Some(link) = predecessor(&path)? {
+        let taken = link.try_into().map_err(link_error).and_then(|link| program.attach_to_link(link));
+        match taken {
+            Ok(id) => {
+                let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+                return repin(link, &path);
+            }
+            Err(error) => tracing::info!("the pinned egress link is stale ({error}); attaching anew"),
+        }
+        unpin(&path)?;
+    }
+    let id = program.attach(interface, TcAttachType::Egress).map_err(refused)?;
+    let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+    pin(link, &path)
+}
+
+fn typed<'a, P>(program: Option<&'a mut Program>, _name: &'static str) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    program.ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+fn link_error(error: LinkError) -> ProgramError {
+    ProgramError::IOError(io::Error::other(error))
+}
+
+/// The link a predecessor pinned, if there is one.
+fn predecessor(path: &Path) -> Result<Option<FdLink>, AttachError> {
+    match PinnedLink::from_pin(path) {
+        Ok(pinned) => Ok(Some(pinned.into())),
+        Err(LinkError::SyscallError(SyscallError { io_error, .. })) if io_error.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(error) => Err(AttachError::Pin { path: path.to_owned(), reason: error.to_string() }),
+    }
+}
+
+fn pin(link: FdLink, path: &Path) -> Result<PinnedLink, AttachError> {
+    link.pin(path).map_err(|error| AttachError::Pin { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// The same link under the same name: opened anew, because a pinned link can only be made by pinning or opening.
+fn repin(link: FdLink, path: &Path) -> Result<PinnedLink, AttachError> {
+    drop(link);
+    PinnedLink::from_pin(path).map_err(|error| AttachError::Pin { path: path.to_owned(), reason: error.to_string() })
+}
+
+fn unpin(path: &Path) -> Result<(), AttachError> {
+    std::fs::remove_file(path)
+        .map_err(|error| AttachError::Pin { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// The operating system's error number somewhere below `error`.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        if let Some(call) = error.downcast_ref::<SyscallError>()
+            && let Some(code) = call.io_error.raw_os_error()
+        {
+            return Some(code);
+        }
+        current = error.source();
+    }
+    None
+}

@@ -1,0 +1,9 @@
+//! The kernel side as userspace sees it: loading and pinning the programs, and typed access to the maps.
+
+mod attach;
+mod kernel;
+mod tables;
+
+pub use attach::{AttachError, Attachment, XdpMode};
+pub use kernel::{Kernel, LoadError, LoadOptions, Sizes};
+pub use tables::{Prefix, TableError, Tables, monotonic_ns};

@@ -1,0 +1,337 @@
+//! Typed access to the pinned maps.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{
+    Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap, lpm_trie::Key,
+};
+use filter_common::{
+    Address, Counters, FlowKey, FlowState,
+    block::Block,
+    map,
+    service::{Service, ServiceKey},
+    settings::Settings,
+    source::Source,
+};
+use nix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the maps.
+///
+/// # Panics
+///
+/// If the system has no monotonic clock.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux always has CLOCK_MONOTONIC");
+    u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
+}
+
+/// Why a map could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("map {name}: {source}")]
+pub struct TableError {
+    /// Name of the map, or its path.
+    pub name: String,
+    /// What went wrong.
+    pub source: MapError,
+}
+
+impl TableError {
+    /// Whether the entry, or the map, does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        match &self.source {
+            MapError::KeyNotFound => true,
+            MapError::SyscallError(error) => error.io_error.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
+fn failed(name: &str) -> impl FnOnce(MapError) -> TableError {
+    move |source| TableError { name: name.to_owned(), source }
+}
+
+/// A CIDR prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// Network address.
+    pub address: IpAddr,
+    /// Bits that count.
+    pub length: u8,
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// The maps of one pin directory. Cheap to open; each thread has its own.
+pub struct Tables {
+    pin_dir: PathBuf,
+    /// Flow verdicts.
+    pub flows: HashMap<MapData, FlowKey, FlowState>,
+    /// Expiring blocks of single sources.
+    pub source_blocks: HashMap<MapData, Address, Block>,
+    /// What the XDP program knows of sources.
+    pub sources: HashMap<MapData, Address, Source>,
+    /// Inspected services.
+    pub services: HashMap<MapData, ServiceKey, Service>,
+    settings: Array<MapData, Settings>,
+    counters: PerCpuArray<MapData, Counters>,
+    allow: List<u32>,
+    block: List<Block>,
+    watch: List<u32>,
+}
+
+impl Tables {
+    /// Opens the maps pinned in `pin_dir`.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing or of another type.
+    pub fn open(pin_dir: &Path) -> Result<Self, TableError> {
+        Ok(Self {
+            pin_dir: pin_dir.to_owned(),
+            flows: open(pin_dir, map::FLOWS, Map::LruHashMap)?,
+            source_blocks: open(pin_dir, map::SOURCE_BLOCKS, Map::HashMap)?,
+            sources: open(pin_dir, map::SOURCES, Map::LruHashMap)?,
+            services: open(pin_dir, map::SERVICES, Map::HashMap)?,
+            settings: open(pin_dir, map::SETTINGS, Map::Array)?,
+            counters: open(pin_dir, map::COUNTERS, Map::PerCpuArray)?,
+            allow: List::open(pin_dir, map::ALLOW_V4, map::ALLOW_V6)?,
+            block: List::open(pin_dir, map::BLOCK_V4, map::BLOCK_V6)?,
+            watch: List::open(pin_dir, map::WATCH_V4, map::WATCH_V6)?,
+        })
+    }
+
+    /// The map of sockets.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing.
+    pub fn sockets(&self) -> Result<XskMap<MapData>, TableError> {
+        open(&self.pin_dir, map::SOCKETS, Map::XskMap)
+    }
+
+    /// The ring buffer of sampled drops.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing.
+    pub fn events(&self) -> Result<RingBuf<MapData>, TableError> {
+        open(&self.pin_dir, map::EVENTS, Map::RingBuf)
+    }
+
+    /// The map of queue states, to be mapped into memory.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing.
+    pub fn queues(&self) -> Result<MapData, TableError> {
+        MapData::from_pin(self.pin_dir.join(map::QUEUES)).map_err(failed(map::QUEUES))
+    }
+
+    /// The XDP program's settings.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn settings(&self) -> Result<Settings, TableError> {
+        self.settings.get(&0, 0).map_err(failed(map::SETTINGS))
+    }
+
+    /// Replaces the XDP program's settings, at once for all packets that follow.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn set_settings(&mut self, settings: &Settings) -> Result<(), TableError> {
+        self.settings.set(0, settings, 0).map_err(failed(map::SETTINGS))
+    }
+
+    /// The packet counters, summed over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn counters(&self) -> Result<Counters, TableError> {
+        let values = self.counters.get(&0, 0).map_err(failed(map::COUNTERS))?;
+        let mut sum = Counters::default();
+        for value in values.iter() {
+            sum.add(value);
+        }
+        Ok(sum)
+    }
+
+    /// Replaces all services.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map; `E2BIG` if there are more than it has room for.
+    pub fn set_services(&mut self, services: &[(ServiceKey, Service)]) -> Result<(), TableError> {
+        for (key, service) in services {
+            self.services.insert(key, service, 0).map_err(failed(map::SERVICES))?;
+        }
+        let stale: Vec<_> =
+            self.services.keys().flatten().filter(|key| !services.iter().any(|(kept, _)| kept == key)).collect();
+        for key in stale {
+            ignore_missing(self.services.remove(&key)).map_err(failed(map::SERVICES))?;
+        }
+        Ok(())
+    }
+
+    /// Lets every packet from `prefix` pass.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn allow(&mut self, prefix: Prefix) -> Result<(), TableError> {
+        self.allow.insert(prefix, 1).map_err(failed(map::ALLOW_V4))
+    }
+
+    /// Takes `prefix` off the allow list. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn disallow(&mut self, prefix: Prefix) -> Result<bool, TableError> {
+        self.allow.remove(prefix).map_err(failed(map::ALLOW_V4))
+    }
+
+    /// The allow list.
+    #[must_use]
+    pub fn allowed(&self) -> Vec<Prefix> {
+        self.allow.entries().map(|(prefix, _)| prefix).collect()
+    }
+
+    /// Drops every packet from `prefix` while the block holds.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn block(&mut self, prefix: Prefix, block: Block) -> Result<(), TableError> {
+        self.block.insert(prefix, block).map_err(failed(map::BLOCK_V4))
+    }
+
+    /// Takes `prefix` off the block list. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn unblock(&mut self, prefix: Prefix) -> Result<bool, TableError> {
+        self.block.remove(prefix).map_err(failed(map::BLOCK_V4))
+    }
+
+    /// The block list.
+    pub fn blocked(&self) -> impl Iterator<Item = (Prefix, Block)> + '_ {
+        self.block.entries()
+    }
+
+    /// Inspects every flow from `prefix` on `suspicious` services.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn watch(&mut self, prefix: Prefix) -> Result<(), TableError> {
+        self.watch.insert(prefix, 1).map_err(failed(map::WATCH_V4))
+    }
+
+    /// Takes `prefix` off the watch list. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn unwatch(&mut self, prefix: Prefix) -> Result<bool, TableError> {
+        self.watch.remove(prefix).map_err(failed(map::WATCH_V4))
+    }
+
+    /// The watch list.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Prefix> {
+        self.watch.entries().map(|(prefix, _)| prefix).collect()
+    }
+
+    /// Removes blocks that have ended. Returns how many.
+    pub fn sweep(&mut self, now_ns: u64) -> usize {
+        let ended: Vec<_> = self
+            .source_blocks
+            .iter()
+            .flatten()
+            .filter(|(_, block)| !block.holds(now_ns))
+            .map(|(address, _)| address)
+            .collect();
+        let prefixes: Vec<_> =
+            self.blocked().filter(|(_, block)| !block.holds(now_ns)).map(|(prefix, _)| prefix).collect();
+        let mut removed = 0;
+        for address in &ended {
+            removed += usize::from(self.source_blocks.remove(address).is_ok());
+        }
+        for prefix in prefixes {
+            removed += usize::from(self.unblock(prefix).unwrap_or(false));
+        }
+        removed
+    }
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").field("pin_dir", &self.pin_dir).finish_non_exhaustive()
+    }
+}
+
+/// A list of prefixes in two tries.
+struct List<V: aya::Pod> {
+    v4: LpmTrie<MapData, [u8; 4], V>,
+    v6: LpmTrie<MapData, [u8; 16], V>,
+}
+
+impl<V: aya::Pod> List<V> {
+    fn open(pin_dir: &Path, v4: &str, v6: &str) -> Result<Self, TableError> {
+        Ok(Self { v4: open(pin_dir, v4, Map::LpmTrie)?, v6: open(pin_dir, v6, Map::LpmTrie)? })
+    }
+
+    fn insert(&mut self, prefix: Prefix, value: V) -> Result<(), MapError> {
+        match prefix.address {
+            IpAddr::V4(address) => self.v4.insert(&Key::new(prefix.length.into(), address.octets()), value, 0),
+            IpAddr::V6(address) => self.v6.insert(&Key::new(prefix.length.into(), address.octets()), value, 0),
+        }
+    }
+
+    fn remove(&mut self, prefix: Prefix) -> Result<bool, MapError> {
+        ignore_missing(match prefix.address {
+            IpAddr::V4(address) => self.v4.remove(&Key::new(prefix.length.into(), address.octets())),
+            IpAddr::V6(address) => self.v6.remove(&Key::new(prefix.length.into(), address.octets())),
+        })
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (Prefix, V)> + '_ {
+        let v4 = self.v4.iter().flatten().map(|(key, value)| (prefix(key.data(), key.prefix_len()), value));
+        let v6 = self.v6.iter().flatten().map(|(key, value)| (prefix(key.data(), key.prefix_len()), value));
+        v4.chain(v6)
+    }
+}
+
+fn prefix(octets: impl Into<IpAddr>, length: u32) -> Prefix {
+    Prefix { address: octets.into(), length: length as u8 }
+}
+
+fn open<T>(pin_dir: &Path, name: &str, wrap: fn(MapData) -> Map) -> Result<T, TableError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    MapData::from_pin(pin_dir.join(name)).map(wrap).and_then(T::try_from).map_err(failed(name))
+}
+
+fn ignore_missing(result: Result<(), MapError>) -> Result<bool, MapError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(MapError::KeyNotFound) => Ok(false),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,406 @@
+//! The rings of one RX queue: frames in from the NIC, out to the output device and back out of the NIC.
+
+use std::{
+    error::Error,
+    ffi::CString,
+    fmt, io,
+    num::NonZeroU32,
+    os::fd::{AsRawFd, RawFd},
+    slice, thread,
+    time::Duration,
+};
+
+use filter_common::metadata::Metadata;
+use xsk_rs::{
+    CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem,
+    config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig},
+};
+
+use super::Frame;
+
+/// Frames taken from the RX ring at once.
+const BATCH: usize = 64;
+/// A copy-mode `sendto` sends about 32 frames: this many calls empty the largest ring.
+const MAX_KICKS: usize = 256;
+/// A socket of an engine that has just gone keeps its queue busy for some milliseconds.
+const BIND_TRIES: u32 = 50;
+const BIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// How to set up the rings of one queue.
+#[derive(Clone, Debug)]
+pub struct RingConfig {
+    /// The NIC that is filtered.
+    pub interface: String,
+    /// Its RX queue.
+    pub queue: u32,
+    /// The device accepted frames go out of.
+    pub output: String,
+    /// Its queue.
+    pub output_queue: u32,
+    /// Frames in the UMEM; a power of two.
+    pub frames: u32,
+    /// Bytes of one frame: 2048 or 4096.
+    pub frame_size: u32,
+    /// Force copy mode instead of trying zero copy first.
+    pub copy: bool,
+}
+
+/// Why the rings could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A size is not one the kernel takes.
+    #[error("invalid ring or frame size: {0}")]
+    Size(String),
+    /// The UMEM could not be registered.
+    #[error("cannot register {bytes} bytes of packet memory (is `ulimit -l` too low?): {source}")]
+    Umem {
+        /// Bytes asked for.
+        bytes: u64,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A socket could not be bound.
+    #[error("cannot bind an AF_XDP socket to queue {queue} of {interface}: {source}")]
+    Socket {
+        /// The device.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// The kernel's counts of what it could not deliver to the RX ring, since the socket was bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingStatistics {
+    /// Dropped for other reasons, such as frames longer than the UMEM's.
+    pub dropped: u64,
+    /// The RX ring was full.
+    pub rx_full: u64,
+    /// The fill ring was empty.
+    pub fill_empty: u64,
+}
+
+/// One device's sending half.
+struct Sender {
+    tx: TxQueue,
+    completions: CompQueue,
+    pending: Vec<FrameDesc>,
+    ring_size: u32,
+    /// Frames in the TX ring or the driver, not completed yet.
+    in_flight: usize,
+}
+
+/// The rings of one queue over one UMEM. Frames pass from the RX ring to either TX ring without being copied.
+pub struct QueueRings {
+    umem: Umem,
+    rx: RxQueue,
+    fill: FillQueue,
+    nic: Sender,
+    output: Sender,
+    /// Bound together with the output socket; nothing is received there.
+    _output_rx: (RxQueue, FillQueue),
+    free: Vec<FrameDesc>,
+    scratch: Vec<FrameDesc>,
+    frames: u32,
+}
+
+impl QueueRings {
+    /// Registers the UMEM and binds both sockets.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    pub fn bind(config: &RingConfig) -> Result<Self, BindError> {
+        let half = QueueSize::new(config.frames / 2).map_err(|error| BindError::Size(error.to_string()))?;
+        let frame_size = FrameSize::new(config.frame_size).map_err(|error| BindError::Size(error.to_string()))?;
+        let umem_config = UmemConfig::builder()
+            .frame_size(frame_size)
+            .fill_queue_size(half)
+            .comp_queue_size(half)
+            .build()
+            .map_err(|error| BindError::Size(error.to_string()))?;
+        let count = NonZeroU32::new(config.frames).ok_or_else(|| BindError::Size("no frames".into()))?;
+        let (umem, free) = Umem::new(umem_config, count, false).map_err(|error| BindError::Umem {
+            bytes: u64::from(config.frames) * u64::from(config.frame_size),
+            source: cause(&error),
+        })?;
+
+        let (tx, rx, rings) = open(&umem, &config.interface, config.queue, half, config.copy)?;
+        let (fill, completions) = rings.ok_or_else(|| missing_rings(&config.interface, config.queue))?;
+        let nic = Sender::new(tx, completions, half.get());
+        let (tx, output_rx, rings) = open(&umem, &config.output, config.output_queue, half, config.copy)?;
+        let (output_fill, completions) = rings.ok_or_else(|| missing_rings(&config.output, config.output_queue))?;
+        let output = Sender::new(tx, completions, half.get());
+
+        let mut rings = Self {
+            umem,
+            rx,
+            fill,
+            nic,
+            output,
+            _output_rx: (output_rx, output_fill),
+            free,
+            scratch: vec![FrameDesc::default(); BATCH],
+            frames: config.frames,
+        };
+        rings.refill();
+        Ok(rings)
+    }
+
+    /// The socket to enter into the XDP program's map.
+    #[must_use]
+    pub fn socket_fd(&self) -> RawFd {
+        self.rx.fd().as_raw_fd()
+    }
+
+    /// Frames in the UMEM.
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// Moves received frames to `batch`, at most [`BATCH`]; returns how many.
+    pub fn receive(&mut self, batch: &mut Vec<Frame>) -> usize {
+        // SAFETY: the descriptors are overwritten, and the RX ring belongs to this UMEM.
+        let count = unsafe { self.rx.consume(&mut self.scratch) };
+        batch.extend(self.scratch[..count].iter().map(|descriptor| Frame::new(*descriptor)));
+        count
+    }
+
+    /// The bytes of a packet.
+    #[must_use]
+    pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        let descriptor = frame.descriptor();
+        // SAFETY: whoever has the `Frame` owns this part of the UMEM; the kernel does not write to it.
+        let data = unsafe { self.umem.data(descriptor) };
+        let contents = data.contents();
+        // SAFETY: the same bytes, with the lifetime of the borrow of `self` and `frame` instead of that of the
+        // temporary `Data`.
+        unsafe { slice::from_raw_parts(contents.as_ptr(), contents.len()) }
+    }
+
+    /// The bytes of a packet, to be changed in place.
+    pub fn bytes_mut<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
+        let length = frame.descriptor().lengths().data();
+        // SAFETY: as in `bytes`, and the borrows of `self` and `frame` are exclusive.
+        unsafe {
+            let mut data = self.umem.data_mut(frame.descriptor_mut());
+            let contents = data.contents_mut();
+            debug_assert_eq!(contents.len(), length);
+            slice::from_raw_parts_mut(contents.as_mut_ptr(), contents.len())
+        }
+    }
+
+    /// What the XDP program wrote in front of the packet, and takes it back, so that a later packet in the same
+    /// frame is not mistaken for stamped.
+    pub fn take_metadata(&mut self, frame: &Frame) -> Option<Metadata> {
+        let bytes = self.bytes(frame).as_ptr();
+        // SAFETY: in front of the data lie at least the 256 bytes of XDP headroom of the same frame, which
+        // belong to the owner of the `Frame`; `Metadata` is bytes without padding.
+        let area = unsafe { &mut *bytes.cast_mut().sub(Metadata::SIZE).cast::<[u8; Metadata::SIZE]>() };
+        let metadata = Metadata::from_bytes(area);
+        if metadata.is_some() {
+            area.fill(0);
+        }
+        metadata
+    }
+
+    /// A free frame holding `bytes`; `None` if all are in use or the bytes do not fit.
+    pub fn allocate(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let mut frame = Frame::new(self.free.pop()?);
+        // SAFETY: a free frame is in no ring, and the borrow of `self` is exclusive.
+        let written = unsafe {
+            let mut data = self.umem.data_mut(frame.descriptor_mut());
+            let mut cursor = data.cursor();
+            cursor.set_pos(0);
+            io::Write::write_all(&mut cursor, bytes)
+        };
+        if written.is_err() {
+            self.release(frame);
+            return None;
+        }
+        Some(frame)
+    }
+
+    /// Sends a frame out of the output device, at the next [`QueueRings::flush`].
+    pub fn forward(&mut self, frame: Frame) {
+        self.output.pending.push(frame.into_descriptor());
+    }
+
+    /// Sends a frame out of the NIC, at the next [`QueueRings::flush`].
+    pub fn transmit(&mut self, frame: Frame) {
+        self.nic.pending.push(frame.into_descriptor());
+    }
+
+    /// Gives a frame back.
+    pub fn release(&mut self, frame: Frame) {
+        self.free.push(frame.into_descriptor());
+    }
+
+    /// Submits what was forwarded and transmitted, takes back what has been sent and refills the fill ring.
+    ///
+    /// # Errors
+    ///
+    /// When a device has gone.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.output.flush(&mut self.scratch, &mut self.free)?;
+        self.nic.flush(&mut self.scratch, &mut self.free)?;
+        self.refill();
+        Ok(())
+    }
+
+    /// Sleeps until a packet arrives or the time is over.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll(2)`.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        match self.rx.poll(milliseconds) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            other => other,
+        }
+    }
+
+    /// Packets waiting in the RX ring.
+    pub fn backlog(&mut self) -> u32 {
+        self.rx.nb_avail_exact()
+    }
+
+    /// The kernel's drop counts.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn statistics(&self) -> io::Result<RingStatistics> {
+        let statistics = self.rx.fd().xdp_statistics()?;
+        Ok(RingStatistics {
+            dropped: statistics.rx_dropped(),
+            rx_full: statistics.rx_ring_full(),
+            fill_empty: statistics.rx_fill_ring_empty_descs(),
+        })
+    }
+
+    fn refill(&mut self) {
+        let room = self.fill.nb_free(BATCH as u32) as usize;
+        let count = room.min(self.free.len());
+        if count == 0 {
+            return;
+        }
+        let start = self.free.len() - count;
+        // SAFETY: the frames are free and of this UMEM; they leave the free list right after.
+        let produced = unsafe { self.fill.produce(&self.free[start..]) };
+        debug_assert_eq!(produced, count);
+        self.free.truncate(start + (count - produced));
+        if self.fill.needs_wakeup()
+            && let Err(error) = self.fill.wakeup(self.rx.fd_mut(), 0)
+        {
+            tracing::debug!("waking the driver for its fill ring: {error}");
+        }
+    }
+}
+
+impl Sender {
+    fn new(tx: TxQueue, completions: CompQueue, ring_size: u32) -> Self {
+        Self { tx, completions, pending: Vec::with_capacity(ring_size as usize), ring_size, in_flight: 0 }
+    }
+
+    fn flush(&mut self, scratch: &mut [FrameDesc], free: &mut Vec<FrameDesc>) -> io::Result<()> {
+        if self.in_flight > 0 {
+            self.reclaim(scratch, free);
+        }
+        if self.pending.is_empty() && self.in_flight == 0 {
+            return Ok(());
+        }
+        let room = self.tx.nb_free(self.pending.len() as u32) as usize;
+        let count = room.min(self.pending.len());
+        if count > 0 {
+            // SAFETY: the frames came in through `Frame`s that were given away, so nothing else refers to them.
+            let produced = unsafe { self.tx.produce(&self.pending[..count]) };
+            debug_assert_eq!(produced, count);
+            self.pending.drain(..produced);
+            self.in_flight += produced;
+        }
+        for _ in 0..MAX_KICKS {
+            if !self.tx.needs_wakeup() || self.tx.nb_free_exact() == self.ring_size {
+                break;
+            }
+            self.tx.wakeup()?;
+            self.reclaim(scratch, free);
+        }
+        Ok(())
+    }
+
+    fn reclaim(&mut self, scratch: &mut [FrameDesc], free: &mut Vec<FrameDesc>) {
+        loop {
+            // SAFETY: the descriptors are overwritten, and the completion ring belongs to this UMEM.
+            let count = unsafe { self.completions.consume(scratch) };
+            free.extend_from_slice(&scratch[..count]);
+            self.in_flight -= count;
+            if count < scratch.len() {
+                break;
+            }
+        }
+    }
+}
+
+type Opened = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
+
+fn open(umem: &Umem, interface: &str, queue: u32, size: QueueSize, copy: bool) -> Result<Opened, BindError> {
+    let failed = |source| BindError::Socket { interface: interface.to_owned(), queue, source };
+    let name = CString::new(interface).map_err(|error| failed(io::Error::other(error)))?;
+    let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
+    if copy {
+        flags |= BindFlags::XDP_COPY;
+    }
+    let config = SocketConfig::builder()
+        .rx_queue_size(size)
+        .tx_queue_size(size)
+        // Our own program is attached; libxdp's default one must not be.
+        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+        .bind_flags(flags)
+        .build();
+    let interface = Interface::new(name);
+    let mut tries = 0;
+    loop {
+        // SAFETY: one socket for each device and queue of this UMEM, so the rings are not shared.
+        match unsafe { Socket::new(config, umem, &interface, queue) } {
+            Ok(opened) => return Ok(opened),
+            Err(error) => {
+                let source = cause(&error);
+                if source.kind() != io::ErrorKind::ResourceBusy || tries == BIND_TRIES {
+                    return Err(failed(source));
+                }
+                tries += 1;
+                thread::sleep(BIND_PAUSE);
+            }
+        }
+    }
+}
+
+fn missing_rings(interface: &str, queue: u32) -> BindError {
+    let source = io::Error::other("the kernel gave no fill and completion ring");
+    BindError::Socket { interface: interface.to_owned(), queue, source }
+}
+
+/// The operating system's error below one of xsk-rs's.
+fn cause(error: &(dyn Error + 'static)) -> io::Error {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && let Some(code) = io.raw_os_error()
+        {
+            return io::Error::from_raw_os_error(code);
+        }
+        current = error.source();
+    }
+    io::Error::other(error.to_string())
+}
+
+impl fmt::Debug for QueueRings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueRings").field("frames", &self.frames).field("free", &self.free.len()).finish_non_exhaustive()
+    }
+}
