@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The Portcullis engine.
+
+pub mod flow;
