@@ -1,3 +1,5 @@
-//! Portcullis userspace.
+//! The Portcullis engine.
+
 pub mod bpf;
+pub mod flow;
 pub mod ring;

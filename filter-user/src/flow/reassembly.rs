@@ -1,0 +1,92 @@
+//! What the streams of one thread share.
+
+use super::{DropCounters, EvidencePool, HoldPool, Seq};
+
+/// What becomes of bytes that cannot be checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailurePolicy {
+    /// They go on unchecked.
+    Pass,
+    /// They are dropped.
+    Drop,
+}
+
+/// Bounds and policy of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StreamLimits {
+    /// Segments that one flow may hold.
+    pub held_segments: u16,
+    /// Payload bytes that one flow may hold.
+    pub held_bytes: u32,
+    /// How far from the expected sequence number a segment may lie, in bytes; below 2³⁰ (RFC 7323 §2.3).
+    pub window: u32,
+    /// The server's acknowledgement is looked up when a flow has accepted this many bytes since the last look-up.
+    pub ask_after: u32,
+    /// For retransmissions without evidence, for new bytes when the evidence is full, and for flows with an
+    /// unscored gap.
+    pub unverifiable: FailurePolicy,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            held_segments: 64,
+            held_bytes: 96 * 1024,
+            window: 16 << 20,
+            ask_after: 16 * 1024,
+            unverifiable: FailurePolicy::Drop,
+        }
+    }
+}
+
+/// Pools, limits and counters of one thread's streams.
+pub struct Reassembly<F> {
+    /// Bounds and policy.
+    pub limits: StreamLimits,
+    /// Accepted bytes that are not acknowledged.
+    pub evidence: EvidencePool,
+    /// Segments ahead of a gap.
+    pub hold: HoldPool<F>,
+    /// Drops by reason.
+    pub drops: DropCounters,
+}
+
+impl<F> Reassembly<F> {
+    /// Puts the pools together, with all counters at zero.
+    #[must_use]
+    pub fn new(limits: StreamLimits, evidence: EvidencePool, hold: HoldPool<F>) -> Self {
+        Self {
+            limits,
+            evidence,
+            hold,
+            drops: DropCounters::default(),
+        }
+    }
+}
+
+/// What an observer of the other direction knows of the server's replies to one flow.
+///
+/// Each call may cost a system call. The stream makes none while segments come in order and are acknowledged: it
+/// asks every [`StreamLimits::ask_after`] bytes, at the first segment behind a gap, and before it drops
+/// something that the server's state could explain.
+pub trait Replies {
+    /// The acknowledgement number of the server's latest segment, or `None` when none was observed.
+    fn acknowledged(&mut self) -> Option<Seq>;
+
+    /// The acknowledgement number of the server's latest SYN-ACK, or `None` when none was observed.
+    fn opened(&mut self) -> Option<Seq>;
+}
+
+/// Nobody observes the replies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Replies for Unobserved {
+    fn acknowledged(&mut self) -> Option<Seq> {
+        None
+    }
+
+    fn opened(&mut self) -> Option<Seq> {
+        None
+    }
+}
