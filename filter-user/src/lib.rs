@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The Portcullis engine: AF_XDP rings, TCP streams, decisions, control plane and command line.
+
+pub mod config;
