@@ -1,3 +1,5 @@
 //! The Portcullis engine: AF_XDP rings, TCP streams, decisions, control plane and command line.
 
 pub mod config;
+pub mod control;
+pub mod latency;
