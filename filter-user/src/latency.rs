@@ -1,6 +1,6 @@
 //! Latency histograms: one writer a queue, any number of readers, and no lock between them.
 //!
-//! A queue's thread counts into buckets laid out as an HdrHistogram of two significant digits lays them
+//! A queue's thread counts into buckets laid out as an `HdrHistogram` of two significant digits lays them
 //! out (`sub_bucket_count` 256), so a value is off by less than 1/128. A record is one relaxed load and one
 //! relaxed store: there is a single writer, so nothing can be lost. Readers copy the buckets into a
 //! [`Histogram`] while the writer goes on; a copy may miss records made during it, never tear one.
@@ -33,7 +33,7 @@ const BUCKETS: usize = index_of(MAX_NS) + 1;
 
 /// The bucket of a latency.
 const fn index_of(ns: u64) -> usize {
-    let magnitude = 63 - (ns | ((1 << SUB_BUCKET_BITS) - 1)).leading_zeros() + 1 - SUB_BUCKET_BITS;
+    let magnitude = (ns | ((1 << SUB_BUCKET_BITS) - 1)).ilog2() + 1 - SUB_BUCKET_BITS;
     // The upper half of the sub-buckets of each magnitude; the lower half is the magnitude below.
     ((magnitude as usize) << (SUB_BUCKET_BITS - 1)) + (ns >> magnitude) as usize
 }
@@ -180,6 +180,7 @@ impl LatencyBook {
 
 /// An empty histogram of the range and precision recorded.
 #[must_use]
+#[expect(clippy::missing_panics_doc, reason = "cannot panic, as the expect says")]
 pub fn empty_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, MAX_NS, SIGNIFICANT_DIGITS).expect("the bounds are constants that fit")
 }
@@ -213,7 +214,7 @@ pub struct StageLatency {
     pub queue: u32,
     /// The stage.
     pub stage: Stage,
-    /// The latencies in nanoseconds; in JSON, HdrHistogram's compressed V2 encoding in base64.
+    /// The latencies in nanoseconds; in JSON, `HdrHistogram`'s compressed V2 encoding in base64.
     #[serde(serialize_with = "encode", deserialize_with = "decode")]
     pub histogram: Histogram<u64>,
 }
@@ -221,6 +222,7 @@ pub struct StageLatency {
 impl Latencies {
     /// One stage over all queues.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "cannot panic, as the expect says")]
     pub fn merged(&self, stage: Stage) -> Histogram<u64> {
         let mut all = empty_histogram();
         // Histograms from a file may have another range than ours.
@@ -343,15 +345,18 @@ mod tests {
     #[test]
     #[ignore = "a measurement, not a check"]
     fn nanoseconds_per_record() {
-        const RECORDS: u64 = 50_000_000;
+        const RECORDS: u32 = 50_000_000;
         let (_book, mut recorders) = LatencyBook::new(1);
         let start = Instant::now();
         for i in 0..RECORDS {
-            recorders[0].record(Stage::DriverToDequeued, black_box(5_000 + (i * 7_919) % 20_000));
+            recorders[0].record(
+                Stage::DriverToDequeued,
+                black_box(5_000 + u64::from(i) * 7_919 % 20_000),
+            );
         }
         println!(
             "{:.2} ns a record",
-            start.elapsed().as_nanos() as f64 / RECORDS as f64
+            start.elapsed().as_secs_f64() * 1e9 / f64::from(RECORDS)
         );
     }
 }

@@ -1,5 +1,6 @@
-//! The Portcullis engine: AF_XDP rings, TCP streams, decisions, control plane and command line.
+//! The Portcullis engine: `AF_XDP` rings, TCP streams, decisions, control plane and command line.
 
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod latency;

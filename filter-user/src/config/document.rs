@@ -44,10 +44,8 @@ impl<'t> Document<'t> {
         let mut rest = self.root.clone();
         // Each round takes at least one key out, so it ends.
         loop {
-            let error = match Config::deserialize(toml::de::Deserializer::from(rest.clone())) {
-                Ok(_) => return mistakes,
-                Err(error) => error,
-            };
+            let read = Config::deserialize(toml::de::Deserializer::from(rest.clone()));
+            let Err(error) = read else { return mistakes };
             let path_in = |root: &Spanned<DeTable<'_>>| path_of(root.get_ref(), &error.span()?);
             // Named by its place in the whole text: leaving elements out renumbers those behind them.
             let key = path_in(&self.root).unwrap_or_default().join(".");

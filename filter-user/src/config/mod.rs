@@ -156,6 +156,7 @@ impl Config {
 
     /// The effective configuration as TOML.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "cannot panic, as the expect says")]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every field of the configuration has a TOML form")
     }

@@ -18,6 +18,17 @@ fn the_empty_file_is_the_default() {
     assert!(config.interface().is_err());
 }
 
+/// The dotted keys of a configuration's values.
+fn keys(table: &toml::Table, prefix: &str, into: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        match value {
+            toml::Value::Table(table) => keys(table, &format!("{path}."), into),
+            _ => into.push(path),
+        }
+    }
+}
+
 #[test]
 fn the_initial_file_shows_every_key_at_its_default() {
     assert_eq!(
@@ -25,15 +36,6 @@ fn the_initial_file_shows_every_key_at_its_default() {
         Config::default()
     );
 
-    fn keys(table: &toml::Table, prefix: &str, into: &mut Vec<String>) {
-        for (key, value) in table {
-            let path = format!("{prefix}{key}");
-            match value {
-                toml::Value::Table(table) => keys(table, &format!("{path}."), into),
-                _ => into.push(path),
-            }
-        }
-    }
     let (mut shown, mut known) = (Vec::new(), Vec::new());
     keys(&INITIAL.parse().expect("TOML"), "", &mut shown);
     keys(
@@ -62,197 +64,200 @@ fn what_show_prints_reads_back() {
     assert_eq!(config.lists.block[1].to_string(), "2001:db8::1/128");
 }
 
+/// A text, how its first mistake begins, and parts of its message and remedy.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    ("[engine\n", "portcullis.toml:1:", "", "not TOML"),
+    (
+        "\n\nmode = 'block'\n",
+        "portcullis.toml:3:1: mode",
+        "unknown field `mode`",
+        "fix:",
+    ),
+    (
+        "[limits]\nmax_flow = 1\n",
+        "portcullis.toml:2:1: limits.max_flow",
+        "unknown field",
+        "did you mean `max_flows`?",
+    ),
+    (
+        "[limits]\nmax_flows = 'many'\n",
+        "portcullis.toml:2:13: limits.max_flows",
+        "expected u32",
+        "expected kind",
+    ),
+    (
+        "[limits]\nmax_flows = -1\n",
+        "portcullis.toml:2:13: limits.max_flows",
+        "-1",
+        "expected kind",
+    ),
+    (
+        "[limits]\nmax_flows = 1\n",
+        "portcullis.toml:2:1: limits.max_flows",
+        "1 is out of range",
+        "use 64 to",
+    ),
+    (
+        "[limits]\nframes_per_queue = 5000\n",
+        "portcullis.toml:2:1: limits.frames_per_queue",
+        "power of two",
+        "use 8192",
+    ),
+    (
+        "[limits]\nheld_bytes = 10\n",
+        "portcullis.toml:1:2: limits.held_bytes_per_flow",
+        "is more than",
+        "raise limits.held_bytes",
+    ),
+    (
+        "[limits]\ncredits = 0\n",
+        "portcullis.toml:2:1: limits.credits",
+        "out of range",
+        "use 1 to 4096",
+    ),
+    (
+        "[engine]\non_failure = 'pas'\n",
+        "portcullis.toml:2:14: engine.on_failure",
+        "unknown variant",
+        "did you mean `pass`?",
+    ),
+    (
+        "[engine]\nqueues = 'all'\n",
+        "portcullis.toml:2:10: engine.queues",
+        "\"auto\" or a number",
+        "expected kind",
+    ),
+    (
+        "[engine]\nqueues = 0\n",
+        "portcullis.toml:2:1: engine.queues",
+        "out of range",
+        "use 1 to 256",
+    ),
+    (
+        "[engine]\nqueues = 2\ncpus = [1]\n",
+        "portcullis.toml:3:1: engine.cpus",
+        "1 CPUs for 2 queues",
+        "one CPU a queue",
+    ),
+    (
+        "[engine]\ninterface = 'a/b'\n",
+        "portcullis.toml:2:1: engine.interface",
+        "cannot be the name",
+        "ip link",
+    ),
+    (
+        "[engine]\ncontrol_socket = 'x.sock'\n",
+        "portcullis.toml:2:1: engine.control_socket",
+        "absolute",
+        "start it with",
+    ),
+    (
+        "[engine.poll]\nspin_us = 2000000\n",
+        "portcullis.toml:2:1: engine.poll.spin_us",
+        "out of range",
+        "use 0 to",
+    ),
+    (
+        "[[service]]\naddress = 'any'\n",
+        "portcullis.toml:1:1: service.0",
+        "missing field `port`",
+        "add `port",
+    ),
+    (
+        "[[service]]\nport = 80\n[[service]]\nport = 70000\n",
+        "portcullis.toml:4:8: service.1.port",
+        "70000",
+        "fix:",
+    ),
+    (
+        "[[service]]\nport = 0\n",
+        "portcullis.toml:2:1: service.0.port",
+        "not a TCP port",
+        "1 to 65535",
+    ),
+    (
+        "[[service]]\nport = 1\naddress = 'web'\n",
+        "portcullis.toml:3:11: service.0.address",
+        "neither \"any\"",
+        "",
+    ),
+    (
+        "[[service]]\nport = 80\n[[service]]\nport = 80\n",
+        "portcullis.toml:3:1: service.1",
+        "also service.0",
+        "keep one",
+    ),
+    (
+        "[scoring]\nblock = 1.5\n",
+        "portcullis.toml:2:1: scoring.block",
+        "1.5 is out of range",
+        "use 0 to 1",
+    ),
+    (
+        "[scoring]\nblock = nan\n",
+        "portcullis.toml:2:1: scoring.block",
+        "NaN is out of range",
+        "use 0 to 1",
+    ),
+    (
+        "[scoring]\nsuspicious = 0.9\n",
+        "portcullis.toml:2:1: scoring.suspicious",
+        "above block",
+        "raise scoring.block",
+    ),
+    (
+        "[scoring]\nrules = '/nowhere'\n",
+        "portcullis.toml:2:1: scoring.rules",
+        "not a directory",
+        "builtin",
+    ),
+    (
+        "[response]\npage = '/nowhere.html'\n",
+        "portcullis.toml:2:1: response.page",
+        "/nowhere.html",
+        "readable HTML file",
+    ),
+    (
+        "[reputation]\nmax_block_s = 5\n",
+        "portcullis.toml:2:1: reputation.max_block_s",
+        "below first_block_s",
+        "raise it",
+    ),
+    (
+        "[reputation]\nipv6_prefix = 8\n",
+        "portcullis.toml:2:1: reputation.ipv6_prefix",
+        "out of range",
+        "32 to 128",
+    ),
+    (
+        "[lists]\nallow = ['10.0.0.1/8']\n",
+        "portcullis.toml:2:10: lists.allow.0",
+        "bits set",
+        "10.0.0.0/8",
+    ),
+    (
+        "[lists]\nblock = ['x']\n",
+        "portcullis.toml:2:10: lists.block.0",
+        "not an IP address",
+        "192.0.2.0/24",
+    ),
+    (
+        "[lists]\nblock = ['10.0.0.0/8']\nnever_block = ['10.1.2.3']\n",
+        "portcullis.toml:2:10: lists.block.0",
+        "overlaps 10.1.2.3",
+        "around it",
+    ),
+    (
+        "[lists]\nblock = ['10.0.0.0/8']\nallow = ['10.0.0.0/8']\n",
+        "portcullis.toml:2:10: lists.block.0",
+        "also on lists.allow",
+        "one list",
+    ),
+];
+
 #[test]
 fn each_mistake_has_its_line_and_remedy() {
-    for (text, place, message, remedy) in [
-        ("[engine\n", "portcullis.toml:1:", "", "not TOML"),
-        (
-            "\n\nmode = 'block'\n",
-            "portcullis.toml:3:1: mode",
-            "unknown field `mode`",
-            "fix:",
-        ),
-        (
-            "[limits]\nmax_flow = 1\n",
-            "portcullis.toml:2:1: limits.max_flow",
-            "unknown field",
-            "did you mean `max_flows`?",
-        ),
-        (
-            "[limits]\nmax_flows = 'many'\n",
-            "portcullis.toml:2:13: limits.max_flows",
-            "expected u32",
-            "expected kind",
-        ),
-        (
-            "[limits]\nmax_flows = -1\n",
-            "portcullis.toml:2:13: limits.max_flows",
-            "-1",
-            "expected kind",
-        ),
-        (
-            "[limits]\nmax_flows = 1\n",
-            "portcullis.toml:2:1: limits.max_flows",
-            "1 is out of range",
-            "use 64 to",
-        ),
-        (
-            "[limits]\nframes_per_queue = 5000\n",
-            "portcullis.toml:2:1: limits.frames_per_queue",
-            "power of two",
-            "use 8192",
-        ),
-        (
-            "[limits]\nheld_bytes = 10\n",
-            "portcullis.toml:1:2: limits.held_bytes_per_flow",
-            "is more than",
-            "raise limits.held_bytes",
-        ),
-        (
-            "[limits]\ncredits = 0\n",
-            "portcullis.toml:2:1: limits.credits",
-            "out of range",
-            "use 1 to 4096",
-        ),
-        (
-            "[engine]\non_failure = 'pas'\n",
-            "portcullis.toml:2:14: engine.on_failure",
-            "unknown variant",
-            "did you mean `pass`?",
-        ),
-        (
-            "[engine]\nqueues = 'all'\n",
-            "portcullis.toml:2:10: engine.queues",
-            "\"auto\" or a number",
-            "expected kind",
-        ),
-        (
-            "[engine]\nqueues = 0\n",
-            "portcullis.toml:2:1: engine.queues",
-            "out of range",
-            "use 1 to 256",
-        ),
-        (
-            "[engine]\nqueues = 2\ncpus = [1]\n",
-            "portcullis.toml:3:1: engine.cpus",
-            "1 CPUs for 2 queues",
-            "one CPU a queue",
-        ),
-        (
-            "[engine]\ninterface = 'a/b'\n",
-            "portcullis.toml:2:1: engine.interface",
-            "cannot be the name",
-            "ip link",
-        ),
-        (
-            "[engine]\ncontrol_socket = 'x.sock'\n",
-            "portcullis.toml:2:1: engine.control_socket",
-            "absolute",
-            "start it with",
-        ),
-        (
-            "[engine.poll]\nspin_us = 2000000\n",
-            "portcullis.toml:2:1: engine.poll.spin_us",
-            "out of range",
-            "use 0 to",
-        ),
-        (
-            "[[service]]\naddress = 'any'\n",
-            "portcullis.toml:1:1: service.0",
-            "missing field `port`",
-            "add `port",
-        ),
-        (
-            "[[service]]\nport = 80\n[[service]]\nport = 70000\n",
-            "portcullis.toml:4:8: service.1.port",
-            "70000",
-            "fix:",
-        ),
-        (
-            "[[service]]\nport = 0\n",
-            "portcullis.toml:2:1: service.0.port",
-            "not a TCP port",
-            "1 to 65535",
-        ),
-        (
-            "[[service]]\nport = 1\naddress = 'web'\n",
-            "portcullis.toml:3:11: service.0.address",
-            "neither \"any\"",
-            "",
-        ),
-        (
-            "[[service]]\nport = 80\n[[service]]\nport = 80\n",
-            "portcullis.toml:3:1: service.1",
-            "also service.0",
-            "keep one",
-        ),
-        (
-            "[scoring]\nblock = 1.5\n",
-            "portcullis.toml:2:1: scoring.block",
-            "1.5 is out of range",
-            "use 0 to 1",
-        ),
-        (
-            "[scoring]\nblock = nan\n",
-            "portcullis.toml:2:1: scoring.block",
-            "NaN is out of range",
-            "use 0 to 1",
-        ),
-        (
-            "[scoring]\nsuspicious = 0.9\n",
-            "portcullis.toml:2:1: scoring.suspicious",
-            "above block",
-            "raise scoring.block",
-        ),
-        (
-            "[scoring]\nrules = '/nowhere'\n",
-            "portcullis.toml:2:1: scoring.rules",
-            "not a directory",
-            "builtin",
-        ),
-        (
-            "[response]\npage = '/nowhere.html'\n",
-            "portcullis.toml:2:1: response.page",
-            "/nowhere.html",
-            "readable HTML file",
-        ),
-        (
-            "[reputation]\nmax_block_s = 5\n",
-            "portcullis.toml:2:1: reputation.max_block_s",
-            "below first_block_s",
-            "raise it",
-        ),
-        (
-            "[reputation]\nipv6_prefix = 8\n",
-            "portcullis.toml:2:1: reputation.ipv6_prefix",
-            "out of range",
-            "32 to 128",
-        ),
-        (
-            "[lists]\nallow = ['10.0.0.1/8']\n",
-            "portcullis.toml:2:10: lists.allow.0",
-            "bits set",
-            "10.0.0.0/8",
-        ),
-        (
-            "[lists]\nblock = ['x']\n",
-            "portcullis.toml:2:10: lists.block.0",
-            "not an IP address",
-            "192.0.2.0/24",
-        ),
-        (
-            "[lists]\nblock = ['10.0.0.0/8']\nnever_block = ['10.1.2.3']\n",
-            "portcullis.toml:2:10: lists.block.0",
-            "overlaps 10.1.2.3",
-            "around it",
-        ),
-        (
-            "[lists]\nblock = ['10.0.0.0/8']\nallow = ['10.0.0.0/8']\n",
-            "portcullis.toml:2:10: lists.block.0",
-            "also on lists.allow",
-            "one list",
-        ),
-    ] {
+    for (text, place, message, remedy) in MISTAKES {
         let error = parse(text).expect_err(text);
         let shown = error.to_string();
         assert!(

@@ -35,8 +35,7 @@ impl Findings {
             remedy: remedy.into(),
         });
     }
-
-    fn range<T: PartialOrd + Display>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+    fn range<T: PartialOrd + Display + Copy>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
         if !range.contains(&value) {
             self.add(
                 key,
