@@ -1,5 +1,9 @@
-//! The Portcullis engine.
+//! The Portcullis engine: `AF_XDP` rings, TCP streams, decisions, control plane and command line.
 
 pub mod bpf;
 pub mod flow;
 pub mod ring;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod latency;

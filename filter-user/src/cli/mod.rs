@@ -1,0 +1,98 @@
+//! The command line: one file a verb.
+
+mod allow;
+mod block;
+mod blocks;
+mod completions;
+mod config;
+mod connection;
+mod duration;
+mod exit;
+mod log;
+mod reload;
+mod run;
+mod status;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use connection::Connection;
+
+/// Filters HTTP attacks in front of this host or network: in the network driver where an address or flow
+/// is known, in user space where a request has to be read.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = true, after_help = exit::HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Status(status::Status),
+    Block(block::Block),
+    Unblock(block::Unblock),
+    Allow(allow::Allow),
+    Blocks(blocks::Blocks),
+    Reload(reload::Reload),
+    Log(log::Log),
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
+    Completions(completions::Completions),
+}
+
+/// Runs the command line of this process. `engine` runs the datapath until it is told to stop.
+pub fn main(engine: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = cli
+        .run(engine, &mut out)
+        .and_then(|code| Ok(out.flush().map(|()| code)?));
+    match done {
+        Ok(code) => code,
+        // The reader has seen enough (`portcullis blocks | head`).
+        Err(error) if exit::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes are in the messages of our own errors already.
+            let mut message = error.to_string();
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                if !message.contains(&cause) {
+                    message = format!("{message}: {cause}");
+                }
+            }
+            let _ = writeln!(io::stderr(), "error: {message}");
+            exit::code_of(&error)
+        }
+    }
+}
+
+impl Cli {
+    fn run(
+        self,
+        engine: impl FnOnce(Config) -> anyhow::Result<()>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<ExitCode> {
+        let connection = &self.connection;
+        match self.verb {
+            Verb::Run(verb) => verb.run(connection, engine)?,
+            Verb::Status(verb) => verb.run(connection, out)?,
+            Verb::Block(verb) => verb.run(connection, out)?,
+            Verb::Unblock(verb) => verb.run(connection, out)?,
+            Verb::Allow(verb) => verb.run(connection, out)?,
+            Verb::Blocks(verb) => verb.run(connection, out)?,
+            Verb::Reload(verb) => verb.run(connection, out)?,
+            Verb::Log(verb) => verb.run(connection, out)?,
+            Verb::Config(verb) => verb.run(connection, out)?,
+            Verb::Completions(verb) => verb.run(out),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

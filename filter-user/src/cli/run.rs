@@ -1,0 +1,79 @@
+//! `portcullis run`
+
+use clap::Args;
+
+use super::Connection;
+use crate::config::{Config, FailurePolicy, Level, Mode, Override, XdpMode};
+
+/// Attach to an interface and filter until stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo portcullis run --iface eth0
+  sudo portcullis run --iface eth0 --mode detect --set 'service=[{port=8080}]'
+  sudo portcullis run --config gateway.toml --set reputation.first_block_s=300
+
+The keys of --set are those of the configuration; `portcullis config init` lists them.")]
+pub(super) struct Run {
+    /// The interface to filter
+    #[arg(long, short, value_name = "NAME")]
+    iface: Option<String>,
+
+    /// Carry decisions out, or only count and log them
+    #[arg(long)]
+    mode: Option<Mode>,
+
+    /// What becomes of packets that should be inspected and cannot be
+    #[arg(long, value_name = "POLICY")]
+    on_failure: Option<FailurePolicy>,
+
+    /// How the XDP program attaches
+    #[arg(long, value_name = "MODE")]
+    xdp_mode: Option<XdpMode>,
+
+    /// The least severe level to log
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<Level>,
+
+    /// Set any key of the configuration; can be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = Override::parse)]
+    overrides: Vec<Override>,
+}
+
+impl Run {
+    pub(super) fn run(
+        self,
+        connection: &Connection,
+        engine: impl FnOnce(Config) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let config = Config::load(connection.config.as_deref(), &self.into_overrides(connection))?;
+        config.interface()?;
+        engine(config)
+    }
+
+    /// The options as keys of the configuration; they win over `--set`.
+    fn into_overrides(self, connection: &Connection) -> Vec<Override> {
+        let mut overrides = self.overrides;
+        let socket = connection.socket.as_ref().map(|path| path.display().to_string());
+        for (option, key, value) in [
+            ("--iface", "engine.interface", self.iface),
+            ("--mode", "scoring.mode", self.mode.map(|mode| mode.to_string())),
+            (
+                "--on-failure",
+                "engine.on_failure",
+                self.on_failure.map(|policy| policy.to_string()),
+            ),
+            (
+                "--xdp-mode",
+                "engine.xdp_mode",
+                self.xdp_mode.map(|mode| mode.to_string()),
+            ),
+            ("--log", "engine.log", self.log.map(|level| level.to_string())),
+            ("--socket", "engine.control_socket", socket),
+        ] {
+            if let Some(value) = value {
+                overrides.push(Override::option(format!("{option} {value}"), key, value));
+            }
+        }
+        overrides
+    }
+}

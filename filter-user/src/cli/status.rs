@@ -1,0 +1,119 @@
+//! `portcullis status`
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    Connection,
+    connection::{print_json, unexpected},
+    duration,
+};
+use crate::control::{self, QueueStatus, Request, Response};
+
+/// Show the state of the running engine.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(self, connection: &Connection, out: &mut dyn Write) -> anyhow::Result<()> {
+        match connection.ask(&Request::Status {})? {
+            Response::Status(status) if self.json => print_json(out, &status),
+            Response::Status(status) => Ok(print(&status, out)?),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "portcullis {} on {} ({} XDP, forwards to {}), pid {}, up {}",
+        status.version,
+        status.interface,
+        status.xdp_mode,
+        status.forward,
+        status.pid,
+        duration::show_seconds(
+            Duration::try_from_secs_f64(status.uptime_s)
+                .unwrap_or_default()
+                .as_secs()
+        )
+    )?;
+    writeln!(
+        out,
+        "mode {}, on failure {}, rules {} ({} rules, {} reloads)",
+        status.mode, status.on_failure, status.rules.version, status.rules.count, status.rules.reloads
+    )?;
+    let requests = &status.requests;
+    writeln!(
+        out,
+        "requests  {} allowed, {} suspicious, {} blocked, {} malformed",
+        requests.allow, requests.suspicious, requests.block, requests.malformed
+    )?;
+    for (family, count) in &requests.families {
+        writeln!(out, "  {family:<24} {count:>12}")?;
+    }
+    writeln!(
+        out,
+        "flows {}, sources {}, blocks {}, held bytes {}",
+        status.flows, status.sources, status.blocks, status.held_bytes
+    )?;
+    writeln!(
+        out,
+        "xdp       {:<9} {:<24} {:>14} {:>16}",
+        "ACTION", "REASON", "PACKETS", "BYTES"
+    )?;
+    for counter in &status.xdp {
+        writeln!(
+            out,
+            "          {:<9} {:<24} {:>14} {:>16}",
+            counter.action, counter.reason, counter.packets, counter.bytes
+        )?;
+    }
+    for queue in &status.queues {
+        print_queue(queue, out)?;
+    }
+    if let Some(error) = &status.rules.last_error {
+        writeln!(out, "warning: the last reload of the rules failed: {error}")?;
+    }
+    for warning in &status.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
+    let cpu = queue
+        .cpu
+        .map_or("no CPU of its own".to_owned(), |cpu| format!("CPU {cpu}"));
+    let copy = if queue.zero_copy { "zero copy" } else { "copy" };
+    writeln!(
+        out,
+        "queue {}   {cpu}, {copy}, heartbeat {} ms ago, {} flows",
+        queue.queue, queue.heartbeat_age_ms, queue.flows
+    )?;
+    writeln!(
+        out,
+        "          received {}, forwarded {}, dropped {}, injected {}",
+        queue.received,
+        queue.forwarded,
+        queue.dropped.values().sum::<u64>(),
+        queue.injected
+    )?;
+    for (reason, count) in &queue.dropped {
+        writeln!(out, "            dropped {reason:<24} {count:>12}")?;
+    }
+    writeln!(
+        out,
+        "          rx {}, tx {}, fill {}, credits {}, frames {}",
+        queue.rx_ring, queue.tx_ring, queue.fill_ring, queue.credits, queue.frames
+    )
+}

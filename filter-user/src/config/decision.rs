@@ -1,0 +1,145 @@
+//! `[scoring]`, `[response]` and `[reputation]`: from a request to what is done about it.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::engine::keyword;
+
+/// How requests are judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scoring {
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// The score from which a request is suspicious, 0..1.
+    pub suspicious: f64,
+    /// The score from which a request is blocked, 0..1.
+    pub block: f64,
+    /// The sum of rule severities from which a request is blocked.
+    pub anomaly: u32,
+    /// Where the rule packs are.
+    pub rules: RulesSource,
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Block,
+            suspicious: 0.4,
+            block: 0.7,
+            anomaly: 5,
+            rules: RulesSource::Builtin,
+        }
+    }
+}
+
+keyword! {
+    /// Whether decisions are carried out.
+    Mode {
+        /// Attacks are blocked.
+        Block = "block",
+        /// Attacks are counted and logged; nothing is dropped because of its content.
+        Detect = "detect",
+    }
+}
+
+/// Where the rule packs are: `"builtin"` or a directory of `*.toml` files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RulesSource {
+    /// The packs compiled into the program.
+    Builtin,
+    /// The `*.toml` files of this directory.
+    Directory(PathBuf),
+}
+
+impl fmt::Display for RulesSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("builtin"),
+            Self::Directory(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Serialize for RulesSource {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RulesSource {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(de)?;
+        Ok(if text == "builtin" {
+            Self::Builtin
+        } else {
+            Self::Directory(PathBuf::from(text))
+        })
+    }
+}
+
+/// What the two ends of a blocked flow get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Response {
+    /// What the client gets; the server always gets a reset, unless this is `drop`.
+    pub respond: Respond,
+    /// An HTML page for the 403; `{request_id}` in it is replaced. Unset: the built-in page.
+    pub page: Option<PathBuf>,
+}
+
+impl Default for Response {
+    fn default() -> Self {
+        Self {
+            respond: Respond::Forbidden,
+            page: None,
+        }
+    }
+}
+
+keyword! {
+    /// What the client of a blocked flow gets.
+    Respond {
+        /// A 403 page and a FIN.
+        Forbidden = "403",
+        /// A reset.
+        Reset = "reset",
+        /// Nothing.
+        Drop = "drop",
+    }
+}
+
+/// How blocked requests add up to a blocked source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reputation {
+    /// Points a blocked request adds to its source.
+    pub points_per_block: u32,
+    /// Seconds in which the points of a source halve.
+    pub half_life_s: u32,
+    /// Points from which a source is blocked.
+    pub threshold: u32,
+    /// Seconds of the first block; each relapse doubles it.
+    pub first_block_s: u32,
+    /// Seconds of the longest block.
+    pub max_block_s: u32,
+    /// Seconds without an offence after the last block's end until the next block counts as the first.
+    pub forgive_after_s: u32,
+    /// The prefix length that stands for one IPv6 source: a client can use any address of its network.
+    pub ipv6_prefix: u8,
+}
+
+impl Default for Reputation {
+    fn default() -> Self {
+        Self {
+            points_per_block: 10,
+            half_life_s: 300,
+            threshold: 30,
+            first_block_s: 60,
+            max_block_s: 86_400,
+            forgive_after_s: 86_400,
+            ipv6_prefix: 64,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The configuration: one TOML file, and `--set` over it.
+//!
+//! Every key has a default, unknown keys are errors, and all mistakes are reported at once, each with
+//! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
+
+mod cidr;
+mod decision;
+mod document;
+mod engine;
+mod limits;
+mod lists;
+mod mistake;
+mod overrides;
+mod service;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use document::Document;
+
+pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
+pub use decision::{Mode, Reputation, Respond, Response, RulesSource, Scoring};
+pub use engine::{
+    Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, VlanPolicy,
+    XdpMode,
+};
+pub use limits::Limits;
+pub use lists::{Lists, Report};
+pub use mistake::{ConfigError, Mistake};
+pub use overrides::Override;
+pub use service::{Address, Inspect, Service, Suspicious};
+pub use validate::MAX_PAGE_BYTES;
+
+/// A commented configuration with every key at its default.
+pub const INITIAL: &str = include_str!("initial.toml");
+
+/// Where the configuration is looked for when `--config` is not given; it need not exist.
+pub const DEFAULT_PATH: &str = "/etc/portcullis/portcullis.toml";
+
+/// The most services one engine protects.
+pub const MAX_SERVICES: usize = 1024;
+
+/// The largest configuration file read, in bytes.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// A whole, valid configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the engine attaches, and how its threads run.
+    pub engine: Engine,
+    /// What makes a flow worth a look.
+    pub suspicious: Suspicious,
+    /// The bounds of everything that grows.
+    pub limits: Limits,
+    /// How requests are judged.
+    pub scoring: Scoring,
+    /// What the ends of a blocked flow get.
+    pub response: Response,
+    /// How blocked requests add up to a blocked source.
+    pub reputation: Reputation,
+    /// Addresses that are settled beforehand.
+    pub lists: Lists,
+    /// What the engine reports by itself.
+    pub report: Report,
+    /// The protected services; see [`Config::services`].
+    pub service: Vec<Service>,
+}
+
+impl Config {
+    /// Reads `path` and puts `overrides` over it. Without a path, [`DEFAULT_PATH`] is read if it exists.
+    ///
+    /// Relative paths in the configuration are relative to the directory of its file.
+    pub fn load(path: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_PATH);
+        let path = path.or_else(|| default.exists().then_some(default));
+        let Some(path) = path else {
+            return Self::parse("(defaults)", "", None, overrides);
+        };
+        let name = path.display().to_string();
+        let text = read(path).map_err(|error| Mistake {
+            origin: name.clone(),
+            position: None,
+            key: String::new(),
+            message: format!("cannot read the configuration: {error}"),
+            remedy: format!("check the path, or write one with `portcullis config init > {name}`"),
+        })?;
+        Self::parse(&name, &text, path.parent(), overrides)
+    }
+
+    /// Reads a configuration from text. `name` stands for it in messages, `base` is what its relative
+    /// paths start from.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        base: Option<&Path>,
+        overrides: &[Override],
+    ) -> Result<Self, ConfigError> {
+        let document = Document::parse(name, text).map_err(|mistakes| ConfigError { mistakes })?;
+        let mut mistakes = document.type_mistakes();
+        if !mistakes.is_empty() {
+            mistakes.sort_by_key(|mistake| mistake.position);
+            return Err(ConfigError { mistakes });
+        }
+        let broken = |error: toml::de::Error| document.at_key("", error.message().to_owned(), String::new());
+        let mut table: toml::Table = toml::from_str(text).map_err(broken)?;
+        for change in overrides {
+            if let Err(mistake) = change.apply(&mut table) {
+                mistakes.push(mistake);
+            }
+        }
+        let mut config = Self::deserialize(table).map_err(broken)?;
+        if let Some(base) = base {
+            config.resolve_paths(base);
+        }
+        mistakes.extend(validate::findings(&config).into_iter().map(|finding| {
+            match overrides.iter().rfind(|change| change.sets(&finding.key)) {
+                Some(change) => change.mistake(finding.message, finding.remedy),
+                None => document.at_key(&finding.key, finding.message, finding.remedy),
+            }
+        }));
+        if mistakes.is_empty() {
+            return Ok(config);
+        }
+        mistakes.sort_by_key(|mistake| mistake.position);
+        Err(ConfigError { mistakes })
+    }
+
+    /// The protected services: those configured, or HTTP on any address if there are none.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        if self.service.is_empty() {
+            vec![Service::http()]
+        } else {
+            self.service.clone()
+        }
+    }
+
+    /// The interface to filter, which only running an engine needs.
+    pub fn interface(&self) -> Result<&str, ConfigError> {
+        self.engine.interface.as_deref().ok_or_else(|| {
+            ConfigError::from(Mistake {
+                origin: "portcullis".to_owned(),
+                position: None,
+                key: "engine.interface".to_owned(),
+                message: "no interface is named".to_owned(),
+                remedy: "add `--iface eth0`, or `interface = \"eth0\"` under [engine]; `ip link` lists them"
+                    .to_owned(),
+            })
+        })
+    }
+
+    /// The effective configuration as TOML.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "cannot panic, as the expect says")]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every field of the configuration has a TOML form")
+    }
+
+    fn resolve_paths(&mut self, base: &Path) {
+        let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+        if let RulesSource::Directory(path) = &mut self.scoring.rules {
+            resolve(path);
+        }
+        if let Some(path) = &mut self.response.page {
+            resolve(path);
+        }
+        resolve(&mut self.report.directory);
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!(
+            "it is larger than {MAX_FILE_BYTES} bytes"
+        )));
+    }
+    std::fs::read_to_string(path)
+}

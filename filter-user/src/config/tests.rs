@@ -1,0 +1,354 @@
+//! Each mistake with its line and remedy.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse("portcullis.toml", text, None, &[])
+}
+
+fn set(text: &str) -> Override {
+    Override::parse(text).expect("an override")
+}
+
+#[test]
+fn the_empty_file_is_the_default() {
+    let config = parse("").expect("the defaults are valid");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.services(), [Service::http()]);
+    assert!(config.interface().is_err());
+}
+
+/// The dotted keys of a configuration's values.
+fn keys(table: &toml::Table, prefix: &str, into: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        match value {
+            toml::Value::Table(table) => keys(table, &format!("{path}."), into),
+            _ => into.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_initial_file_shows_every_key_at_its_default() {
+    assert_eq!(
+        parse(INITIAL).expect("the initial file is valid"),
+        Config::default()
+    );
+
+    let (mut shown, mut known) = (Vec::new(), Vec::new());
+    keys(&INITIAL.parse().expect("TOML"), "", &mut shown);
+    keys(
+        &Config::default().to_toml().parse().expect("TOML"),
+        "",
+        &mut known,
+    );
+    known.retain(|key| key != "service");
+    shown.sort();
+    known.sort();
+    assert_eq!(shown, known);
+    // The keys without a default are there as comments.
+    for line in ["# interface =", "# [[service]]", "# credits =", "# page ="] {
+        assert!(INITIAL.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn what_show_prints_reads_back() {
+    let config = parse(
+        "[engine]\ninterface = 'eth0'\nqueues = 2\ncpus = [0, 1]\n[[service]]\naddress = '192.0.2.1'\nport = 8080\n\
+         inspect = 'suspicious'\n[lists]\nblock = ['198.51.100.0/24', '2001:db8::1']\n[limits]\ncredits = 10\n",
+    )
+    .expect("valid");
+    assert_eq!(parse(&config.to_toml()).expect("valid"), config);
+    assert_eq!(config.lists.block[1].to_string(), "2001:db8::1/128");
+}
+
+/// A text, how its first mistake begins, and parts of its message and remedy.
+const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    ("[engine\n", "portcullis.toml:1:", "", "not TOML"),
+    (
+        "\n\nmode = 'block'\n",
+        "portcullis.toml:3:1: mode",
+        "unknown field `mode`",
+        "fix:",
+    ),
+    (
+        "[limits]\nmax_flow = 1\n",
+        "portcullis.toml:2:1: limits.max_flow",
+        "unknown field",
+        "did you mean `max_flows`?",
+    ),
+    (
+        "[limits]\nmax_flows = 'many'\n",
+        "portcullis.toml:2:13: limits.max_flows",
+        "expected u32",
+        "expected kind",
+    ),
+    (
+        "[limits]\nmax_flows = -1\n",
+        "portcullis.toml:2:13: limits.max_flows",
+        "-1",
+        "expected kind",
+    ),
+    (
+        "[limits]\nmax_flows = 1\n",
+        "portcullis.toml:2:1: limits.max_flows",
+        "1 is out of range",
+        "use 64 to",
+    ),
+    (
+        "[limits]\nframes_per_queue = 5000\n",
+        "portcullis.toml:2:1: limits.frames_per_queue",
+        "power of two",
+        "use 8192",
+    ),
+    (
+        "[limits]\nheld_bytes = 10\n",
+        "portcullis.toml:1:2: limits.held_bytes_per_flow",
+        "is more than",
+        "raise limits.held_bytes",
+    ),
+    (
+        "[limits]\ncredits = 0\n",
+        "portcullis.toml:2:1: limits.credits",
+        "out of range",
+        "use 1 to 4096",
+    ),
+    (
+        "[engine]\non_failure = 'pas'\n",
+        "portcullis.toml:2:14: engine.on_failure",
+        "unknown variant",
+        "did you mean `pass`?",
+    ),
+    (
+        "[engine]\nqueues = 'all'\n",
+        "portcullis.toml:2:10: engine.queues",
+        "\"auto\" or a number",
+        "expected kind",
+    ),
+    (
+        "[engine]\nqueues = 0\n",
+        "portcullis.toml:2:1: engine.queues",
+        "out of range",
+        "use 1 to 256",
+    ),
+    (
+        "[engine]\nqueues = 2\ncpus = [1]\n",
+        "portcullis.toml:3:1: engine.cpus",
+        "1 CPUs for 2 queues",
+        "one CPU a queue",
+    ),
+    (
+        "[engine]\ninterface = 'a/b'\n",
+        "portcullis.toml:2:1: engine.interface",
+        "cannot be the name",
+        "ip link",
+    ),
+    (
+        "[engine]\ncontrol_socket = 'x.sock'\n",
+        "portcullis.toml:2:1: engine.control_socket",
+        "absolute",
+        "start it with",
+    ),
+    (
+        "[engine.poll]\nspin_us = 2000000\n",
+        "portcullis.toml:2:1: engine.poll.spin_us",
+        "out of range",
+        "use 0 to",
+    ),
+    (
+        "[[service]]\naddress = 'any'\n",
+        "portcullis.toml:1:1: service.0",
+        "missing field `port`",
+        "add `port",
+    ),
+    (
+        "[[service]]\nport = 80\n[[service]]\nport = 70000\n",
+        "portcullis.toml:4:8: service.1.port",
+        "70000",
+        "fix:",
+    ),
+    (
+        "[[service]]\nport = 0\n",
+        "portcullis.toml:2:1: service.0.port",
+        "not a TCP port",
+        "1 to 65535",
+    ),
+    (
+        "[[service]]\nport = 1\naddress = 'web'\n",
+        "portcullis.toml:3:11: service.0.address",
+        "neither \"any\"",
+        "",
+    ),
+    (
+        "[[service]]\nport = 80\n[[service]]\nport = 80\n",
+        "portcullis.toml:3:1: service.1",
+        "also service.0",
+        "keep one",
+    ),
+    (
+        "[scoring]\nblock = 1.5\n",
+        "portcullis.toml:2:1: scoring.block",
+        "1.5 is out of range",
+        "use 0 to 1",
+    ),
+    (
+        "[scoring]\nblock = nan\n",
+        "portcullis.toml:2:1: scoring.block",
+        "NaN is out of range",
+        "use 0 to 1",
+    ),
+    (
+        "[scoring]\nsuspicious = 0.9\n",
+        "portcullis.toml:2:1: scoring.suspicious",
+        "above block",
+        "raise scoring.block",
+    ),
+    (
+        "[scoring]\nrules = '/nowhere'\n",
+        "portcullis.toml:2:1: scoring.rules",
+        "not a directory",
+        "builtin",
+    ),
+    (
+        "[response]\npage = '/nowhere.html'\n",
+        "portcullis.toml:2:1: response.page",
+        "/nowhere.html",
+        "readable HTML file",
+    ),
+    (
+        "[reputation]\nmax_block_s = 5\n",
+        "portcullis.toml:2:1: reputation.max_block_s",
+        "below first_block_s",
+        "raise it",
+    ),
+    (
+        "[reputation]\nipv6_prefix = 8\n",
+        "portcullis.toml:2:1: reputation.ipv6_prefix",
+        "out of range",
+        "32 to 128",
+    ),
+    (
+        "[lists]\nallow = ['10.0.0.1/8']\n",
+        "portcullis.toml:2:10: lists.allow.0",
+        "bits set",
+        "10.0.0.0/8",
+    ),
+    (
+        "[lists]\nblock = ['x']\n",
+        "portcullis.toml:2:10: lists.block.0",
+        "not an IP address",
+        "192.0.2.0/24",
+    ),
+    (
+        "[lists]\nblock = ['10.0.0.0/8']\nnever_block = ['10.1.2.3']\n",
+        "portcullis.toml:2:10: lists.block.0",
+        "overlaps 10.1.2.3",
+        "around it",
+    ),
+    (
+        "[lists]\nblock = ['10.0.0.0/8']\nallow = ['10.0.0.0/8']\n",
+        "portcullis.toml:2:10: lists.block.0",
+        "also on lists.allow",
+        "one list",
+    ),
+];
+
+#[test]
+fn each_mistake_has_its_line_and_remedy() {
+    for (text, place, message, remedy) in MISTAKES {
+        let error = parse(text).expect_err(text);
+        let shown = error.to_string();
+        assert!(
+            shown.starts_with(place),
+            "{text:?}\n  wanted {place}\n  got {shown}"
+        );
+        assert!(
+            shown.contains(message),
+            "{text:?}\n  wanted {message}\n  got {shown}"
+        );
+        assert!(
+            shown.contains(remedy),
+            "{text:?}\n  wanted {remedy}\n  got {shown}"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let types = parse("[engine]\nlog = 'loud'\nfoo = 1\n[lists]\nallow = ['a', 'b']\n[[service]]\n")
+        .expect_err("five mistakes");
+    let lines: Vec<_> = types
+        .mistakes
+        .iter()
+        .map(|m| m.position.expect("a position").0)
+        .collect();
+    assert_eq!(lines, [2, 3, 5, 5, 6], "{types}");
+
+    let ranges = parse("[limits]\nmax_flows = 1\nmax_blocks = 2\n[scoring]\nanomaly = 0\n")
+        .expect_err("three mistakes");
+    let lines: Vec<_> = ranges
+        .mistakes
+        .iter()
+        .map(|m| m.position.expect("a position").0)
+        .collect();
+    assert_eq!(lines, [2, 3, 5], "{ranges}");
+}
+
+#[test]
+fn overrides_win_and_are_named_in_mistakes() {
+    let text = "[engine]\ninterface = 'eth0'\n[[service]]\nport = 80\n";
+    let overrides = [
+        set("engine.interface=eth1"),
+        set("engine.poll.spin_us = 0"),
+        set("service.0.port=8080"),
+        set("lists.block=['192.0.2.1']"),
+        Override::option("--mode detect", "scoring.mode", "detect"),
+    ];
+    let config = Config::parse("f", text, None, &overrides).expect("valid");
+    assert_eq!(config.interface(), Ok("eth1"));
+    assert_eq!(config.engine.poll.spin_us, 0);
+    assert_eq!(config.service[0].port, 8080);
+    assert_eq!(config.lists.block.len(), 1);
+    assert_eq!(config.scoring.mode, Mode::Detect);
+
+    for (change, message) in [
+        (
+            "limits.max_flows=1",
+            "--set limits.max_flows=1: limits.max_flows: 1 is out of range",
+        ),
+        ("limits.max_flow=100", "did you mean `max_flows`?"),
+        ("scoring.mode=deny", "unknown variant `deny`"),
+        ("service.3.port=1", "no element `3`"),
+        ("engine.log.x=1", "--set engine.log.x=1"),
+    ] {
+        let error = Config::parse("f", text, None, &[set(change)])
+            .expect_err(change)
+            .to_string();
+        assert!(error.contains(message), "{change}: {error}");
+    }
+    for text in ["novalue", "=1", "a..b=1"] {
+        assert!(Override::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn relative_paths_start_at_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("packs")).expect("a directory");
+    std::fs::write(dir.path().join("p.toml"), "[scoring]\nrules = 'packs'\n").expect("a file");
+    let config = Config::load(Some(&dir.path().join("p.toml")), &[]).expect("valid");
+    assert_eq!(
+        config.scoring.rules,
+        RulesSource::Directory(dir.path().join("packs"))
+    );
+
+    let missing = Config::load(Some(&dir.path().join("none.toml")), &[])
+        .expect_err("no such file")
+        .to_string();
+    assert!(
+        missing.contains("none.toml: cannot read") && missing.contains("config init"),
+        "{missing}"
+    );
+}

@@ -1,0 +1,312 @@
+//! What types cannot say: ranges, and keys that must agree with one another.
+
+use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
+
+use super::{Address, Config, RulesSource, cidr};
+
+/// The longest custom 403 page, in bytes: it must fit a few segments.
+pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
+
+/// A mistake before its place in the text is known.
+pub(super) struct Finding {
+    pub(super) key: String,
+    pub(super) message: String,
+    pub(super) remedy: String,
+}
+
+/// Everything wrong with a configuration whose types are right.
+pub(super) fn findings(config: &Config) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    engine(config, &mut findings);
+    services(config, &mut findings);
+    limits(config, &mut findings);
+    decisions(config, &mut findings);
+    lists(config, &mut findings);
+    findings.0
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, key: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Finding {
+            key: key.into(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+    fn range<T: PartialOrd + Display + Copy>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+        if !range.contains(&value) {
+            self.add(
+                key,
+                format!("{value} is out of range"),
+                format!("use {} to {}", range.start(), range.end()),
+            );
+        }
+    }
+}
+
+fn engine(config: &Config, findings: &mut Findings) {
+    let engine = &config.engine;
+    if let Some(name) = &engine.interface
+        // The kernel's own rule (dev_valid_name): 1 to 15 bytes, no '/', ':' or white space.
+        && (name.is_empty()
+            || name.len() > 15
+            || matches!(name.as_str(), "." | "..")
+            || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()))
+    {
+        findings.add(
+            "engine.interface",
+            format!("`{name}` cannot be the name of a network interface"),
+            "use a name that `ip link` shows",
+        );
+    }
+    if let super::Queues::Count(queues) = engine.queues {
+        findings.range("engine.queues", queues, 1..=256);
+        if !engine.cpus.is_empty() && engine.cpus.len() != queues as usize {
+            findings.add(
+                "engine.cpus",
+                format!("{} CPUs for {queues} queues", engine.cpus.len()),
+                "name one CPU a queue, or leave `cpus` empty",
+            );
+        }
+    }
+    if let Some(cpu) = engine.cpus.iter().find(|&&cpu| cpu > 4095) {
+        findings.add(
+            "engine.cpus",
+            format!("there is no CPU {cpu}"),
+            "use the numbers that `nproc` and `lscpu -e` show",
+        );
+    }
+    findings.range("engine.poll.spin_us", engine.poll.spin_us, 0..=1_000_000);
+    for (key, path) in [
+        ("engine.pin_dir", &engine.pin_dir),
+        ("engine.control_socket", &engine.control_socket),
+    ] {
+        if !path.is_absolute() {
+            findings.add(
+                key,
+                format!("`{}` is not an absolute path", path.display()),
+                "start it with `/`",
+            );
+        }
+    }
+    // sockaddr_un holds 108 bytes with the terminating zero.
+    if engine.control_socket.as_os_str().len() > 107 {
+        findings.add(
+            "engine.control_socket",
+            "a Unix socket's path holds at most 107 bytes",
+            "use a shorter path",
+        );
+    }
+}
+
+fn services(config: &Config, findings: &mut Findings) {
+    let mut seen: HashMap<(Address, u16), usize> = HashMap::new();
+    for (i, service) in config.service.iter().enumerate() {
+        if service.port == 0 {
+            findings.add(
+                format!("service.{i}.port"),
+                "0 is not a TCP port",
+                "use 1 to 65535",
+            );
+        }
+        if let Some(first) = seen.insert((service.address, service.port), i) {
+            findings.add(
+                format!("service.{i}"),
+                format!(
+                    "{} port {} is also service.{first}",
+                    service.address, service.port
+                ),
+                "keep one of the two",
+            );
+        }
+    }
+    if config.service.len() > super::MAX_SERVICES {
+        findings.add(
+            "service",
+            format!("{} services", config.service.len()),
+            format!(
+                "at most {} are possible; use address = \"any\" where a port means the same everywhere",
+                super::MAX_SERVICES
+            ),
+        );
+    }
+}
+
+fn limits(config: &Config, findings: &mut Findings) {
+    let limits = &config.limits;
+    findings.range("limits.max_flows", limits.max_flows, 64..=16_777_216);
+    findings.range("limits.max_sources", limits.max_sources, 64..=16_777_216);
+    findings.range("limits.max_blocks", limits.max_blocks, 64..=16_777_216);
+    findings.range("limits.max_list_entries", limits.max_list_entries, 16..=4_194_304);
+    findings.range("limits.frames_per_queue", limits.frames_per_queue, 64..=1_048_576);
+    if !limits.frames_per_queue.is_power_of_two() {
+        findings.add(
+            "limits.frames_per_queue",
+            format!("{} is not a power of two", limits.frames_per_queue),
+            format!(
+                "use {}",
+                limits
+                    .frames_per_queue
+                    .checked_next_power_of_two()
+                    .unwrap_or(1 << 20)
+            ),
+        );
+    }
+    findings.range("limits.held_bytes", limits.held_bytes, 0..=1 << 40);
+    // One segment of the largest window without scaling must fit, or reordering would always fail.
+    findings.range(
+        "limits.held_bytes_per_flow",
+        limits.held_bytes_per_flow,
+        0..=1 << 30,
+    );
+    if u64::from(limits.held_bytes_per_flow) > limits.held_bytes {
+        findings.add(
+            "limits.held_bytes_per_flow",
+            format!(
+                "{} is more than held_bytes = {}",
+                limits.held_bytes_per_flow, limits.held_bytes
+            ),
+            "lower it, or raise limits.held_bytes",
+        );
+    }
+    for (key, seconds) in [
+        ("limits.half_open_timeout_s", limits.half_open_timeout_s),
+        ("limits.established_timeout_s", limits.established_timeout_s),
+        ("limits.closing_timeout_s", limits.closing_timeout_s),
+    ] {
+        findings.range(key, seconds, 1..=604_800);
+    }
+    findings.range(
+        "limits.heartbeat_timeout_ms",
+        limits.heartbeat_timeout_ms,
+        20..=60_000,
+    );
+    if let Some(credits) = limits.credits {
+        findings.range("limits.credits", credits, 1..=limits.frames_per_queue);
+    }
+}
+
+fn decisions(config: &Config, findings: &mut Findings) {
+    let scoring = &config.scoring;
+    for (key, score) in [
+        ("scoring.suspicious", scoring.suspicious),
+        ("scoring.block", scoring.block),
+    ] {
+        findings.range(key, score, 0.0..=1.0);
+    }
+    if scoring.suspicious > scoring.block {
+        findings.add(
+            "scoring.suspicious",
+            format!("{} is above block = {}", scoring.suspicious, scoring.block),
+            "lower it, or raise scoring.block",
+        );
+    }
+    findings.range("scoring.anomaly", scoring.anomaly, 1..=1_000_000);
+    if let RulesSource::Directory(path) = &scoring.rules
+        && !path.is_dir()
+    {
+        findings.add(
+            "scoring.rules",
+            format!("`{}` is not a directory", path.display()),
+            "name the directory that holds the rule packs, or \"builtin\"",
+        );
+    }
+    if let Some(path) = &config.response.page {
+        page(path, findings);
+    }
+    let reputation = &config.reputation;
+    findings.range(
+        "reputation.points_per_block",
+        reputation.points_per_block,
+        0..=1_000_000,
+    );
+    findings.range("reputation.half_life_s", reputation.half_life_s, 1..=31_536_000);
+    findings.range("reputation.threshold", reputation.threshold, 1..=1_000_000);
+    findings.range(
+        "reputation.first_block_s",
+        reputation.first_block_s,
+        1..=31_536_000,
+    );
+    findings.range("reputation.max_block_s", reputation.max_block_s, 1..=31_536_000);
+    if reputation.max_block_s < reputation.first_block_s {
+        findings.add(
+            "reputation.max_block_s",
+            format!(
+                "{} is below first_block_s = {}",
+                reputation.max_block_s, reputation.first_block_s
+            ),
+            "raise it, or lower reputation.first_block_s",
+        );
+    }
+    findings.range(
+        "reputation.forgive_after_s",
+        reputation.forgive_after_s,
+        0..=31_536_000,
+    );
+    findings.range("reputation.ipv6_prefix", reputation.ipv6_prefix, 32..=128);
+    findings.range(
+        "report.summary_interval_s",
+        config.report.summary_interval_s,
+        0..=86_400,
+    );
+}
+
+fn page(path: &Path, findings: &mut Findings) {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => findings.add(
+            "response.page",
+            format!("`{}` is not a file", path.display()),
+            "name an HTML file",
+        ),
+        Ok(metadata) if metadata.len() > MAX_PAGE_BYTES => findings.add(
+            "response.page",
+            format!("`{}` has {} bytes", path.display(), metadata.len()),
+            format!("keep it within {MAX_PAGE_BYTES} bytes"),
+        ),
+        Ok(_) => {}
+        Err(error) => findings.add(
+            "response.page",
+            format!("`{}`: {error}", path.display()),
+            "name a readable HTML file, or leave the key out for the built-in page",
+        ),
+    }
+}
+
+fn lists(config: &Config, findings: &mut Findings) {
+    let lists = &config.lists;
+    for (key, list) in [
+        ("lists.allow", &lists.allow),
+        ("lists.block", &lists.block),
+        ("lists.watch", &lists.watch),
+    ] {
+        if list.len() > config.limits.max_list_entries as usize {
+            findings.add(
+                key,
+                format!("{} entries are more than limits.max_list_entries", list.len()),
+                format!("raise limits.max_list_entries to {} or more", list.len()),
+            );
+        }
+    }
+    for (i, block) in lists.block.iter().enumerate() {
+        if let Some(never) = lists.never_block.iter().find(|never| cidr::overlap(block, never)) {
+            findings.add(
+                format!("lists.block.{i}"),
+                format!(
+                    "{} overlaps {} of lists.never_block",
+                    cidr::short(block),
+                    cidr::short(never)
+                ),
+                "remove one of the two, or block the parts around it",
+            );
+        }
+        if let Some(allow) = lists.allow.iter().find(|allow| *allow == block) {
+            findings.add(
+                format!("lists.block.{i}"),
+                format!("{} is also on lists.allow", cidr::short(allow)),
+                "keep it on one list",
+            );
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What the control server asks of the engine.
+
+use ipnet::IpNet;
+
+use super::{
+    protocol::{BlockEntry, Page, Refusal},
+    status::Status,
+};
+use crate::{config::Level, latency::Latencies};
+
+/// What the control server asks of the engine.
+///
+/// Calls come from the server's blocking threads, possibly several at once, and may take system calls and
+/// locks of their own; the queues' threads must not wait for them. A target has no host bits, a reason at
+/// most [`MAX_REASON_BYTES`](super::protocol::MAX_REASON_BYTES). The server has checked a target of
+/// [`Engine::block`] against the never-block list.
+pub trait Engine: Send + Sync + 'static {
+    /// The state.
+    fn status(&self) -> Status;
+
+    /// Blocks a source, for `for_s` seconds or until it is unblocked; a block that is there is replaced.
+    fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal>;
+
+    /// Ends a block and forgets the source's offences; an error if there is none.
+    fn unblock(&self, target: IpNet) -> Result<(), Refusal>;
+
+    /// Puts a source on the allow list.
+    fn allow(&self, target: IpNet) -> Result<(), Refusal>;
+
+    /// Takes a source off the allow list; an error if it is not there.
+    fn disallow(&self, target: IpNet) -> Result<(), Refusal>;
+
+    /// A page of what is blocked; see [`Page::of`].
+    fn blocks(&self, page: Page) -> Result<Vec<BlockEntry>, Refusal>;
+
+    /// A page of the allow list.
+    fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal>;
+
+    /// The latency histograms since the start or the last reset; with `reset`, later ones start anew.
+    fn latencies(&self, reset: bool) -> Latencies;
+
+    /// Reads the rules again, and says what is in force now. On an error those in force stay.
+    fn reload(&self) -> Result<String, Refusal>;
+
+    /// Changes what is logged.
+    fn set_log_level(&self, engine: Option<Level>, ebpf: Option<Level>) -> Result<(), Refusal>;
+}

@@ -1,0 +1,22 @@
+//! The control plane: a Unix socket on which a running engine is asked and told.
+
+mod client;
+mod engine;
+mod protected;
+mod protocol;
+mod server;
+mod socket;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientError};
+pub use engine::Engine;
+pub use protected::{Protected, Why};
+pub use protocol::{
+    BlockEntry, BlockOrigin, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, Page,
+    Refusal, RefusalCode, Request, Response, VERSION, Versioned,
+};
+pub use server::{ServerLimits, serve};
+pub use socket::{ControlSocket, SocketError};
+pub use status::{Fill, PacketCounter, QueueStatus, RequestCounters, RulesStatus, Status};

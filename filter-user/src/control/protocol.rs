@@ -1,0 +1,237 @@
+//! What goes over the control socket: one JSON object a line, a response for each request.
+//!
+//! A request is `{"v":1,"op":"block","target":"192.0.2.7/32","for_s":600}`, its response
+//! `{"v":1,"result":"done","message":"…"}` or `{"v":1,"result":"error","code":"…","message":"…","remedy":"…"}`.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::status::Status;
+use crate::{config::Level, latency::Latencies};
+
+/// The version of the protocol. The engine refuses any other, and says so.
+pub const VERSION: u32 = 1;
+
+/// The longest request line, in bytes, its newline included.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
+/// The longest response line, in bytes: the histograms of 256 queues fit.
+pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
+
+/// The most entries of one page of a listing.
+pub const MAX_PAGE: u32 = 1000;
+
+/// The longest reason of a block, in bytes.
+pub const MAX_REASON_BYTES: usize = 200;
+
+/// A message with the version of the protocol it is written in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Versioned<T> {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The message.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Versioned<T> {
+    /// The message in this version.
+    pub fn new(body: T) -> Self {
+        Self { v: VERSION, body }
+    }
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The state of the engine.
+    Status {},
+    /// Block a source.
+    Block {
+        /// The source.
+        target: IpNet,
+        /// For so many seconds; none: until it is unblocked.
+        for_s: Option<u64>,
+        /// Why, for those who list it later.
+        #[serde(default)]
+        reason: String,
+    },
+    /// End a block, and forget the source's offences.
+    Unblock {
+        /// The source, as it was blocked.
+        target: IpNet,
+    },
+    /// Put a source on the allow list, or take it off.
+    Allow {
+        /// The source.
+        target: IpNet,
+        /// Take it off.
+        #[serde(default)]
+        remove: bool,
+    },
+    /// A page of what is blocked.
+    Blocks(Page),
+    /// A page of the allow list.
+    Allowed(Page),
+    /// The latency histograms.
+    Latency {
+        /// Start new ones after this.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// Read the rules again.
+    Reload {},
+    /// Change what is logged until the next start.
+    LogLevel {
+        /// Of the engine.
+        engine: Option<Level>,
+        /// Of the XDP program.
+        ebpf: Option<Level>,
+    },
+}
+
+/// Which entries of a listing are wanted, in the order of [`IpNet`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Those behind this one; none: from the first.
+    pub after: Option<IpNet>,
+    /// At most so many, up to [`MAX_PAGE`].
+    pub limit: u32,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            after: None,
+            limit: MAX_PAGE,
+        }
+    }
+}
+
+impl Page {
+    /// This page of `entries`, which may be in any order.
+    #[must_use]
+    pub fn of<T>(&self, mut entries: Vec<T>, target: impl Fn(&T) -> IpNet) -> Vec<T> {
+        entries.retain(|entry| self.after.is_none_or(|after| target(entry) > after));
+        entries.sort_unstable_by_key(&target);
+        entries.truncate(self.limit.min(MAX_PAGE) as usize);
+        entries
+    }
+}
+
+/// What the engine answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Response {
+    /// The state of the engine.
+    Status(Box<Status>),
+    /// What was asked is done.
+    Done {
+        /// What exactly.
+        message: String,
+    },
+    /// A page of what is blocked; the next page is asked for with the last entry's target.
+    Blocks {
+        /// The entries.
+        blocks: Vec<BlockEntry>,
+    },
+    /// A page of the allow list.
+    Allowed {
+        /// The entries.
+        targets: Vec<IpNet>,
+    },
+    /// The latency histograms.
+    Latency(Latencies),
+    /// What was asked cannot be done.
+    Error(Refusal),
+}
+
+/// One blocked source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BlockEntry {
+    /// The source.
+    pub target: IpNet,
+    /// Who blocked it.
+    pub origin: BlockOrigin,
+    /// Seconds until the block ends; none: it stays.
+    pub remaining_s: Option<u64>,
+    /// Packets dropped because of it.
+    pub packets: u64,
+    /// Why; empty if it was not written down, as for blocks of an earlier run.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Who blocked a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockOrigin {
+    /// `lists.block` of the configuration.
+    Config,
+    /// `portcullis block`.
+    Operator,
+    /// The source's own requests.
+    Reputation,
+    /// Found in the map: an earlier run, or another tool.
+    Map,
+}
+
+impl std::fmt::Display for BlockOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Config => "config",
+            Self::Operator => "operator",
+            Self::Reputation => "reputation",
+            Self::Map => "map",
+        })
+    }
+}
+
+/// Why the engine does not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind it is, for scripts.
+    pub code: RefusalCode,
+    /// What is wrong.
+    pub message: String,
+    /// What to do; may be empty.
+    #[serde(default)]
+    pub remedy: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: RefusalCode, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// The kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The line is not a request.
+    BadRequest,
+    /// The line is longer than [`MAX_REQUEST_BYTES`].
+    TooLong,
+    /// The client speaks another version of the protocol.
+    Version,
+    /// All places for clients are taken.
+    Busy,
+    /// The target holds an address that must not be blocked.
+    Protected,
+    /// There is no such entry.
+    NotFound,
+    /// A table is full.
+    Full,
+    /// The rules or the configuration on disk are wrong; those in force stay.
+    Invalid,
+    /// The engine failed to do it.
+    Failed,
+}

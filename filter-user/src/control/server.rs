@@ -1,0 +1,283 @@
+//! The answering end of the control socket.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{
+    ControlSocket, Engine, MAX_REASON_BYTES, MAX_REQUEST_BYTES, Protected, Refusal, RefusalCode, Request,
+    Response, VERSION, Versioned,
+};
+use crate::config::short_cidr;
+
+/// Bounds of what clients may take from the engine.
+#[derive(Debug, Clone)]
+pub struct ServerLimits {
+    /// Clients connected at once; further ones are told to come back.
+    pub clients: usize,
+    /// How long a client may be silent between requests, and take for one.
+    pub idle: Duration,
+    /// How long a client may take to read an answer.
+    pub write: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            clients: 32,
+            idle: Duration::from_secs(30),
+            write: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Answers the clients of `socket` until dropped. An error means that the socket cannot be used at all.
+///
+/// Runs on a tokio runtime with I/O and time enabled; the engine's methods run on its blocking threads.
+pub async fn serve<E: Engine>(
+    socket: &ControlSocket,
+    engine: Arc<E>,
+    protected: Arc<Protected>,
+    limits: ServerLimits,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(socket.listener()?)?;
+    let places = Arc::new(Semaphore::new(limits.clients));
+    let mut clients = tokio::task::JoinSet::new();
+    loop {
+        while clients.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // Out of descriptors or memory: wait for clients to leave instead of spinning.
+            Err(error) => {
+                tracing::warn!(%error, "control socket: cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            turn_away(&stream, limits.clients);
+            continue;
+        };
+        let session = Session {
+            engine: Arc::clone(&engine),
+            protected: Arc::clone(&protected),
+            _place: place,
+        };
+        clients.spawn(session.run(stream, limits.clone()));
+    }
+}
+
+/// Tells a client that there is no place. It waits for nothing: what does not fit the socket's buffer is lost.
+fn turn_away(stream: &UnixStream, places: usize) {
+    let refusal = Refusal::new(
+        RefusalCode::Busy,
+        format!("all {places} places for clients are taken"),
+        "close other `portcullis` commands or try again",
+    );
+    let _ = stream.try_write(&line(&Response::Error(refusal)));
+}
+
+/// One connected client.
+struct Session<E> {
+    engine: Arc<E>,
+    protected: Arc<Protected>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<E: Engine> Session<E> {
+    async fn run(self, mut stream: UnixStream, limits: ServerLimits) {
+        let (read, mut write) = stream.split();
+        let mut read = BufReader::new(read);
+        let mut request = Vec::new();
+        loop {
+            request.clear();
+            let length = timeout(limits.idle, read_line(&mut read, &mut request)).await;
+            let (response, last) = match length {
+                Ok(Ok(Line::Complete)) => (self.answer(&request).await, false),
+                Ok(Ok(Line::TooLong)) => {
+                    let message = format!("a request has at most {MAX_REQUEST_BYTES} bytes");
+                    (
+                        Response::Error(Refusal::new(RefusalCode::TooLong, message, "send less at once")),
+                        true,
+                    )
+                }
+                // The end of the connection, an I/O error, or too long a silence.
+                Ok(Ok(Line::End) | Err(_)) | Err(_) => return,
+            };
+            let sent = timeout(limits.write, write.write_all(&line(&response))).await;
+            if last || !matches!(sent, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// Answers one line.
+    async fn answer(&self, request: &[u8]) -> Response {
+        let request = match parse(request) {
+            Ok(request) => request,
+            Err(refusal) => return Response::Error(refusal),
+        };
+        let (engine, protected) = (Arc::clone(&self.engine), Arc::clone(&self.protected));
+        let answer = tokio::task::spawn_blocking(move || dispatch(&*engine, &protected, request)).await;
+        answer
+            .unwrap_or_else(|error| {
+                Err(Refusal::new(
+                    RefusalCode::Failed,
+                    format!("the engine failed: {error}"),
+                    "see its log",
+                ))
+            })
+            .unwrap_or_else(Response::Error)
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Request, Refusal> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let bad = |error: serde_json::Error| {
+        Refusal::new(
+            RefusalCode::BadRequest,
+            format!("not a request: {error}"),
+            "send one JSON object a line",
+        )
+    };
+    // The version first: what else an unknown version has in it is unknown.
+    let version: Version = serde_json::from_slice(line).map_err(bad)?;
+    if version.v != VERSION {
+        return Err(Refusal::new(
+            RefusalCode::Version,
+            format!(
+                "this engine speaks version {VERSION} of the protocol, not {}",
+                version.v
+            ),
+            "use the `portcullis` program that the engine was started with",
+        ));
+    }
+    Ok(serde_json::from_slice::<Versioned<Request>>(line)
+        .map_err(bad)?
+        .body)
+}
+
+fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> Result<Response, Refusal> {
+    let done = |message: String| Ok(Response::Done { message });
+    match request {
+        Request::Status {} => Ok(Response::Status(Box::new(engine.status()))),
+        Request::Block {
+            target,
+            for_s,
+            reason,
+        } => {
+            let target = target.trunc();
+            if for_s == Some(0) {
+                let message = "a block of 0 seconds blocks nothing";
+                return Err(Refusal::new(
+                    RefusalCode::BadRequest,
+                    message,
+                    "give it some time, or none to keep it",
+                ));
+            }
+            if reason.len() > MAX_REASON_BYTES {
+                let message = format!("the reason has {} bytes", reason.len());
+                let remedy = format!("keep it within {MAX_REASON_BYTES}");
+                return Err(Refusal::new(RefusalCode::BadRequest, message, remedy));
+            }
+            protected.check(&target)?;
+            engine.block(target, for_s, &reason)?;
+            let end = for_s.map_or("until it is unblocked".to_owned(), |s| format!("for {s} s"));
+            done(format!("{} is blocked {end}", short_cidr(&target)))
+        }
+        Request::Unblock { target } => {
+            engine.unblock(target.trunc())?;
+            done(format!("{} is no longer blocked", short_cidr(&target.trunc())))
+        }
+        Request::Allow {
+            target,
+            remove: false,
+        } => {
+            engine.allow(target.trunc())?;
+            done(format!("{} is on the allow list", short_cidr(&target.trunc())))
+        }
+        Request::Allow { target, remove: true } => {
+            engine.disallow(target.trunc())?;
+            done(format!("{} is off the allow list", short_cidr(&target.trunc())))
+        }
+        Request::Blocks(page) => Ok(Response::Blocks {
+            blocks: engine.blocks(page)?,
+        }),
+        Request::Allowed(page) => Ok(Response::Allowed {
+            targets: engine.allowed(page)?,
+        }),
+        Request::Latency { reset } => Ok(Response::Latency(engine.latencies(reset))),
+        Request::Reload {} => done(engine.reload()?),
+        Request::LogLevel {
+            engine: None,
+            ebpf: None,
+        } => Err(Refusal::new(
+            RefusalCode::BadRequest,
+            "no log level is given",
+            "name one for the engine, for the XDP program, or both",
+        )),
+        Request::LogLevel { engine: level, ebpf } => {
+            engine.set_log_level(level, ebpf)?;
+            let of = |name, level: Option<_>| level.map(|level| format!("{name} logs {level}"));
+            done(
+                [of("the engine", level), of("the XDP program", ebpf)]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
+        }
+    }
+}
+
+enum Line {
+    Complete,
+    TooLong,
+    End,
+}
+
+/// Reads up to a newline, holding at most [`MAX_REQUEST_BYTES`]. A line the connection cuts off is no line.
+async fn read_line(read: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<Line> {
+    loop {
+        let buffer = read.fill_buf().await?;
+        if buffer.is_empty() {
+            return Ok(Line::End);
+        }
+        let end = memchr_newline(buffer);
+        let take = end.map_or(buffer.len(), |end| end + 1);
+        if line.len() + take > MAX_REQUEST_BYTES {
+            return Ok(Line::TooLong);
+        }
+        line.extend_from_slice(&buffer[..take]);
+        read.consume(take);
+        if end.is_some() {
+            return Ok(Line::Complete);
+        }
+    }
+}
+
+fn memchr_newline(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte == b'\n')
+}
+
+fn line(response: &Response) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Versioned::new(response)).unwrap_or_else(|error| {
+        let refusal = Refusal::new(
+            RefusalCode::Failed,
+            format!("the answer has no JSON form: {error}"),
+            "",
+        );
+        serde_json::to_vec(&Versioned::new(Response::Error(refusal)))
+            .expect("strings always have a JSON form")
+    });
+    line.push(b'\n');
+    line
+}

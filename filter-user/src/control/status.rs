@@ -1,0 +1,163 @@
+//! The state of a running engine. Counters count from the engine's start and never go back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{FailurePolicy, Forward, Mode, XdpMode};
+
+/// The state of a running engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The engine's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: f64,
+    /// The interface it filters.
+    pub interface: String,
+    /// How the XDP program is attached; never `auto`.
+    pub xdp_mode: XdpMode,
+    /// How accepted packets go on.
+    pub forward: Forward,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// What becomes of packets that cannot be inspected.
+    pub on_failure: FailurePolicy,
+    /// The rules in force.
+    pub rules: RulesStatus,
+    /// What the XDP program did, by action and reason.
+    pub xdp: Vec<PacketCounter>,
+    /// The queues.
+    pub queues: Vec<QueueStatus>,
+    /// The requests that were judged.
+    pub requests: RequestCounters,
+    /// Tracked flows.
+    pub flows: Fill,
+    /// Sources with reputation.
+    pub sources: Fill,
+    /// Blocks with an end.
+    pub blocks: Fill,
+    /// Bytes of segments held out of order.
+    pub held_bytes: Fill,
+    /// What an operator should look at, in plain words.
+    pub warnings: Vec<String>,
+}
+
+/// The rules in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RulesStatus {
+    /// What identifies them: the packs' own version or a digest.
+    pub version: String,
+    /// How many there are.
+    pub count: u64,
+    /// How often they were reloaded.
+    pub reloads: u64,
+    /// Why the last reload failed, if it did; then those before it are in force.
+    pub last_error: Option<String>,
+}
+
+/// Packets of the XDP program that had the same fate for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketCounter {
+    /// `pass`, `drop`, `redirect` or `tx`.
+    pub action: String,
+    /// Why, by the reason's name (`source_blocked`, `bad_tcp_flags`, …).
+    pub reason: String,
+    /// How many.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One receive queue and its thread.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// The queue's number.
+    pub queue: u32,
+    /// The CPU its thread is pinned to.
+    pub cpu: Option<u32>,
+    /// Whether the kernel hands over frames without copying them.
+    pub zero_copy: bool,
+    /// Milliseconds since the thread's last heartbeat.
+    pub heartbeat_age_ms: u64,
+    /// Packets read.
+    pub received: u64,
+    /// Packets passed on.
+    pub forwarded: u64,
+    /// Packets dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Packets made by the engine: pages, resets.
+    pub injected: u64,
+    /// Frames waiting in the receive ring.
+    pub rx_ring: Fill,
+    /// Frames waiting in the transmit ring.
+    pub tx_ring: Fill,
+    /// Free frames the kernel has for receiving.
+    pub fill_ring: Fill,
+    /// Packets redirected and not yet read.
+    pub credits: Fill,
+    /// Frames in use, of the whole UMEM.
+    pub frames: Fill,
+    /// Flows this queue owns.
+    pub flows: u64,
+}
+
+/// The requests that were judged.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RequestCounters {
+    /// Those that went on.
+    pub allow: u64,
+    /// Those that went on and are worth a look.
+    pub suspicious: u64,
+    /// Those that were blocked, or would have been in detect mode.
+    pub block: u64,
+    /// Those that do not parse; they are also counted by decision.
+    pub malformed: u64,
+    /// Blocked ones by attack family.
+    pub families: BTreeMap<String, u64>,
+}
+
+impl RequestCounters {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.allow + self.suspicious + self.block
+    }
+}
+
+/// How full something bounded is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fill {
+    /// How much is in use.
+    pub used: u64,
+    /// How much there is.
+    pub capacity: u64,
+}
+
+impl Fill {
+    /// A fill level.
+    #[must_use]
+    pub fn new(used: u64, capacity: u64) -> Self {
+        Self { used, capacity }
+    }
+}
+
+impl std::fmt::Display for Fill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.used, self.capacity)
+    }
+}
+
+impl Status {
+    /// Packets of the XDP program with this action.
+    #[must_use]
+    pub fn packets(&self, action: &str) -> u64 {
+        self.xdp
+            .iter()
+            .filter(|counter| counter.action == action)
+            .map(|counter| counter.packets)
+            .sum()
+    }
+}
