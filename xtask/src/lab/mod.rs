@@ -35,10 +35,15 @@
 
 pub mod address;
 pub mod engine_config;
+pub mod frame;
+pub mod http;
 pub mod lifetime;
 pub mod mounts;
 pub mod namespace;
 pub mod nginx;
+pub mod origin;
+pub mod packet_socket;
+pub mod raw_tcp;
 pub mod topology;
 pub mod wait;
 
@@ -52,6 +57,9 @@ pub use lifetime::{SerialGuard, serial, sweep};
 use mounts::Mounts;
 pub use namespace::Namespace;
 pub use nginx::Nginx;
+pub use origin::Origin;
+pub use packet_socket::PacketSocket;
+pub use raw_tcp::RawTcp;
 pub use topology::{Offload, Options};
 
 /// A running lab. Dropping it removes the namespaces, ends the processes inside them and deletes its files,

@@ -1,17 +1,40 @@
 //! Waiting for conditions with a deadline.
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// A deadline passed before what was waited for came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    /// What was waited for, or how far it got.
+    pub what: String,
+    /// How long it was waited for.
+    pub after: Duration,
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{}: not within {} ms",
+            self.what,
+            self.after.as_millis()
+        )
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
 /// Calls `probe` until it gives a value, with growing pauses.
 ///
 /// # Errors
-/// If it has given none when `deadline` has passed since the call; the text names `what`.
+/// [`Elapsed`] if it has given none when `deadline` has passed since the call; the text names `what`.
 pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
@@ -20,7 +43,11 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Op
             return Ok(value);
         }
         if start.elapsed() >= deadline {
-            bail!("{what}: not within {} ms", deadline.as_millis());
+            return Err(Elapsed {
+                what: what.to_owned(),
+                after: deadline,
+            }
+            .into());
         }
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
