@@ -1,0 +1,29 @@
+//! The lab's addresses. They are the same in every lab: namespaces keep them apart.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The client, IPv4.
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 71, 0, 2);
+/// The client, IPv6.
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd71, 0, 0, 0, 0, 0, 0, 2);
+/// The gateway's side towards the client, IPv4.
+pub const OUTSIDE_V4: Ipv4Addr = Ipv4Addr::new(10, 71, 0, 1);
+/// The gateway's side towards the client, IPv6.
+pub const OUTSIDE_V6: Ipv6Addr = Ipv6Addr::new(0xfd71, 0, 0, 0, 0, 0, 0, 1);
+/// The gateway's side towards the server, IPv4.
+pub const INSIDE_V4: Ipv4Addr = Ipv4Addr::new(10, 72, 0, 1);
+/// The gateway's side towards the server, IPv6.
+pub const INSIDE_V6: Ipv6Addr = Ipv6Addr::new(0xfd72, 0, 0, 0, 0, 0, 0, 1);
+/// The server, IPv4.
+pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(10, 72, 0, 2);
+/// The server, IPv6.
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd72, 0, 0, 0, 0, 0, 0, 2);
+/// The prefix length of both IPv4 networks.
+pub const PREFIX_V4: u8 = 24;
+/// The prefix length of both IPv6 networks.
+pub const PREFIX_V6: u8 = 64;
+
+/// nginx's port.
+pub const NGINX_PORT: u16 = 80;
+/// The recording origin's usual port.
+pub const ORIGIN_PORT: u16 = 8080;

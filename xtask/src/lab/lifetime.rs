@@ -1,0 +1,178 @@
+//! Names of labs, removing them, sweeping stale ones, and the lock of tests that must be alone.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::namespace;
+
+/// The namespaces of a lab.
+pub const ROLES: [&str; 3] = ["client", "gateway", "server"];
+/// Where labs keep their files.
+const DIRECTORY: &str = "/run/portcullis-lab";
+/// Labs of one process are `pcl-PID-NUMBER`.
+const PREFIX: &str = "pcl-";
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+pub(super) fn unique_name() -> String {
+    format!(
+        "{PREFIX}{}-{}",
+        process::id(),
+        COUNTER.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// Names given by people become part of paths and namespace names.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || character == '-' || character == '_';
+    if name.is_empty() || name.len() > 32 || !name.chars().all(is_plain) {
+        bail!("`{name}` is not a name for a lab: use 1 to 32 letters, digits, `-` or `_`");
+    }
+    if name.starts_with(PREFIX) {
+        bail!("names that begin with `{PREFIX}` belong to labs of tests");
+    }
+    Ok(())
+}
+
+/// The directory of a lab's files.
+#[must_use]
+pub fn directory(name: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(name)
+}
+
+/// Removes a lab: ends the processes in its namespaces, deletes the namespaces (the links go with them) and
+/// its files. What does not exist is skipped; what fails is reported, for there is nobody to hand it to.
+pub fn remove(name: &str) {
+    for role in ROLES {
+        let namespace = format!("{name}-{role}");
+        if !namespace::path(&namespace).exists() {
+            continue;
+        }
+        end_processes(&namespace);
+        if let Err(error) = namespace::run(Command::new("ip").args(["netns", "delete", &namespace])) {
+            eprintln!("removing the lab `{name}`: {error:#}");
+        }
+    }
+    let directory = directory(name);
+    if let Err(error) = fs::remove_dir_all(&directory)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        eprintln!("removing {}: {error}", directory.display());
+    }
+}
+
+/// Kills whatever still runs in a namespace; this very process, of which only threads are inside, is
+/// never listed.
+fn end_processes(namespace: &str) {
+    let Ok(listing) = namespace::output_of(Command::new("ip").args(["netns", "pids", namespace])) else {
+        return;
+    };
+    for pid in listing.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        if pid != process::id().cast_signed() {
+            // It may have ended by itself in between.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Removes the labs of processes that are gone, and returns how many.
+#[expect(clippy::must_use_candidate, reason = "sweeping is what it is called for")]
+pub fn sweep() -> usize {
+    let names = [DIRECTORY, "/run/netns"].into_iter().flat_map(|directory| {
+        fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name())
+    });
+    let mut stale: Vec<String> = names
+        .filter_map(|name| stale_lab(&name.to_string_lossy()))
+        .collect();
+    stale.sort_unstable();
+    stale.dedup();
+    for name in &stale {
+        remove(name);
+    }
+    stale.len()
+}
+
+/// The lab that a file or namespace `pcl-PID-NUMBER[-ROLE]` belongs to, if that process is gone.
+fn stale_lab(name: &str) -> Option<String> {
+    let mut parts = name.strip_prefix(PREFIX)?.split('-');
+    let pid: u32 = parts.next()?.parse().ok()?;
+    let number: u32 = parts.next()?.parse().ok()?;
+    let alive = Path::new("/proc").join(pid.to_string()).exists();
+    (!alive).then(|| format!("{PREFIX}{pid}-{number}"))
+}
+
+/// Held by a test that must run alone on this machine.
+#[derive(Debug)]
+pub struct SerialGuard {
+    _lock: Flock<File>,
+}
+
+/// Waits until no other process or thread holds the lock of serial tests, then holds it.
+///
+/// # Errors
+/// If the lock file cannot be made: not root.
+pub fn serial() -> Result<SerialGuard> {
+    lock("serial.lock", FlockArg::LockExclusive).map(|lock| SerialGuard { _lock: lock })
+}
+
+/// Takes the lock of a named lab for as long as the guard lives.
+///
+/// # Errors
+/// If someone else holds it.
+pub fn lock_name(name: &str) -> Result<SerialGuard> {
+    check_name(name)?;
+    lock(&format!("{name}.lock"), FlockArg::LockExclusiveNonblock)
+        .map(|lock| SerialGuard { _lock: lock })
+        .with_context(|| format!("the lab `{name}` is in use by another `cargo xtask run`"))
+}
+
+fn lock(file: &str, how: FlockArg) -> Result<Flock<File>> {
+    fs::create_dir_all(DIRECTORY).with_context(|| format!("creating {DIRECTORY}"))?;
+    let path = Path::new(DIRECTORY).join(file);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    Flock::lock(file, how)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("locking {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_name, stale_lab};
+
+    #[test]
+    fn only_labs_of_dead_processes_are_stale() {
+        assert_eq!(
+            stale_lab("pcl-4294967295-3-client").as_deref(),
+            Some("pcl-4294967295-3")
+        );
+        assert_eq!(stale_lab("pcl-4294967295-3").as_deref(), Some("pcl-4294967295-3"));
+        assert_eq!(stale_lab(&format!("pcl-{}-0-client", std::process::id())), None);
+        assert_eq!(stale_lab("portcullis-client"), None);
+        assert_eq!(stale_lab("pcl-x-0"), None);
+    }
+
+    #[test]
+    fn names_cannot_leave_their_directory() {
+        assert!(check_name("portcullis").is_ok());
+        for name in ["", "..", "a/b", "pcl-1-2", "a b", &"a".repeat(33)] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The lab's links: two veth pairs, addresses, routes, offloads.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::namespace::{Namespace, run};
+use super::{Lab, address};
+
+/// The most queues a link can have.
+pub const MAX_QUEUES: u32 = 4;
+
+/// Whether a device may leave checksums to hardware that a veth pair does not have. When on, a packet on
+/// the wire holds only the sum of its pseudo-header, as it does on virtio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offload {
+    /// The kernel's default for veth.
+    #[default]
+    On,
+    /// Complete checksums on the wire.
+    Off,
+}
+
+impl fmt::Display for Offload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// How the links are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// RX and TX queues of the client's link, on both ends: 1 to [`MAX_QUEUES`].
+    pub queues: u32,
+    /// The client's transmit checksum offload.
+    pub client_offload: Offload,
+    /// The server's transmit checksum offload.
+    pub server_offload: Offload,
+    /// The gateway's transmit checksum offload, on both links.
+    pub gateway_offload: Offload,
+    /// The maximum transmission unit of all links, bytes.
+    pub mtu: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            queues: 1,
+            client_offload: Offload::On,
+            server_offload: Offload::On,
+            gateway_offload: Offload::On,
+            mtu: 1500,
+        }
+    }
+}
+
+/// Creates the namespaces of `lab` and everything in them.
+pub(super) fn build(lab: &Lab, options: &Options) -> Result<()> {
+    let Options { queues, mtu, .. } = *options;
+    if !(1..=MAX_QUEUES).contains(&queues) {
+        bail!("a link has 1 to {MAX_QUEUES} queues, not {queues}");
+    }
+    let (client, gateway, server) = (lab.client(), lab.gateway(), lab.server());
+    for namespace in [client, gateway, server] {
+        namespace.create()?;
+        // Addresses are usable at once, and nothing on the wire but what tests send.
+        namespace.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
+        namespace.sysctl("net/ipv6/conf/default/dad_transmits", "0")?;
+        namespace.sysctl("net/ipv6/conf/default/router_solicitations", "0")?;
+        namespace.ip("link set lo up\n")?;
+    }
+    gateway.ip(&format!(
+        "link add outside numtxqueues {queues} numrxqueues {queues} mtu {mtu} type veth \
+         peer name eth0 numtxqueues {queues} numrxqueues {queues} mtu {mtu} netns {}\n\
+         link add inside mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}\n",
+        client.name(),
+        server.name(),
+    ))?;
+    let (v4, v6) = (address::PREFIX_V4, address::PREFIX_V6);
+    gateway.ip(&format!(
+        "addr add {}/{v4} dev outside\naddr add {}/{v6} dev outside nodad\n\
+         addr add {}/{v4} dev inside\naddr add {}/{v6} dev inside nodad\n\
+         link set outside up\nlink set inside up\n",
+        address::OUTSIDE_V4,
+        address::OUTSIDE_V6,
+        address::INSIDE_V4,
+        address::INSIDE_V6,
+    ))?;
+    end(
+        client,
+        address::CLIENT_V4,
+        address::CLIENT_V6,
+        address::OUTSIDE_V4,
+        address::OUTSIDE_V6,
+    )?;
+    end(
+        server,
+        address::SERVER_V4,
+        address::SERVER_V6,
+        address::INSIDE_V4,
+        address::INSIDE_V6,
+    )?;
+    gateway.sysctl("net/ipv4/ip_forward", "1")?;
+    gateway.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+
+    offloads(client, "eth0", options.client_offload)?;
+    offloads(server, "eth0", options.server_offload)?;
+    offloads(gateway, "outside", options.gateway_offload)?;
+    offloads(gateway, "inside", options.gateway_offload)
+}
+
+fn end(
+    namespace: &Namespace,
+    v4: std::net::Ipv4Addr,
+    v6: std::net::Ipv6Addr,
+    gateway_v4: std::net::Ipv4Addr,
+    gateway_v6: std::net::Ipv6Addr,
+) -> Result<()> {
+    namespace.ip(&format!(
+        "addr add {v4}/{} dev eth0\naddr add {v6}/{} dev eth0 nodad\nlink set eth0 up\n\
+         route add default via {gateway_v4}\nroute add default via {gateway_v6}\n",
+        address::PREFIX_V4,
+        address::PREFIX_V6,
+    ))
+}
+
+/// Sets what the lab relies on. GRO makes the receiving end run NAPI, without which frames that XDP sends
+/// or redirects to a veth are lost; with `txvlan` on, a tag travels beside the frame where XDP cannot see it.
+fn offloads(namespace: &Namespace, device: &str, checksums: Offload) -> Result<()> {
+    let checksums = checksums.to_string();
+    run(namespace
+        .command("ethtool")
+        .args(["-K", device, "gro", "on", "txvlan", "off", "tx", &checksums]))
+    .with_context(|| format!("setting the offloads of {device} in {}", namespace.name()))
+}
