@@ -64,12 +64,14 @@ pub struct FlowState {
     pub server_next: u32,
     /// The server's receive window as last advertised, in bytes.
     pub server_window: u32,
+    /// Acknowledgement number of the server's last SYN+ACK.
+    pub server_opened: u32,
     /// The server's window scale (RFC 7323).
     pub server_scale: u8,
     /// `SERVER_*` bits.
     pub server_flags: u8,
     /// Explicit padding.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
 }
 
 impl FlowState {
@@ -86,6 +88,8 @@ impl FlowState {
     pub const SERVER_FIN: u8 = 2;
     /// The server sent RST.
     pub const SERVER_RST: u8 = 4;
+    /// The server sent SYN+ACK: [`FlowState::server_opened`] is valid.
+    pub const SERVER_OPENED: u8 = 8;
 
     /// A flow that goes to the engine, first seen on `queue`.
     #[inline(always)]
@@ -106,12 +110,13 @@ impl FlowState {
             server_ack: 0,
             server_next: 0,
             server_window: 0,
+            server_opened: 0,
             server_scale: 0,
             server_flags: 0,
-            reserved: [0; 2],
+            reserved: [0; 6],
         }
     }
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 40);
-const _: () = assert!(size_of::<FlowState>() == 40);
+const _: () = assert!(size_of::<FlowState>() == 48);

@@ -58,7 +58,11 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
         .wrapping_add(u32::from(packet.end - packet.payload))
         .wrapping_add(u32::from(opens))
         .wrapping_add(u32::from(closes));
+    let mut bits = flow.server_flags | FlowState::SERVER_SEEN;
     if opens {
+        // A new connection, perhaps on the ports of an old one: what was known is of the old one.
+        bits = FlowState::SERVER_SEEN | FlowState::SERVER_OPENED;
+        flow.server_opened = acknowledgement;
         flow.server_scale = window_scale(frame, packet).unwrap_or(0);
     }
     if flags & tcp_flag::ACK != 0 && (!seen || opens || after(acknowledgement, flow.server_ack)) {
@@ -68,7 +72,6 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
         flow.server_next = next;
     }
     flow.server_window = if opens { window } else { window << (flow.server_scale & 15) };
-    let mut bits = flow.server_flags | FlowState::SERVER_SEEN;
     if closes {
         bits |= FlowState::SERVER_FIN;
     }

@@ -199,15 +199,7 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet) -> Option<Reason> {
     let state = unsafe { &mut *flow };
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
     match state.path {
-        FlowState::PATH_INSPECT => {
-            if opens {
-                // A new connection on old ports: what the server said belongs to the old one.
-                state.server_flags = 0;
-                state.server_ack = 0;
-                state.server_next = 0;
-            }
-            Some(Reason::FlowInspect)
-        }
+        FlowState::PATH_INSPECT => Some(Reason::FlowInspect),
         FlowState::PATH_PASS if !opens => Some(Reason::NotSuspicious),
         FlowState::PATH_BLOCK => {
             // SAFETY: a helper without arguments.

@@ -6,4 +6,5 @@ pub mod ring;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod engine;
 pub mod latency;

@@ -86,6 +86,27 @@ pub enum Family {
 }
 
 impl Family {
+    /// All families, in the order of their discriminants.
+    pub const ALL: &[Self] = &[
+        Self::Sqli,
+        Self::Xss,
+        Self::Traversal,
+        Self::Cmdi,
+        Self::Log4shell,
+        Self::Scanner,
+        Self::Protocol,
+        Self::Ssrf,
+        Self::Ssti,
+        Self::Xxe,
+        Self::Nosqli,
+        Self::Ldapi,
+        Self::Crlf,
+        Self::Deserialisation,
+        Self::Prototype,
+        Self::Webshell,
+        Self::Custom,
+    ];
+
     /// The name used in packs and decisions.
     #[must_use]
     pub const fn name(self) -> &'static str {

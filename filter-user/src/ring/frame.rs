@@ -2,6 +2,8 @@
 
 use std::{
     mem,
+    ptr::NonNull,
+    slice,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -16,23 +18,32 @@ pub fn leaked_frames() -> u64 {
 }
 
 /// A frame that this process owns: not in a ring, not in the free list.
+///
+/// It gives access to the packet in it. The UMEM outlives it: rings that are dropped while frames are still out
+/// leave their UMEM mapped.
 #[must_use = "a frame has to be forwarded, transmitted or released"]
 #[derive(Debug)]
 pub struct Frame {
     descriptor: FrameDesc,
+    data: NonNull<u8>,
 }
 
+// SAFETY: whoever has the `Frame` is the only one to reach its part of the UMEM.
+unsafe impl Send for Frame {}
+
 impl Frame {
-    pub(super) fn new(descriptor: FrameDesc) -> Self {
-        Self { descriptor }
+    /// Takes a packet out of the kernel's hands.
+    ///
+    /// # Safety
+    ///
+    /// `descriptor` must have come out of a ring or the free list and not be used otherwise, and `data` must
+    /// point at the packet it describes, in a UMEM that stays mapped while the frame exists.
+    pub(super) unsafe fn new(descriptor: FrameDesc, data: NonNull<u8>) -> Self {
+        Self { descriptor, data }
     }
 
-    pub(super) fn descriptor(&self) -> &FrameDesc {
-        &self.descriptor
-    }
-
-    pub(super) fn descriptor_mut(&mut self) -> &mut FrameDesc {
-        &mut self.descriptor
+    pub(super) fn data(&self) -> NonNull<u8> {
+        self.data
     }
 
     /// Gives ownership away: the descriptor goes into a ring or the free list.
@@ -40,6 +51,20 @@ impl Frame {
         let descriptor = self.descriptor;
         mem::forget(self);
         descriptor
+    }
+}
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: by the constructor's contract, these bytes belong to this frame alone.
+        unsafe { slice::from_raw_parts(self.data.as_ptr(), self.descriptor.lengths().data()) }
+    }
+}
+
+impl AsMut<[u8]> for Frame {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the borrow is exclusive.
+        unsafe { slice::from_raw_parts_mut(self.data.as_ptr(), self.descriptor.lengths().data()) }
     }
 }
 

@@ -4,9 +4,11 @@ use std::{
     error::Error,
     ffi::CString,
     fmt, io,
+    mem,
     num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
-    slice, thread,
+    ptr::NonNull,
+    thread,
     time::Duration,
 };
 
@@ -104,6 +106,8 @@ pub struct QueueRings {
     free: Vec<FrameDesc>,
     scratch: Vec<FrameDesc>,
     frames: u32,
+    /// [`Frame`]s that exist.
+    outstanding: usize,
 }
 
 impl QueueRings {
@@ -144,6 +148,7 @@ impl QueueRings {
             free,
             scratch: vec![FrameDesc::default(); BATCH],
             frames: config.frames,
+            outstanding: 0,
         };
         rings.refill();
         Ok(rings)
@@ -165,41 +170,20 @@ impl QueueRings {
     pub fn receive(&mut self, batch: &mut Vec<Frame>) -> usize {
         // SAFETY: the descriptors are overwritten, and the RX ring belongs to this UMEM.
         let count = unsafe { self.rx.consume(&mut self.scratch) };
-        batch.extend(self.scratch[..count].iter().map(|descriptor| Frame::new(*descriptor)));
+        self.outstanding += count;
+        for descriptor in &self.scratch[..count] {
+            // SAFETY: the descriptor has just come out of the RX ring.
+            batch.push(unsafe { own(&self.umem, *descriptor) });
+        }
         count
     }
 
-    /// The bytes of a packet.
-    #[must_use]
-    pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        let descriptor = frame.descriptor();
-        // SAFETY: whoever has the `Frame` owns this part of the UMEM; the kernel does not write to it.
-        let data = unsafe { self.umem.data(descriptor) };
-        let contents = data.contents();
-        // SAFETY: the same bytes, with the lifetime of the borrow of `self` and `frame` instead of that of the
-        // temporary `Data`.
-        unsafe { slice::from_raw_parts(contents.as_ptr(), contents.len()) }
-    }
-
-    /// The bytes of a packet, to be changed in place.
-    pub fn bytes_mut<'a>(&'a mut self, frame: &'a mut Frame) -> &'a mut [u8] {
-        let length = frame.descriptor().lengths().data();
-        // SAFETY: as in `bytes`, and the borrows of `self` and `frame` are exclusive.
-        unsafe {
-            let mut data = self.umem.data_mut(frame.descriptor_mut());
-            let contents = data.contents_mut();
-            debug_assert_eq!(contents.len(), length);
-            slice::from_raw_parts_mut(contents.as_mut_ptr(), contents.len())
-        }
-    }
-
-    /// What the XDP program wrote in front of the packet, and takes it back, so that a later packet in the same
+    /// What the XDP program wrote in front of the packet. It is erased there, so that a later packet in the same
     /// frame is not mistaken for stamped.
     pub fn take_metadata(&mut self, frame: &Frame) -> Option<Metadata> {
-        let bytes = self.bytes(frame).as_ptr();
         // SAFETY: in front of the data lie at least the 256 bytes of XDP headroom of the same frame, which
         // belong to the owner of the `Frame`; `Metadata` is bytes without padding.
-        let area = unsafe { &mut *bytes.cast_mut().sub(Metadata::SIZE).cast::<[u8; Metadata::SIZE]>() };
+        let area = unsafe { &mut *frame.data().as_ptr().sub(Metadata::SIZE).cast::<[u8; Metadata::SIZE]>() };
         let metadata = Metadata::from_bytes(area);
         if metadata.is_some() {
             area.fill(0);
@@ -209,33 +193,38 @@ impl QueueRings {
 
     /// A free frame holding `bytes`; `None` if all are in use or the bytes do not fit.
     pub fn allocate(&mut self, bytes: &[u8]) -> Option<Frame> {
-        let mut frame = Frame::new(self.free.pop()?);
+        let mut descriptor = self.free.pop()?;
         // SAFETY: a free frame is in no ring, and the borrow of `self` is exclusive.
         let written = unsafe {
-            let mut data = self.umem.data_mut(frame.descriptor_mut());
+            let mut data = self.umem.data_mut(&mut descriptor);
             let mut cursor = data.cursor();
             cursor.set_pos(0);
             io::Write::write_all(&mut cursor, bytes)
         };
         if written.is_err() {
-            self.release(frame);
+            self.free.push(descriptor);
             return None;
         }
-        Some(frame)
+        self.outstanding += 1;
+        // SAFETY: the descriptor has just left the free list.
+        Some(unsafe { own(&self.umem, descriptor) })
     }
 
     /// Sends a frame out of the output device, at the next [`QueueRings::flush`].
     pub fn forward(&mut self, frame: Frame) {
+        self.outstanding -= 1;
         self.output.pending.push(frame.into_descriptor());
     }
 
     /// Sends a frame out of the NIC, at the next [`QueueRings::flush`].
     pub fn transmit(&mut self, frame: Frame) {
+        self.outstanding -= 1;
         self.nic.pending.push(frame.into_descriptor());
     }
 
     /// Gives a frame back.
     pub fn release(&mut self, frame: Frame) {
+        self.outstanding -= 1;
         self.free.push(frame.into_descriptor());
     }
 
@@ -346,6 +335,17 @@ impl Sender {
     }
 }
 
+/// # Safety
+///
+/// As for [`Frame::new`], with `descriptor` of this `umem`.
+unsafe fn own(umem: &Umem, descriptor: FrameDesc) -> Frame {
+    // SAFETY: only the address is taken of the bytes, which nobody else reads or writes meanwhile.
+    let data = unsafe { umem.data(&descriptor) };
+    let pointer = NonNull::from(data.contents()).cast();
+    // SAFETY: by contract; `QueueRings` keeps the UMEM mapped while frames are out.
+    unsafe { Frame::new(descriptor, pointer) }
+}
+
 type Opened = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
 fn open(umem: &Umem, interface: &str, queue: u32, size: QueueSize, copy: bool) -> Result<Opened, BindError> {
@@ -397,6 +397,15 @@ fn cause(error: &(dyn Error + 'static)) -> io::Error {
         current = error.source();
     }
     io::Error::other(error.to_string())
+}
+
+impl Drop for QueueRings {
+    fn drop(&mut self) {
+        if self.outstanding > 0 {
+            // Frames point into it.
+            mem::forget(self.umem.clone());
+        }
+    }
 }
 
 impl fmt::Debug for QueueRings {

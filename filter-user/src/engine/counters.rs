@@ -1,0 +1,252 @@
+//! What one queue's loop counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use filter_score::{Family, Verdict};
+
+use crate::flow::{DropCounters, DropReason};
+
+macro_rules! drops {
+    ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
+        /// Why the loop itself dropped a frame; the stream layer has reasons of its own, [`DropReason`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EngineDrop {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl EngineDrop {
+            /// All reasons.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The reason's name for counters.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+drops! {
+    /// The headers do not parse, or the packet is not TCP: the XDP program should not have sent it.
+    NotTcp => "not_tcp",
+    /// The IPv4 header's checksum is wrong.
+    BadIpChecksum => "bad_ip_checksum",
+    /// The TCP checksum is wrong: the server would ignore the segment, so it is not scored either.
+    BadTcpChecksum => "bad_tcp_checksum",
+    /// The frame waited in the ring while the loop stood still: the failure policy has decided already.
+    Stale => "stale",
+    /// The segment completed an attack.
+    Attack => "attack",
+    /// The flow is blocked.
+    FlowBlocked => "flow_blocked",
+    /// Failure policy: no room in the flow table.
+    TableFull => "flow_table_full",
+    /// Failure policy: no buffer for another incomplete request.
+    ScorerFull => "request_pool_full",
+    /// Failure policy: the flow was picked up in mid-stream and no request has begun yet.
+    Unsynced => "unsynced",
+    /// Failure policy: the stream cannot be followed any further.
+    Opaque => "opaque",
+}
+
+/// Reasons for which a frame went on although it was not scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unscored {
+    /// No room in the flow table.
+    TableFull,
+    /// No buffer for another incomplete request.
+    ScorerFull,
+    /// Picked up in mid-stream.
+    Unsynced,
+    /// The stream cannot be followed, or has changed its protocol.
+    Opaque,
+}
+
+impl Unscored {
+    /// All reasons.
+    pub const ALL: &[Self] = &[Self::TableFull, Self::ScorerFull, Self::Unsynced, Self::Opaque];
+
+    /// The reason's name for counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TableFull => "flow_table_full",
+            Self::ScorerFull => "request_pool_full",
+            Self::Unsynced => "unsynced",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+/// The counts of one queue since the engine's start.
+#[derive(Clone, Debug, Default)]
+pub struct EngineCounters {
+    /// Frames taken from the ring.
+    pub received: u64,
+    /// Frames sent on.
+    pub forwarded: u64,
+    /// Frames made here and sent: pages and resets.
+    pub injected: u64,
+    /// Frames that could not be made, for want of a free one.
+    pub not_injected: u64,
+    /// Frames dropped by the loop, by [`EngineDrop`].
+    pub dropped: [u64; EngineDrop::ALL.len()],
+    /// Segments dropped by the stream layer, by [`DropReason`].
+    pub stream_dropped: [u64; DropReason::ALL.len()],
+    /// Frames sent on unscored, by [`Unscored`]; also in `forwarded`.
+    pub unscored: [u64; Unscored::ALL.len()],
+    /// Requests by verdict: allow, suspicious, block.
+    pub requests: [u64; 3],
+    /// Requests with a protocol violation, whatever their verdict.
+    pub malformed: u64,
+    /// Blocked requests by family.
+    pub families: [u64; Family::ALL.len()],
+    /// Events that found no room in the channel to the control plane.
+    pub events_lost: u64,
+    /// Flows in the table.
+    pub flows: u64,
+    /// Bytes held out of order.
+    pub held_bytes: u64,
+    /// Segments held out of order.
+    pub held: u64,
+}
+
+impl EngineCounters {
+    /// Counts a drop.
+    pub fn drop(&mut self, reason: EngineDrop) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// Counts an unscored frame.
+    pub fn unscored(&mut self, reason: Unscored) {
+        self.unscored[reason as usize] += 1;
+    }
+
+    /// Takes over the stream layer's counts.
+    pub fn set_stream_drops(&mut self, drops: &DropCounters) {
+        for (reason, count) in drops.iter() {
+            self.stream_dropped[reason as usize] = count;
+        }
+    }
+
+    /// Counts a decision; families only of blocked requests.
+    pub fn decided(&mut self, verdict: Verdict, families: impl Iterator<Item = Family>, malformed: bool) {
+        self.requests[verdict as usize] += 1;
+        self.malformed += u64::from(malformed);
+        if verdict == Verdict::Block {
+            let mut seen = [false; Family::ALL.len()];
+            for family in families {
+                if !std::mem::replace(&mut seen[family as usize], true) {
+                    self.families[family as usize] += 1;
+                }
+            }
+        }
+    }
+
+    /// All numbers in a fixed order; the inverse of [`EngineCounters::from_numbers`].
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        let Self {
+            received,
+            forwarded,
+            injected,
+            not_injected,
+            dropped,
+            stream_dropped,
+            unscored,
+            requests,
+            malformed,
+            families,
+            events_lost,
+            flows,
+            held_bytes,
+            held,
+        } = self;
+        [*received, *forwarded, *injected, *not_injected, *malformed, *events_lost, *flows, *held_bytes, *held]
+            .into_iter()
+            .chain(*dropped)
+            .chain(*stream_dropped)
+            .chain(*unscored)
+            .chain(*requests)
+            .chain(*families)
+    }
+
+    fn from_numbers(mut numbers: impl Iterator<Item = u64>) -> Self {
+        let mut next = || numbers.next().unwrap_or(0);
+        let [received, forwarded, injected, not_injected, malformed, events_lost, flows, held_bytes, held] =
+            std::array::from_fn(|_| next());
+        Self {
+            received,
+            forwarded,
+            injected,
+            not_injected,
+            malformed,
+            events_lost,
+            flows,
+            held_bytes,
+            held,
+            dropped: std::array::from_fn(|_| next()),
+            stream_dropped: std::array::from_fn(|_| next()),
+            unscored: std::array::from_fn(|_| next()),
+            requests: std::array::from_fn(|_| next()),
+            families: std::array::from_fn(|_| next()),
+        }
+    }
+}
+
+/// A copy of the counters that other threads may read. The loop refreshes it every few milliseconds.
+#[derive(Debug)]
+pub struct SharedCounters(Box<[AtomicU64]>);
+
+impl Default for SharedCounters {
+    fn default() -> Self {
+        Self(EngineCounters::default().numbers().map(AtomicU64::new).collect())
+    }
+}
+
+impl SharedCounters {
+    /// Writes the loop's counters; called by its thread alone.
+    pub fn publish(&self, counters: &EngineCounters) {
+        for (cell, number) in self.0.iter().zip(counters.numbers()) {
+            cell.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// The counters as last published. Numbers may be of two neighbouring refreshes.
+    #[must_use]
+    pub fn read(&self) -> EngineCounters {
+        EngineCounters::from_numbers(self.0.iter().map(|cell| cell.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_counter_is_read_back_in_its_place() {
+        let mut counters = EngineCounters { received: 1, held: 2, malformed: 3, ..EngineCounters::default() };
+        counters.drop(EngineDrop::Opaque);
+        counters.unscored(Unscored::Unsynced);
+        counters.decided(Verdict::Block, [Family::Sqli, Family::Sqli, Family::Xss].into_iter(), true);
+        let shared = SharedCounters::default();
+        shared.publish(&counters);
+        let read = shared.read();
+        assert_eq!(format!("{read:?}"), format!("{counters:?}"));
+        assert_eq!(read.families[Family::Sqli as usize], 1);
+        assert_eq!(read.dropped[EngineDrop::Opaque as usize], 1);
+    }
+
+    #[test]
+    fn reasons_index_their_arrays() {
+        for (index, reason) in EngineDrop::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        for (index, reason) in Unscored::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+        for (index, family) in Family::ALL.iter().enumerate() {
+            assert_eq!(*family as usize, index);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the loop needs of the world.
+
+use std::{io, time::Duration};
+
+use filter_common::{FlowKey, FlowState, metadata::Metadata};
+
+/// Frames in and out.
+pub trait Rings {
+    /// An owned frame. It has to be given back by `forward`, `transmit` or `release`.
+    type Frame: AsRef<[u8]> + AsMut<[u8]>;
+
+    /// Moves received frames to `batch`; returns how many. The bound is the implementation's.
+    fn receive(&mut self, batch: &mut Vec<Self::Frame>) -> usize;
+
+    /// What the XDP program noted about a received frame, once.
+    fn take_metadata(&mut self, frame: &Self::Frame) -> Option<Metadata>;
+
+    /// A frame holding `bytes`, or `None` if there is none free or they do not fit.
+    fn allocate(&mut self, bytes: &[u8]) -> Option<Self::Frame>;
+
+    /// Sends a frame on towards the server, at the next flush.
+    fn forward(&mut self, frame: Self::Frame);
+
+    /// Sends a frame back towards the client, at the next flush.
+    fn transmit(&mut self, frame: Self::Frame);
+
+    /// Gives a frame back.
+    fn release(&mut self, frame: Self::Frame);
+
+    /// Submits what is to be sent, takes back what has been.
+    ///
+    /// # Errors
+    ///
+    /// When a device has gone.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Sleeps until a frame arrives or the time is over.
+    ///
+    /// # Errors
+    ///
+    /// When a device has gone.
+    fn wait(&mut self, timeout: Duration) -> io::Result<()>;
+}
+
+/// The maps shared with the XDP program. Calls may cost a system call each, so none is made for every packet
+/// except [`KernelMaps::beat`] and [`KernelMaps::consumed`], which write to mapped memory.
+pub trait KernelMaps {
+    /// The flow's entry: what was observed of the server's replies.
+    fn flow(&mut self, key: &FlowKey) -> Option<FlowState>;
+
+    /// Drops every further packet of the flow until `until_ns`.
+    fn block_flow(&mut self, key: &FlowKey, until_ns: u64);
+
+    /// Removes the flow's entry.
+    fn forget_flow(&mut self, key: &FlowKey);
+
+    /// Says that the loop is alive.
+    fn beat(&mut self, now_ns: u64);
+
+    /// Says that `count` more frames were taken from the ring.
+    fn consumed(&mut self, count: u64);
+
+    /// Called when the ring has been empty for a while: gives up on redirected frames that never came.
+    fn settle(&mut self);
+}
+
+/// The time.
+pub trait Clock {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    fn now(&mut self) -> u64;
+}

@@ -1,0 +1,73 @@
+//! One tracked flow, and what the maps know of its server.
+
+use filter_common::{FlowKey, FlowState};
+
+use super::KernelMaps;
+use crate::flow::{FlowTable, Replies, Seq, Stream, TimeoutClass};
+
+/// The entry of the flow table.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// The client's bytes in order.
+    pub(super) stream: Stream,
+    /// The requests in them.
+    pub(super) http: filter_score::Stream,
+    /// The flow was picked up where a request begins, on the word of the XDP program's pre-screen.
+    pub(super) at_head: bool,
+    /// A SYN, or a reply of the server, showed that there is a connection behind the flow.
+    pub(super) confirmed: bool,
+}
+
+/// An idle flow may cost this much, its share of the index included.
+const BUDGET: usize = 512;
+const _: () = assert!(FlowTable::<FlowKey, Flow>::bytes_per_entry() <= BUDGET);
+
+impl Flow {
+    pub(super) fn new(owner: u32) -> Self {
+        Self { stream: Stream::new(owner), http: filter_score::Stream::new(), at_head: false, confirmed: false }
+    }
+
+    /// The timeout the flow is under: what nobody has confirmed counts as half-open, so that made-up segments
+    /// cannot fill the table for long.
+    pub(super) fn class(&self) -> TimeoutClass {
+        match self.stream.class() {
+            TimeoutClass::Established if !self.confirmed => TimeoutClass::HalfOpen,
+            class => class,
+        }
+    }
+}
+
+/// The replies of one flow's server, looked up at most once for each segment.
+pub(super) struct Observed<'a, M> {
+    maps: &'a mut M,
+    key: &'a FlowKey,
+    state: Option<Option<FlowState>>,
+}
+
+impl<'a, M: KernelMaps> Observed<'a, M> {
+    pub(super) fn new(maps: &'a mut M, key: &'a FlowKey) -> Self {
+        Self { maps, key, state: None }
+    }
+
+    /// Whether a look-up was made and showed a server that talks.
+    pub(super) fn confirmed(&self) -> bool {
+        matches!(self.state, Some(Some(state)) if state.server_flags & FlowState::SERVER_SEEN != 0)
+    }
+
+    fn state(&mut self) -> Option<FlowState> {
+        let Self { maps, key, state } = self;
+        *state.get_or_insert_with(|| maps.flow(key))
+    }
+}
+
+impl<M: KernelMaps> Replies for Observed<'_, M> {
+    fn acknowledged(&mut self) -> Option<Seq> {
+        let state = self.state()?;
+        (state.server_flags & FlowState::SERVER_SEEN != 0).then_some(Seq(state.server_ack))
+    }
+
+    fn opened(&mut self) -> Option<Seq> {
+        let state = self.state()?;
+        (state.server_flags & FlowState::SERVER_OPENED != 0).then_some(Seq(state.server_opened))
+    }
+}

@@ -1,0 +1,116 @@
+//! The traits of [`super::environment`] on the real thing.
+
+use std::{io, time::Duration};
+
+use filter_common::{FlowKey, FlowState, metadata::Metadata};
+
+use super::{Clock, KernelMaps, Rings};
+use crate::{
+    bpf::{Tables, monotonic_ns},
+    ring::{Frame, QueueHandle, QueueRings},
+};
+
+impl Rings for QueueRings {
+    type Frame = Frame;
+
+    fn receive(&mut self, batch: &mut Vec<Frame>) -> usize {
+        Self::receive(self, batch)
+    }
+
+    fn take_metadata(&mut self, frame: &Frame) -> Option<Metadata> {
+        Self::take_metadata(self, frame)
+    }
+
+    fn allocate(&mut self, bytes: &[u8]) -> Option<Frame> {
+        Self::allocate(self, bytes)
+    }
+
+    fn forward(&mut self, frame: Frame) {
+        Self::forward(self, frame);
+    }
+
+    fn transmit(&mut self, frame: Frame) {
+        Self::transmit(self, frame);
+    }
+
+    fn release(&mut self, frame: Frame) {
+        Self::release(self, frame);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        Self::wait(self, timeout).map(|_ready| ())
+    }
+}
+
+/// The pinned maps and the mapped state of one queue.
+#[derive(Debug)]
+pub struct LiveMaps {
+    tables: Tables,
+    queue: QueueHandle,
+    redirected_before: u64,
+}
+
+impl LiveMaps {
+    /// The maps of one queue. Packets redirected before now count as consumed.
+    #[must_use]
+    pub fn new(tables: Tables, queue: QueueHandle) -> Self {
+        let redirected = queue.redirected();
+        queue.set_consumed(redirected);
+        Self { tables, queue, redirected_before: redirected }
+    }
+}
+
+impl KernelMaps for LiveMaps {
+    fn flow(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.tables.flows.get(key, 0).ok()
+    }
+
+    fn block_flow(&mut self, key: &FlowKey, until_ns: u64) {
+        let mut state = self.tables.flows.get(key, 0).unwrap_or_default();
+        state.path = FlowState::PATH_BLOCK;
+        state.until_ns = until_ns;
+        if let Err(error) = self.tables.flows.insert(key, state, 0) {
+            // The engine itself still drops the flow's packets.
+            tracing::debug!("cannot mark a flow as blocked: {error}");
+        }
+    }
+
+    fn forget_flow(&mut self, key: &FlowKey) {
+        // A blocked flow stays in the map until its block is over; the map is an LRU.
+        if self.tables.flows.get(key, 0).is_ok_and(|state| state.path == FlowState::PATH_INSPECT) {
+            // Gone already is as good.
+            let _ = self.tables.flows.remove(key);
+        }
+    }
+
+    fn beat(&mut self, now_ns: u64) {
+        self.queue.set_heartbeat(now_ns);
+    }
+
+    fn consumed(&mut self, count: u64) {
+        self.queue.set_consumed(self.queue.consumed().wrapping_add(count));
+    }
+
+    fn settle(&mut self) {
+        let redirected = self.queue.redirected();
+        if redirected == self.redirected_before {
+            // Nothing came for a while and the ring is empty: what is still open was lost on the way.
+            self.queue.set_consumed(redirected);
+        }
+        self.redirected_before = redirected;
+    }
+}
+
+/// `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&mut self) -> u64 {
+        monotonic_ns()
+    }
+}

@@ -1,0 +1,146 @@
+//! Rings, maps and a clock in memory: the loop without a kernel, for tests, fuzzing and capture files.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    time::Duration,
+};
+
+use filter_common::{FlowKey, FlowState, metadata::Metadata};
+
+use super::{Clock, KernelMaps, Rings};
+
+/// A frame of the in-memory rings.
+#[derive(Debug)]
+pub struct MemoryFrame {
+    bytes: Vec<u8>,
+    metadata: Option<Metadata>,
+}
+
+impl AsRef<[u8]> for MemoryFrame {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsMut<[u8]> for MemoryFrame {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+/// Rings that are queues of byte vectors.
+#[derive(Debug, Default)]
+pub struct MemoryRings {
+    incoming: VecDeque<MemoryFrame>,
+    /// What was forwarded, in order.
+    pub forwarded: Vec<Vec<u8>>,
+    /// What was transmitted back, in order.
+    pub transmitted: Vec<Vec<u8>>,
+    /// How many frames were released.
+    pub released: u64,
+    /// Frames that may be made at once; `None` for any number.
+    pub allocatable: Option<usize>,
+}
+
+impl MemoryRings {
+    /// Puts a frame into the receive ring.
+    pub fn push(&mut self, bytes: Vec<u8>, metadata: Option<Metadata>) {
+        self.incoming.push_back(MemoryFrame { bytes, metadata });
+    }
+}
+
+impl Rings for MemoryRings {
+    type Frame = MemoryFrame;
+
+    fn receive(&mut self, batch: &mut Vec<MemoryFrame>) -> usize {
+        let count = self.incoming.len().min(64);
+        batch.extend(self.incoming.drain(..count));
+        count
+    }
+
+    fn take_metadata(&mut self, frame: &MemoryFrame) -> Option<Metadata> {
+        frame.metadata
+    }
+
+    fn allocate(&mut self, bytes: &[u8]) -> Option<MemoryFrame> {
+        if let Some(left) = &mut self.allocatable {
+            *left = left.checked_sub(1)?;
+        }
+        Some(MemoryFrame { bytes: bytes.to_vec(), metadata: None })
+    }
+
+    fn forward(&mut self, frame: MemoryFrame) {
+        self.forwarded.push(frame.bytes);
+    }
+
+    fn transmit(&mut self, frame: MemoryFrame) {
+        self.transmitted.push(frame.bytes);
+    }
+
+    fn release(&mut self, _frame: MemoryFrame) {
+        self.released += 1;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self, _timeout: Duration) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Maps that are hash tables.
+#[derive(Debug, Default)]
+pub struct MemoryMaps {
+    /// The flow entries.
+    pub flows: HashMap<FlowKey, FlowState>,
+    /// Frames reported as consumed.
+    pub consumed: u64,
+    /// The last heartbeat.
+    pub heartbeat: u64,
+}
+
+impl KernelMaps for MemoryMaps {
+    fn flow(&mut self, key: &FlowKey) -> Option<FlowState> {
+        self.flows.get(key).copied()
+    }
+
+    fn block_flow(&mut self, key: &FlowKey, until_ns: u64) {
+        let state = self.flows.entry(*key).or_default();
+        state.path = FlowState::PATH_BLOCK;
+        state.until_ns = until_ns;
+    }
+
+    fn forget_flow(&mut self, key: &FlowKey) {
+        self.flows.remove(key);
+    }
+
+    fn beat(&mut self, now_ns: u64) {
+        self.heartbeat = now_ns;
+    }
+
+    fn consumed(&mut self, count: u64) {
+        self.consumed += count;
+    }
+
+    fn settle(&mut self) {}
+}
+
+/// A clock that is set by hand.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryClock(std::rc::Rc<std::cell::Cell<u64>>);
+
+impl MemoryClock {
+    /// Sets the time.
+    pub fn set(&self, now_ns: u64) {
+        self.0.set(now_ns);
+    }
+}
+
+impl Clock for MemoryClock {
+    fn now(&mut self) -> u64 {
+        self.0.get()
+    }
+}

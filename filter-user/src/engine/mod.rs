@@ -1,0 +1,28 @@
+//! The engine's loop: frames from a ring to verdicts on requests.
+//!
+//! ```text
+//! Rings::receive ─► inspect (headers, checksums) ─► FlowTable ─► Stream::offer ─┬─ forward ──────► Rings::forward
+//!                                                                               ├─ hold
+//!                                                                               ├─ drop ─────────► Rings::release
+//!                                                                               └─ score: Scorer::feed
+//!                                                                                    ├─ accept ──► Rings::forward
+//!                                                                                    └─ block ───► KernelMaps,
+//!                                                                                                  page and reset
+//! ```
+//!
+//! The loop reaches rings, maps and the clock only through the traits of [`environment`], statically dispatched:
+//! the same code runs on `AF_XDP`, on [memory] in tests, and over capture files.
+
+pub mod counters;
+pub mod environment;
+mod flow;
+pub mod inspect;
+pub mod live;
+pub mod memory;
+pub mod page;
+pub mod respond;
+pub mod worker;
+
+pub use counters::{EngineCounters, EngineDrop, SharedCounters};
+pub use environment::{Clock, KernelMaps, Rings};
+pub use worker::{Command, Event, Worker, WorkerConfig};
