@@ -7,4 +7,5 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod host;
 pub mod latency;

@@ -1,0 +1,102 @@
+//! What the kernel says of a network interface.
+
+use ethtool::{EthtoolAttr, EthtoolChannelAttr};
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub index: u32,
+    /// MAC address.
+    pub address: [u8; 6],
+    /// Largest IP packet in bytes.
+    pub mtu: u32,
+    /// RX queues in use.
+    pub queues: u32,
+    /// Whether it is up.
+    pub up: bool,
+}
+
+/// Why an interface cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// There is none of that name.
+    #[error("there is no interface `{name}`; `ip link` lists those there are")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// It has no Ethernet address.
+    #[error("{name} is not an Ethernet interface")]
+    NotEthernet {
+        /// The name.
+        name: String,
+    },
+    /// Netlink did not answer.
+    #[error("cannot ask the kernel about {name}: {source}")]
+    Netlink {
+        /// The name.
+        name: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+}
+
+impl Interface {
+    /// Asks the kernel about the interface `name` of this network namespace.
+    ///
+    /// # Errors
+    ///
+    /// See [`InterfaceError`].
+    pub async fn find(name: &str) -> Result<Self, InterfaceError> {
+        let failed = |source| InterfaceError::Netlink { name: name.to_owned(), source };
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+        let connection = tokio::spawn(connection);
+        let message = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
+        connection.abort();
+        let Ok(Some(message)) = message else { return Err(InterfaceError::Unknown { name: name.to_owned() }) };
+        let mut address = None;
+        let mut mtu = 1500;
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::Address(bytes) => address = bytes.as_slice().try_into().ok(),
+                LinkAttribute::Mtu(bytes) => mtu = *bytes,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            index: message.header.index,
+            address: address.ok_or_else(|| InterfaceError::NotEthernet { name: name.to_owned() })?,
+            mtu,
+            queues: queues(name).await.unwrap_or(1),
+            up: message.header.flags.contains(LinkFlags::Up),
+        })
+    }
+}
+
+/// RX queues in use: the channels that receive. Drivers without the call have one queue.
+async fn queues(name: &str) -> Option<u32> {
+    let (connection, mut handle, _) = ethtool::new_connection().ok()?;
+    let connection = tokio::spawn(connection);
+    let mut count = 0;
+    if let Ok(messages) = handle.channel().get(Some(name)).execute().await {
+        let mut messages = std::pin::pin!(messages);
+        while let Some(Ok(message)) = messages.next().await {
+            for attribute in &message.payload.nlas {
+                match attribute {
+                    EthtoolAttr::Channel(
+                        EthtoolChannelAttr::RxCount(queues) | EthtoolChannelAttr::CombinedCount(queues),
+                    ) => count += queues,
+                    _ => {}
+                }
+            }
+        }
+    }
+    connection.abort();
+    (count > 0).then_some(count)
+}

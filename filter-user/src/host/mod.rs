@@ -1,0 +1,9 @@
+//! The host's network configuration: the filtered interface, and the devices accepted packets re-enter the
+//! stack through.
+
+mod interface;
+mod reinjection;
+mod sysctl;
+
+pub use interface::{Interface, InterfaceError};
+pub use reinjection::{Reinjection, ReinjectionError};
