@@ -4,3 +4,5 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod latency;
+pub mod reputation;
+pub mod summary;
