@@ -1,1 +1,50 @@
-//! Placeholder.
+//! HTTP/1 stream parsing, decoding, rules and verdicts: bytes in, decisions out.
+//!
+//! ```text
+//! bytes ─► Scorer::feed ─► inspect (parser) ─► evaluate (decodings, prefilter, patterns) ─► findings ─► verdict
+//!              │                  units: request line, header line, parameter, JSON string, window
+//!              └ Stream: a few words a flow; a request in progress is in the scorer's pool
+//! ```
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `policy` | thresholds, mode, limits |
+//! | `target` | the places of a request that rules look at |
+//! | `rules` | packs in TOML, compiled: prefilter and automata |
+//! | `decode` | the decodings attackers hide behind |
+//! | `http` | request line, header lines, chunks, body kinds, violations |
+//! | `inspect` | the incremental parser: cuts the stream into units |
+//! | `evaluate` | rules against one unit under every decoding |
+//! | `findings` | hits of one request |
+//! | `verdict` | score, decision, explanation |
+//! | `scorer` | streams and the pool of requests in progress |
+//! | `offline` | single recorded requests |
+//!
+//! A pure library: no files, sockets, threads or clocks. Feeding allocates nothing, takes linear time
+//! and gives the same decision for any segmentation.
+#![forbid(unsafe_code)]
+
+mod decode;
+mod evaluate;
+mod excerpt;
+mod findings;
+mod http;
+mod inspect;
+mod offline;
+mod policy;
+mod request;
+mod rules;
+mod scorer;
+mod target;
+mod verdict;
+
+pub use decode::DecodingSet;
+pub use excerpt::Excerpt;
+pub use findings::Hit;
+pub use http::Violation;
+pub use offline::{OfflineScorer, RequestParts, percent_encode};
+pub use policy::{Limits, Mode, Policy, PolicyError};
+pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
+pub use scorer::{Scorer, Stream};
+pub use target::{Target, TargetSet};
+pub use verdict::{Decision, Disposition, Explanation, OpaqueKind, OwnedDecision, OwnedHit, Verdict, score};

@@ -1,0 +1,124 @@
+//! Decodings that targets apply to what they receive, and that attackers hide behind.
+//!
+//! Each decoder writes to a buffer of the caller and says whether anything changed. None of them makes
+//! its input longer, so buffers the size of the longest field are enough.
+
+pub(crate) mod comment;
+pub(crate) mod entity;
+pub(crate) mod escape;
+pub(crate) mod path;
+pub(crate) mod percent;
+pub(crate) mod shell;
+pub(crate) mod unicode;
+
+use std::fmt;
+
+/// The decodings a field went through before a rule matched. Empty: as it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecodingSet(u16);
+
+impl DecodingSet {
+    /// Percent-encoding (and plus in forms and queries), once.
+    pub const URL: Self = Self(1);
+    /// Percent-encoding, more than once.
+    pub const URL_REPEATED: Self = Self(1 << 1);
+    /// Overlong UTF-8, full-width and look-alike characters folded to ASCII.
+    pub const UNICODE: Self = Self(1 << 2);
+    /// HTML character references.
+    pub const ENTITY: Self = Self(1 << 3);
+    /// Backslash escapes of JSON, JavaScript and CSS.
+    pub const ESCAPE: Self = Self(1 << 4);
+    /// NUL and other control bytes removed.
+    pub const CONTROL: Self = Self(1 << 5);
+    /// Path segments resolved (`//`, `/./`, `/../`, backslashes).
+    pub const PATH: Self = Self(1 << 6);
+    /// SQL comments turned to spaces.
+    pub const SQL: Self = Self(1 << 7);
+    /// Shell quoting removed.
+    pub const SHELL: Self = Self(1 << 8);
+
+    const NAMES: [(Self, &'static str); 9] = [
+        (Self::URL, "url"),
+        (Self::URL_REPEATED, "url-repeated"),
+        (Self::UNICODE, "unicode"),
+        (Self::ENTITY, "entity"),
+        (Self::ESCAPE, "escape"),
+        (Self::CONTROL, "control"),
+        (Self::PATH, "path"),
+        (Self::SQL, "sql"),
+        (Self::SHELL, "shell"),
+    ];
+
+    /// Decodings that are tried only for rules that ask for them, by their name in packs.
+    #[must_use]
+    pub fn parse_optional(name: &str) -> Option<Self> {
+        match name {
+            "sql" => Some(Self::SQL),
+            "shell" => Some(Self::SHELL),
+            _ => None,
+        }
+    }
+
+    /// Whether every decoding of `other` is in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The part of this set that only rules that ask for it see.
+    #[must_use]
+    pub const fn optional(self) -> Self {
+        Self(self.0 & (Self::SQL.0 | Self::SHELL.0))
+    }
+
+    /// Whether the field is as it was sent.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl std::ops::BitOr for DecodingSet {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Display for DecodingSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        let mut separator = "";
+        for (decoding, name) in Self::NAMES {
+            if self.contains(decoding) {
+                write!(f, "{separator}{name}")?;
+                separator = "+";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Value of a hexadecimal digit.
+pub(crate) const fn hex(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Appends a code point in UTF-8, folded to ASCII where a target would fold it.
+pub(crate) fn push_code_point(out: &mut Vec<u8>, code: u32) {
+    if let Some(ascii) = unicode::fold(code) {
+        out.push(ascii);
+    } else if let Some(character) = char::from_u32(code) {
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    } else {
+        out.push(b'?');
+    }
+}

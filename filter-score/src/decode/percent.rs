@@ -1,0 +1,79 @@
+//! Percent-encoding: `%XX`, the Microsoft form `%uXXXX`, and `+` where it means a space.
+
+use super::{hex, push_code_point};
+
+/// What a decoding pass found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) changed: bool,
+    /// A percent sign that starts no escape: the raw field deserves a look of its own.
+    pub(crate) malformed: bool,
+}
+
+/// Decodes once. Malformed escapes are copied as they are.
+pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
+    let mut outcome = Outcome::default();
+    out.clear();
+    let mut rest = input;
+    while let Some(&byte) = rest.first() {
+        if byte == b'%' {
+            if let [_, high, low, tail @ ..] = rest
+                && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+            {
+                out.push(high << 4 | low);
+                rest = tail;
+                outcome.changed = true;
+                continue;
+            }
+            if let [_, b'u' | b'U', a, b, c, d, tail @ ..] = rest
+                && let (Some(a), Some(b), Some(c), Some(d)) = (hex(*a), hex(*b), hex(*c), hex(*d))
+            {
+                push_code_point(out, u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d));
+                rest = tail;
+                outcome.changed = true;
+                continue;
+            }
+            outcome.malformed = true;
+        } else if byte == b'+' && plus {
+            out.push(b' ');
+            rest = &rest[1..];
+            outcome.changed = true;
+            continue;
+        }
+        out.push(byte);
+        rest = &rest[1..];
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        let table: &[(&str, bool, &[u8], bool)] = &[
+            ("plain", true, b"plain", false),
+            ("a%20b+c", true, b"a b c", false),
+            ("a%20b+c", false, b"a b+c", false),
+            ("%2e%2E%2f", false, b"../", false),
+            ("%252e", false, b"%2e", false),
+            ("%u003cx%U003E", false, b"<x>", false),
+            ("%uff1c", false, b"<", false),
+            ("%u00e9", false, "é".as_bytes(), false),
+            ("%ud800", false, b"?", false),
+            ("%", false, b"%", true),
+            ("%4", false, b"%4", true),
+            ("%zz%41", false, b"%zzA", true),
+            ("%u12", false, b"%u12", true),
+            ("%00%ff", false, b"\x00\xff", false),
+        ];
+        for (input, plus, expected, malformed) in table {
+            let mut out = Vec::new();
+            let outcome = decode(input.as_bytes(), *plus, &mut out);
+            assert_eq!(out, *expected, "{input}");
+            assert_eq!(outcome.malformed, *malformed, "{input}");
+            assert_eq!(outcome.changed, input.as_bytes() != *expected, "{input}");
+        }
+    }
+}

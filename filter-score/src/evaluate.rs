@@ -1,0 +1,204 @@
+//! Rules against one field, under every decoding that changes it.
+
+use std::mem::take;
+
+use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
+use crate::findings::{Findings, Place};
+use crate::http::Violation;
+use crate::rules::prefilter::{Candidates, Classes};
+use crate::rules::{Check, RuleBits, RuleSet};
+use crate::target::Target;
+
+/// Percent-decoding is repeated this often at most.
+const URL_ROUNDS: usize = 4;
+
+/// Bytes that some decoding might change.
+const DECODABLE: Classes = Classes::PERCENT
+    .or(Classes::AMPERSAND)
+    .or(Classes::BACKSLASH)
+    .or(Classes::NUL)
+    .or(Classes::CONTROL)
+    .or(Classes::HIGH)
+    .or(Classes::QUOTE)
+    .or(Classes::EXPANSION)
+    .or(Classes::STAR)
+    .or(Classes::LINE);
+
+/// Working memory of one thread.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    candidates: Candidates,
+    current: Vec<u8>,
+    next: Vec<u8>,
+}
+
+impl Scratch {
+    /// `longest`: bytes of the longest field that will be decoded.
+    pub(crate) fn new(rules: usize, longest: usize) -> Self {
+        Self {
+            candidates: Candidates::new(rules),
+            current: Vec::with_capacity(longest),
+            next: Vec::with_capacity(longest),
+        }
+    }
+}
+
+/// A field while it is decoded step by step.
+struct Chain<'a> {
+    raw: &'a [u8],
+    current: Vec<u8>,
+    next: Vec<u8>,
+    changed: bool,
+    applied: DecodingSet,
+}
+
+impl Chain<'_> {
+    fn text(&self) -> &[u8] {
+        if self.changed { &self.current } else { self.raw }
+    }
+
+    fn apply(&mut self, decoding: DecodingSet, decode: impl FnOnce(&[u8], &mut Vec<u8>) -> bool) -> bool {
+        let mut next = take(&mut self.next);
+        let changed = decode(self.text(), &mut next);
+        self.next = next;
+        if changed {
+            std::mem::swap(&mut self.current, &mut self.next);
+            self.changed = true;
+            self.applied = self.applied | decoding;
+        }
+        changed
+    }
+}
+
+pub(crate) struct Evaluator<'a> {
+    pub(crate) rules: &'a RuleSet,
+    /// Rules that the policy lets run.
+    pub(crate) active: &'a RuleBits,
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) findings: &'a mut Findings,
+}
+
+impl Evaluator<'_> {
+    /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
+    pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
+        let classes = self.look(place, raw, DecodingSet::default());
+        let spaces = plus && classes.intersects(Classes::PLUS);
+        let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
+        if spaces || segments || classes.intersects(DECODABLE) {
+            self.decoded(place, raw, classes, plus);
+        }
+        classes
+    }
+
+    pub(crate) fn violation(&mut self, violation: Violation, evidence: &[u8]) {
+        if let Some(index) = self.rules.violation(violation)
+            && self.active.contains(index)
+        {
+            let place = Place { target: Target::Request, name: b"" };
+            self.findings.record(index, &self.rules.rules[index], place, evidence, DecodingSet::default());
+        }
+    }
+
+    #[inline(never)]
+    fn decoded(&mut self, place: Place<'_>, raw: &[u8], mut classes: Classes, plus: bool) {
+        let mut chain = Chain {
+            raw,
+            current: take(&mut self.scratch.current),
+            next: take(&mut self.scratch.next),
+            changed: false,
+            applied: DecodingSet::default(),
+        };
+        for round in 0..URL_ROUNDS {
+            let plus = plus && round == 0;
+            let needed = if plus { Classes::PERCENT.or(Classes::PLUS) } else { Classes::PERCENT };
+            let decoding = if round == 0 { DecodingSet::URL } else { DecodingSet::URL_REPEATED };
+            if !classes.intersects(needed)
+                || !chain.apply(decoding, |text, out| percent::decode(text, plus, out).changed)
+            {
+                break;
+            }
+            classes = self.look(place, chain.text(), chain.applied);
+        }
+        let steps: [(Classes, DecodingSet, fn(&[u8], &mut Vec<u8>) -> bool); 4] = [
+            (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
+            (Classes::AMPERSAND, DecodingSet::ENTITY, entity::decode),
+            (Classes::BACKSLASH, DecodingSet::ESCAPE, escape::decode),
+            (Classes::NUL.or(Classes::CONTROL), DecodingSet::CONTROL, strip_control),
+        ];
+        for (needed, decoding, decode) in steps {
+            if classes.intersects(needed) && chain.apply(decoding, decode) {
+                classes = self.look(place, chain.text(), chain.applied);
+            }
+        }
+        if place.target != Target::Header
+            && classes.intersects(Classes::SLASH.or(Classes::BACKSLASH))
+        {
+            self.variant(place, &mut chain, DecodingSet::PATH, path::normalise);
+        }
+        if classes.intersects(Classes::STAR.or(Classes::LINE)) {
+            self.variant(place, &mut chain, DecodingSet::SQL, comment::strip);
+        }
+        if classes.intersects(Classes::QUOTE.or(Classes::BACKSLASH).or(Classes::EXPANSION)) {
+            self.variant(place, &mut chain, DecodingSet::SHELL, shell::unquote);
+        }
+        self.scratch.current = chain.current;
+        self.scratch.next = chain.next;
+    }
+
+    /// Looks at one more reading of the decoded text, from which no others are made.
+    fn variant(
+        &mut self,
+        place: Place<'_>,
+        chain: &mut Chain<'_>,
+        decoding: DecodingSet,
+        decode: fn(&[u8], &mut Vec<u8>) -> bool,
+    ) {
+        let mut reading = take(&mut chain.next);
+        if decode(chain.text(), &mut reading) {
+            self.look(place, &reading, chain.applied | decoding);
+        }
+        chain.next = reading;
+    }
+
+    fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
+        let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
+        if !self.scratch.candidates.is_empty() {
+            self.confirm(place, text, decodings);
+            self.scratch.candidates.clear();
+        }
+        classes
+    }
+
+    #[cold]
+    fn confirm(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
+        for at in 0..self.scratch.candidates.len() {
+            let index = self.scratch.candidates.get(at);
+            let rule = &self.rules.rules[index];
+            let named = || {
+                rule.headers.is_empty()
+                    || place.target != Target::Header
+                    || rule.headers.iter().any(|header| place.name.eq_ignore_ascii_case(header.as_bytes()))
+            };
+            if !rule.targets.contains(place.target)
+                || !rule.decodings.contains(decodings.optional())
+                || self.findings.has(index)
+                || !self.active.contains(index)
+                || !named()
+            {
+                continue;
+            }
+            if let Check::Pattern(pattern) = &rule.check
+                && let Some(range) = pattern.find(text)
+            {
+                self.findings.record(index, rule, place, &text[range], decodings);
+            }
+        }
+    }
+}
+
+/// Removes NUL and other control bytes except tabs and line ends.
+fn strip_control(input: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
+    out.extend(input.iter().filter(|byte| !matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)));
+    out.len() != input.len()
+}

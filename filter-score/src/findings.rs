@@ -1,0 +1,103 @@
+//! What was found in one request so far.
+
+use std::sync::Arc;
+
+use crate::decode::DecodingSet;
+use crate::excerpt::Excerpt;
+use crate::rules::{Rule, RuleBits, RuleInfo, RuleSet};
+use crate::target::Target;
+
+/// Hits that are kept for the explanation; the anomaly sum counts them all.
+pub(crate) const MAX_HITS: usize = 16;
+
+/// One rule that hit, the first time it did.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// The rule.
+    pub rule: Arc<RuleInfo>,
+    /// Where it hit.
+    pub target: Target,
+    /// Name of the header or parameter, empty where there is none.
+    pub name: Excerpt<32>,
+    /// The bytes that matched, after decoding.
+    pub matched: Excerpt<64>,
+    /// What the field had been decoded by.
+    pub decodings: DecodingSet,
+}
+
+/// A field's place: target and the name of the header or parameter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) target: Target,
+    pub(crate) name: &'a [u8],
+}
+
+#[derive(Debug)]
+pub(crate) struct Findings {
+    hits: Vec<Hit>,
+    seen: RuleBits,
+    omitted: u32,
+    anomaly: u32,
+}
+
+impl Findings {
+    pub(crate) fn new(rules: usize) -> Self {
+        Self { hits: Vec::with_capacity(MAX_HITS), seen: RuleBits::new(rules), omitted: 0, anomaly: 0 }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if self.anomaly > 0 {
+            self.hits.clear();
+            self.seen.clear();
+            self.omitted = 0;
+            self.anomaly = 0;
+        }
+    }
+
+    pub(crate) fn hits(&self) -> &[Hit] {
+        &self.hits
+    }
+
+    /// Hits beyond those kept.
+    pub(crate) fn omitted(&self) -> u32 {
+        self.omitted
+    }
+
+    /// Sum of the severities of the distinct rules that hit.
+    pub(crate) fn anomaly(&self) -> u32 {
+        self.anomaly
+    }
+
+    pub(crate) fn has(&self, rule: usize) -> bool {
+        self.seen.contains(rule)
+    }
+
+    pub(crate) fn record(&mut self, index: usize, rule: &Rule, place: Place<'_>, matched: &[u8], decodings: DecodingSet) {
+        if !self.seen.insert(index) {
+            return;
+        }
+        self.anomaly += rule.info.severity.points();
+        if self.hits.len() < MAX_HITS {
+            self.hits.push(Hit {
+                rule: Arc::clone(&rule.info),
+                target: place.target,
+                name: Excerpt::of(place.name),
+                matched: Excerpt::of(matched),
+                decodings,
+            });
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    /// Carries the hits over to other rules: what was found stays, and a rule with the same id does not
+    /// count again.
+    pub(crate) fn adopt(&mut self, rules: &RuleSet) {
+        self.seen = RuleBits::new(rules.rules.len());
+        for (index, rule) in rules.rules.iter().enumerate() {
+            if self.hits.iter().any(|hit| hit.rule.id == rule.info.id) {
+                self.seen.insert(index);
+            }
+        }
+    }
+}

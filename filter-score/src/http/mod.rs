@@ -1,0 +1,13 @@
+//! HTTP/1.0 and 1.1 requests as RFC 9112 frames them, strict where targets are known to disagree.
+
+mod body;
+mod chunked;
+mod field;
+mod request_line;
+mod violation;
+
+pub(crate) use body::{BodyKind, is_binary, json_noise};
+pub(crate) use chunked::{ChunkSize, SizeLine};
+pub(crate) use field::{FieldError, FieldName, name_of, parse_field, transfer_coding, trim, TransferCoding};
+pub(crate) use request_line::{RequestLine, Version, method_length, parse as parse_request_line, path_and_query};
+pub use violation::Violation;

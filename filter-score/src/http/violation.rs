@@ -1,0 +1,90 @@
+//! Protocol violations by name. Their severities and messages are rules of the protocol pack.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! violations {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// What is wrong with a message's framing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[repr(u8)]
+        pub enum Violation {
+            $($(#[doc = $doc])+ #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Violation {
+            /// Every violation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name used in rule packs.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+violations! {
+    /// The stream does not begin with a method (RFC 9110 §9.1). Nothing after it can be parsed.
+    BadMethod = "bad-method",
+    /// The request line has not the form method SP target SP version (RFC 9112 §3).
+    BadRequestLine = "bad-request-line",
+    /// The request target is none of the four forms (RFC 9112 §3.2).
+    BadTarget = "bad-target",
+    /// The version is neither HTTP/1.0 nor HTTP/1.1.
+    BadVersion = "bad-version",
+    /// A request without version, as HTTP/0.9 had them.
+    Http09 = "http-0.9",
+    /// The HTTP/2 connection preface (RFC 9113 §3.4): what follows is not scored.
+    Http2Preface = "http2-preface",
+    /// An upgrade to HTTP/2 without TLS, which would carry requests past the filter.
+    UpgradeH2c = "upgrade-h2c",
+    /// A line ends in LF without CR (RFC 9112 §2.2).
+    BareLf = "bare-lf",
+    /// A CR that is not followed by LF (RFC 9112 §2.2).
+    BareCr = "bare-cr",
+    /// A NUL byte in the head.
+    Nul = "nul",
+    /// Another control byte in the head.
+    ControlByte = "control-byte",
+    /// Bytes above 0x7f in the request target.
+    NonAsciiTarget = "non-ascii-target",
+    /// A folded header line (RFC 9112 §5.2).
+    ObsFold = "obs-fold",
+    /// Space between header name and colon (RFC 9112 §5.1).
+    SpaceBeforeColon = "space-before-colon",
+    /// A header line without colon or with a name that is no token.
+    BadHeader = "bad-header",
+    /// HTTP/1.1 without Host (RFC 9112 §3.2).
+    MissingHost = "missing-host",
+    /// More than one Host.
+    DuplicateHost = "duplicate-host",
+    /// Content-Length is not one number (RFC 9112 §6.3).
+    BadContentLength = "bad-content-length",
+    /// Several Content-Length values that differ.
+    DifferingContentLength = "differing-content-length",
+    /// The same Content-Length more than once.
+    RepeatedContentLength = "repeated-content-length",
+    /// Content-Length and Transfer-Encoding together (RFC 9112 §6.1).
+    LengthAndTransferEncoding = "length-and-transfer-encoding",
+    /// A Transfer-Encoding that does not end in exactly one `chunked`.
+    BadTransferEncoding = "bad-transfer-encoding",
+    /// Transfer-Encoding in an HTTP/1.0 request.
+    TransferEncodingHttp10 = "transfer-encoding-http10",
+    /// A chunk size that is no plain hexadecimal number, or data that does not end where it says.
+    BadChunk = "bad-chunk",
+    /// Chunk extensions, which no ordinary client sends.
+    ChunkExtension = "chunk-extension",
+    /// A trailer that would change framing or routing (RFC 9110 §6.5.1).
+    BadTrailer = "bad-trailer",
+    /// Request line and headers exceed the limit.
+    HeadTooLarge = "head-too-large",
+    /// More header lines than allowed.
+    TooManyHeaders = "too-many-headers",
+    /// More parameters than allowed.
+    TooManyParams = "too-many-params",
+    /// The stream ended inside a request.
+    Truncated = "truncated",
+}

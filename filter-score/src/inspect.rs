@@ -1,0 +1,506 @@
+//! The parser: takes the bytes of a request in any segmentation and scores each unit when the bytes
+//! that complete it are there.
+//!
+//! Units are the request line, each header line, each parameter, each JSON string, and windows at
+//! fixed offsets of anything longer. What a step does depends on the byte stream alone, never on where
+//! a segment ends.
+
+use std::mem::take;
+
+use crate::evaluate::Evaluator;
+use crate::excerpt::Excerpt;
+use crate::findings::Place;
+use crate::http::{
+    self, BodyKind, ChunkSize, FieldError, FieldName, SizeLine, TransferCoding, Version, Violation,
+};
+use crate::policy::Limits;
+use crate::request::{Head, JsonCursor, LINE_BYTES, Phase};
+use crate::rules::prefilter::Classes;
+use crate::target::Target;
+use crate::verdict::OpaqueKind;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Continue,
+    /// The request is complete.
+    Complete,
+    /// Nothing after this can be scored.
+    Opaque(OpaqueKind),
+}
+
+/// The mutable parts of a [`crate::request::Request`], apart from its findings, and what scores them.
+pub(crate) struct Inspection<'a> {
+    pub(crate) evaluator: Evaluator<'a>,
+    pub(crate) phase: &'a mut Phase,
+    pub(crate) head: &'a mut Head,
+    pub(crate) remaining: &'a mut u64,
+    pub(crate) chunk: &'a mut ChunkSize,
+    pub(crate) json: &'a mut JsonCursor,
+    pub(crate) carry: &'a mut Vec<u8>,
+    pub(crate) scored: &'a mut usize,
+    pub(crate) line: &'a mut Excerpt<LINE_BYTES>,
+    pub(crate) limits: Limits,
+    pub(crate) after_upgrade: bool,
+}
+
+impl Inspection<'_> {
+    /// Takes input up to the end of the next unit, or all of it, and says how many bytes it took. Takes
+    /// at least one byte, unless the phase is immediate.
+    pub(crate) fn step(&mut self, input: &[u8]) -> (usize, Event) {
+        match *self.phase {
+            Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
+            Phase::Body => self.body(input),
+            Phase::BodyEnd => {
+                self.end_of_unit(&[]);
+                *self.phase = if self.head.chunked { Phase::Trailers } else { Phase::Complete };
+                (0, Event::Continue)
+            }
+            Phase::ChunkSize => self.chunk_size(input),
+            Phase::ChunkEnd(seen) => self.chunk_end(input, seen),
+            Phase::Complete => (0, Event::Complete),
+        }
+    }
+
+    /// Scores what is there of an unfinished request: the stream ended.
+    pub(crate) fn truncated(&mut self) {
+        match *self.phase {
+            Phase::RequestLine | Phase::Headers | Phase::Trailers => {
+                let carry = take(self.carry);
+                if !carry.is_empty() {
+                    self.line_end(&carry);
+                }
+                *self.carry = carry;
+            }
+            Phase::Body | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => self.end_of_unit(&[]),
+            Phase::Complete => {}
+        }
+        self.evaluator.violation(Violation::Truncated, b"");
+    }
+
+    fn head_line(&mut self, input: &[u8]) -> (usize, Event) {
+        let carried = self.carry.len();
+        let budget = (self.limits.head_bytes - self.head.bytes) as usize - carried;
+        let within = &input[..input.len().min(budget)];
+        if *self.phase == Phase::RequestLine
+            && carried <= 64
+            && let Some(result) = self.check_method(within)
+        {
+            return result;
+        }
+        if let Some(at) = memchr::memchr(b'\n', within) {
+            let event = if carried == 0 {
+                self.head.bytes += at as u32 + 1;
+                self.line_end(&within[..=at])
+            } else {
+                let mut line = take(self.carry);
+                line.extend_from_slice(&within[..=at]);
+                self.head.bytes += line.len() as u32;
+                let event = self.line_end(&line);
+                line.clear();
+                *self.carry = line;
+                event
+            };
+            return (at + 1, event);
+        }
+        if within.len() == budget {
+            self.evaluator.violation(Violation::HeadTooLarge, b"");
+            return (budget.min(input.len()), Event::Opaque(OpaqueKind::Unframed));
+        }
+        self.carry.extend_from_slice(within);
+        (within.len(), Event::Continue)
+    }
+
+    /// A byte that no method has ends the parsing where it stands: a stream of another protocol is
+    /// not collected until some line end comes.
+    fn check_method(&mut self, input: &[u8]) -> Option<(usize, Event)> {
+        let carried = self.carry.len();
+        let mut joined = [0; 128];
+        let start = if carried == 0 {
+            input
+        } else {
+            let known = carried + input.len().min(joined.len() - carried);
+            joined[..carried].copy_from_slice(self.carry);
+            joined[carried..known].copy_from_slice(&input[..known - carried]);
+            &joined[..known]
+        };
+        let at = http::method_length(start).err()?;
+        *self.line = Excerpt::of(&start[..=at]);
+        if self.after_upgrade {
+            return Some((at + 1 - carried, Event::Opaque(OpaqueKind::Upgraded)));
+        }
+        self.evaluator.violation(Violation::BadMethod, &start[..=at]);
+        Some((at + 1 - carried, Event::Opaque(OpaqueKind::NotHttp)))
+    }
+
+    fn line_end(&mut self, line: &[u8]) -> Event {
+        let line = match line {
+            [line @ .., b'\r', b'\n'] => line,
+            [line @ .., b'\n'] => {
+                self.evaluator.violation(Violation::BareLf, line);
+                line
+            }
+            line => line,
+        };
+        match *self.phase {
+            Phase::RequestLine => self.request_line(line),
+            Phase::Headers if line.is_empty() => self.head_end(),
+            Phase::Trailers if line.is_empty() => {
+                *self.phase = Phase::Complete;
+                Event::Continue
+            }
+            _ => {
+                self.field_line(line);
+                Event::Continue
+            }
+        }
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Event {
+        *self.line = Excerpt::of(line);
+        *self.phase = Phase::Headers;
+        let http::RequestLine { method, target, version } = http::parse_request_line(line);
+        self.head.version = version;
+        self.head.connect = method == b"CONNECT";
+        match version {
+            Version::Http2Preface => {
+                self.evaluator.violation(Violation::Http2Preface, line);
+                return Event::Opaque(OpaqueKind::Http2);
+            }
+            Version::Http09 => self.evaluator.violation(Violation::Http09, line),
+            Version::Unknown => self.evaluator.violation(Violation::BadVersion, line),
+            Version::Http10 | Version::Http11 => {}
+        }
+        if target.is_empty() || target.contains(&b' ') {
+            self.evaluator.violation(Violation::BadRequestLine, line);
+        }
+        let (path, query) = http::path_and_query(method, target).unwrap_or_else(|| {
+            self.evaluator.violation(Violation::BadTarget, target);
+            (target, None)
+        });
+        let mut classes =
+            self.evaluator.field(Place { target: Target::Path, name: b"" }, path, false);
+        if let Some(query) = query {
+            for param in query.split(|byte| *byte == b'&') {
+                classes = classes.or(self.param(Target::Query, Target::QueryName, param));
+            }
+        }
+        self.control_bytes(classes, line);
+        if classes.intersects(Classes::HIGH) {
+            self.evaluator.violation(Violation::NonAsciiTarget, target);
+        }
+        if version == Version::Http09 { Event::Opaque(OpaqueKind::Http09) } else { Event::Continue }
+    }
+
+    fn control_bytes(&mut self, classes: Classes, line: &[u8]) {
+        if classes.intersects(Classes::NUL) {
+            self.evaluator.violation(Violation::Nul, line);
+        }
+        if classes.intersects(Classes::CR) {
+            self.evaluator.violation(Violation::BareCr, line);
+        }
+        if classes.intersects(Classes::CONTROL) {
+            self.evaluator.violation(Violation::ControlByte, line);
+        }
+    }
+
+    fn param(&mut self, value_target: Target, name_target: Target, param: &[u8]) -> Classes {
+        self.head.params = self.head.params.saturating_add(1);
+        if self.head.params > self.limits.params {
+            self.evaluator.violation(Violation::TooManyParams, param);
+        }
+        let (name, value) = match memchr::memchr(b'=', param) {
+            Some(at) => (&param[..at], &param[at + 1..]),
+            // `?1+union+select`: what has no name is a value.
+            None => (&b""[..], param),
+        };
+        let mut classes = Classes::default();
+        if !name.is_empty() {
+            classes = self.evaluator.field(Place { target: name_target, name }, name, true);
+        }
+        if !value.is_empty() {
+            classes = classes.or(self.evaluator.field(Place { target: value_target, name }, value, true));
+        }
+        classes
+    }
+
+    fn field_line(&mut self, line: &[u8]) {
+        self.head.lines = self.head.lines.saturating_add(1);
+        if self.head.lines > self.limits.headers {
+            self.evaluator.violation(Violation::TooManyHeaders, line);
+        }
+        if let [b' ' | b'\t', ..] = line {
+            self.evaluator.violation(Violation::ObsFold, line);
+            let classes = self.evaluator.field(Place { target: Target::Header, name: b"" }, line, false);
+            self.control_bytes(classes, line);
+            return;
+        }
+        let (name, value) = match http::parse_field(line) {
+            Ok(field) => field,
+            Err(error) => {
+                self.evaluator.violation(
+                    match error {
+                        FieldError::SpaceBeforeColon => Violation::SpaceBeforeColon,
+                        FieldError::Malformed => Violation::BadHeader,
+                    },
+                    line,
+                );
+                let classes = self.evaluator.field(Place { target: Target::Header, name: b"" }, line, false);
+                self.control_bytes(classes, line);
+                return;
+            }
+        };
+        let known = http::name_of(name);
+        if *self.phase == Phase::Trailers {
+            if matches!(known, FieldName::Host | FieldName::ContentLength | FieldName::TransferEncoding) {
+                self.evaluator.violation(Violation::BadTrailer, line);
+            }
+        } else if known != FieldName::Other {
+            self.known_field(known, value, line);
+        }
+        let classes = if known == FieldName::Cookie {
+            self.cookies(value)
+        } else {
+            self.evaluator.field(Place { target: Target::Header, name }, value, false)
+        };
+        if classes.intersects(Classes::NUL.or(Classes::CR).or(Classes::CONTROL)) {
+            self.control_bytes(classes, line);
+        }
+    }
+
+    fn cookies(&mut self, value: &[u8]) -> Classes {
+        let mut classes = Classes::default();
+        for cookie in value.split(|byte| *byte == b';') {
+            let (name, value) = match memchr::memchr(b'=', cookie) {
+                Some(at) => (http::trim(&cookie[..at]), http::trim(&cookie[at + 1..])),
+                None => (&b""[..], http::trim(cookie)),
+            };
+            if !name.is_empty() {
+                classes = classes.or(self.evaluator.field(Place { target: Target::CookieName, name }, name, false));
+            }
+            classes = classes.or(self.evaluator.field(Place { target: Target::Cookie, name }, value, false));
+        }
+        classes
+    }
+
+    fn known_field(&mut self, known: FieldName, value: &[u8], line: &[u8]) {
+        let head = &mut *self.head;
+        match known {
+            FieldName::Host => {
+                head.hosts = head.hosts.saturating_add(1);
+                if head.hosts == 2 {
+                    self.evaluator.violation(Violation::DuplicateHost, line);
+                }
+            }
+            FieldName::ContentLength => {
+                let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+                let length =
+                    std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
+                match (length, head.content_length) {
+                    (None, _) => {
+                        self.evaluator.violation(Violation::BadContentLength, line);
+                        // The framing is not known: whatever follows the head is not scored.
+                        head.content_length = Some(u64::MAX);
+                    }
+                    (Some(length), Some(before)) if length == before => {
+                        self.evaluator.violation(Violation::RepeatedContentLength, line);
+                    }
+                    (Some(_), Some(_)) => {
+                        self.evaluator.violation(Violation::DifferingContentLength, line);
+                        head.content_length = Some(u64::MAX);
+                    }
+                    (Some(length), None) => head.content_length = Some(length),
+                }
+            }
+            FieldName::TransferEncoding => {
+                let coding = if head.chunked { TransferCoding::Bad } else { http::transfer_coding(value) };
+                head.chunked = true;
+                match coding {
+                    TransferCoding::Chunked => {}
+                    TransferCoding::CompressedChunked => head.encoded = true,
+                    TransferCoding::Bad => {
+                        self.evaluator.violation(Violation::BadTransferEncoding, line);
+                        head.content_length = Some(u64::MAX);
+                    }
+                }
+            }
+            FieldName::ContentType => head.kind = BodyKind::of(value),
+            FieldName::ContentEncoding => {
+                head.encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+            }
+            FieldName::Upgrade => {
+                head.upgrade = true;
+                if value.split(|byte| *byte == b',').any(|name| http::trim(name).eq_ignore_ascii_case(b"h2c")) {
+                    self.evaluator.violation(Violation::UpgradeH2c, line);
+                }
+            }
+            FieldName::Cookie | FieldName::Other => {}
+        }
+    }
+
+    fn head_end(&mut self) -> Event {
+        if self.head.hosts == 0 && self.head.version == Version::Http11 {
+            self.evaluator.violation(Violation::MissingHost, b"");
+        }
+        if self.head.chunked && self.head.content_length.is_some_and(|length| length != u64::MAX) {
+            self.evaluator.violation(Violation::LengthAndTransferEncoding, b"");
+        }
+        if self.head.chunked && self.head.version == Version::Http10 {
+            self.evaluator.violation(Violation::TransferEncodingHttp10, b"");
+        }
+        if self.head.encoded {
+            self.head.kind = BodyKind::Encoded;
+        }
+        if self.head.content_length == Some(u64::MAX) {
+            return Event::Opaque(OpaqueKind::Unframed);
+        }
+        *self.phase = match self.head.content_length {
+            _ if self.head.chunked => Phase::ChunkSize,
+            Some(length) if length > 0 => {
+                *self.remaining = length;
+                Phase::Body
+            }
+            _ => Phase::Complete,
+        };
+        Event::Continue
+    }
+
+    fn body(&mut self, input: &[u8]) -> (usize, Event) {
+        let available = input.len().min(usize::try_from(*self.remaining).unwrap_or(usize::MAX));
+        let room = self.limits.window as usize - self.carry.len();
+        let piece = &input[..available.min(room)];
+        let taken = if self.head.kind == BodyKind::Encoded {
+            available
+        } else if let Some(at) = self.delimiter(piece) {
+            self.end_of_unit(&piece[..at]);
+            if self.head.kind == BodyKind::Json {
+                self.json.in_string = !self.json.in_string;
+            }
+            at + 1
+        } else if piece.len() == room {
+            self.window(piece);
+            room
+        } else if !self.head.chunked && piece.len() as u64 == *self.remaining {
+            self.end_of_unit(piece);
+            piece.len()
+        } else {
+            self.carry.extend_from_slice(piece);
+            piece.len()
+        };
+        *self.remaining -= taken as u64;
+        if *self.remaining == 0 {
+            *self.phase = if self.head.chunked { Phase::ChunkEnd(0) } else { Phase::BodyEnd };
+        }
+        (taken, Event::Continue)
+    }
+
+    /// The offset of the byte that ends the unit at hand.
+    fn delimiter(&mut self, piece: &[u8]) -> Option<usize> {
+        match self.head.kind {
+            BodyKind::Form => memchr::memchr(b'&', piece),
+            BodyKind::Json => {
+                let mut from = 0;
+                if take(&mut self.json.escaped) {
+                    from = 1;
+                }
+                while from <= piece.len() {
+                    let at = from + memchr::memchr2(b'"', b'\\', &piece[from..])?;
+                    if piece[at] == b'"' {
+                        return Some(at);
+                    }
+                    from = at + if self.json.in_string { 2 } else { 1 };
+                }
+                self.json.escaped = true;
+                None
+            }
+            BodyKind::Unknown | BodyKind::Text | BodyKind::Encoded => None,
+        }
+    }
+
+    /// `piece` fills the window: scores it and keeps the overlap.
+    fn window(&mut self, piece: &[u8]) {
+        let overlap = self.limits.overlap as usize;
+        if self.carry.is_empty() {
+            self.unit(piece);
+            self.carry.extend_from_slice(&piece[piece.len() - overlap..]);
+        } else {
+            let mut window = take(self.carry);
+            window.extend_from_slice(piece);
+            self.unit(&window);
+            window.drain(..window.len() - overlap);
+            *self.carry = window;
+        }
+        *self.scored = overlap;
+    }
+
+    /// The unit ends with `piece`: scores what was not scored yet.
+    fn end_of_unit(&mut self, piece: &[u8]) {
+        if self.carry.is_empty() {
+            if !piece.is_empty() {
+                self.unit(piece);
+            }
+        } else {
+            let mut unit = take(self.carry);
+            unit.extend_from_slice(piece);
+            if unit.len() > *self.scored {
+                self.unit(&unit);
+            }
+            unit.clear();
+            *self.carry = unit;
+        }
+        *self.scored = 0;
+    }
+
+    fn unit(&mut self, text: &[u8]) {
+        match self.head.kind {
+            BodyKind::Form if *self.scored == 0 => {
+                self.param(Target::Form, Target::FormName, text);
+            }
+            BodyKind::Form => {
+                self.evaluator.field(Place { target: Target::Form, name: b"" }, text, true);
+            }
+            BodyKind::Json => {
+                if self.json.in_string || !http::json_noise(text) {
+                    self.evaluator.field(Place { target: Target::Json, name: b"" }, text, false);
+                }
+            }
+            BodyKind::Unknown if http::is_binary(text) => {}
+            BodyKind::Unknown | BodyKind::Text => {
+                self.evaluator.field(Place { target: Target::Body, name: b"" }, text, false);
+            }
+            BodyKind::Encoded => {}
+        }
+    }
+
+    fn chunk_size(&mut self, input: &[u8]) -> (usize, Event) {
+        for (at, &byte) in input.iter().enumerate() {
+            match self.chunk.push(byte, self.limits.chunk_line) {
+                SizeLine::More => {}
+                SizeLine::Bad => {
+                    self.evaluator.violation(Violation::BadChunk, &[byte]);
+                    return (at + 1, Event::Opaque(OpaqueKind::Unframed));
+                }
+                SizeLine::Done { size, extension } => {
+                    if extension {
+                        self.evaluator.violation(Violation::ChunkExtension, b"");
+                    }
+                    *self.chunk = ChunkSize::default();
+                    *self.remaining = size;
+                    *self.phase = if size == 0 { Phase::BodyEnd } else { Phase::Body };
+                    return (at + 1, Event::Continue);
+                }
+            }
+        }
+        (input.len(), Event::Continue)
+    }
+
+    fn chunk_end(&mut self, input: &[u8], seen: u8) -> (usize, Event) {
+        let expected = if seen == 0 { b'\r' } else { b'\n' };
+        if input[0] != expected {
+            self.evaluator.violation(Violation::BadChunk, &input[..1]);
+            return (1, Event::Opaque(OpaqueKind::Unframed));
+        }
+        *self.phase = if seen == 0 { Phase::ChunkEnd(1) } else { Phase::ChunkSize };
+        (1, Event::Continue)
+    }
+}

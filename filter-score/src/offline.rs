@@ -1,0 +1,101 @@
+//! Scoring of recorded requests, one at a time.
+
+use std::sync::Arc;
+
+use crate::policy::{Mode, Policy};
+use crate::rules::RuleSet;
+use crate::scorer::{Scorer, Stream};
+use crate::verdict::OwnedDecision;
+
+/// Scores single requests, each as a connection of its own.
+#[derive(Debug)]
+pub struct OfflineScorer {
+    scorer: Scorer,
+}
+
+impl OfflineScorer {
+    /// Always in detect mode: a block needs no stopping here. What counts are the thresholds.
+    #[must_use]
+    pub fn new(rules: Arc<RuleSet>, policy: Policy) -> Self {
+        Self { scorer: Scorer::new(rules, Policy { mode: Mode::Detect, ..policy }, 1) }
+    }
+
+    /// Scores the first request in `raw`. One that is incomplete or does not parse gets a decision
+    /// too, with its protocol violation. Where several requests are pipelined, the worst one counts.
+    pub fn score_request(&mut self, raw: &[u8]) -> OwnedDecision {
+        let mut worst: Option<OwnedDecision> = None;
+        let mut keep = |decision: &crate::Decision<'_>| {
+            if worst.as_ref().is_none_or(|worst| decision.anomaly > worst.anomaly) {
+                worst = Some(decision.to_owned());
+            }
+        };
+        let mut stream = Stream::new();
+        self.scorer.feed(&mut stream, raw, &mut keep);
+        if stream.is_idle() && raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            // Nothing at all: a request line of no bytes.
+            self.scorer.open(&mut stream);
+        }
+        self.scorer.finish(&mut stream, &mut keep);
+        worst.unwrap_or_else(|| unreachable!("a stream of at least one byte, or opened, gets a decision"))
+    }
+}
+
+/// A request as its parts, as logs and test sets have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestParts<'a> {
+    /// `GET` if empty.
+    pub method: &'a str,
+    /// Path as sent, `/` if empty. It may have a query of its own.
+    pub path: &'a str,
+    /// Names and values before percent-encoding; appended to the path.
+    pub query_params: &'a [(&'a str, &'a str)],
+    /// Header lines. Host and Content-Length are added if missing.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Body as sent.
+    pub body: &'a [u8],
+}
+
+impl RequestParts<'_> {
+    /// The request's bytes on the wire, as a client would send it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut raw = Vec::with_capacity(256 + self.body.len());
+        raw.extend_from_slice(if self.method.is_empty() { "GET" } else { self.method }.as_bytes());
+        raw.push(b' ');
+        raw.extend_from_slice(if self.path.is_empty() { "/" } else { self.path }.as_bytes());
+        let mut separator = if self.path.contains('?') { b'&' } else { b'?' };
+        for (name, value) in self.query_params {
+            raw.push(separator);
+            separator = b'&';
+            percent_encode(name.as_bytes(), &mut raw);
+            raw.push(b'=');
+            percent_encode(value.as_bytes(), &mut raw);
+        }
+        raw.extend_from_slice(b" HTTP/1.1\r\n");
+        let has = |wanted: &str| self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        if !has("host") {
+            raw.extend_from_slice(b"Host: localhost\r\n");
+        }
+        for (name, value) in self.headers {
+            raw.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
+            raw.extend_from_slice(format!("Content-Length: {}\r\n", self.body.len()).as_bytes());
+        }
+        raw.extend_from_slice(b"\r\n");
+        raw.extend_from_slice(self.body);
+        raw
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
+pub fn percent_encode(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+}

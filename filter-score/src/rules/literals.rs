@@ -1,0 +1,178 @@
+//! Literals that every match of a regular expression contains.
+//!
+//! The prefilter runs a rule only where one of its literals was seen, so the set must be complete: a
+//! match without one of them would be missed.
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+/// Shorter literals are no use: they occur everywhere.
+pub(crate) const MIN_LITERAL: usize = 2;
+/// Larger sets are cut off while crossing alternatives.
+const MAX_SET: usize = 64;
+
+/// Lower-case literals of which each match has at least one, or `None` if there is no such set.
+pub(crate) fn required(regex: &str) -> Option<Vec<Vec<u8>>> {
+    // Folded afterwards: with case-insensitive syntax each letter would be a class of two.
+    let hir = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .build()
+        .parse(regex)
+        .ok()?;
+    let best = analyse(&hir).best()?;
+    (worth(&best) >= MIN_LITERAL).then_some(best)
+}
+
+struct Analysis {
+    /// All strings the expression matches, if they are few.
+    exact: Option<Vec<Vec<u8>>>,
+    /// Any match contains one of these.
+    required: Option<Vec<Vec<u8>>>,
+}
+
+impl Analysis {
+    fn best(self) -> Option<Vec<Vec<u8>>> {
+        better(self.exact, self.required)
+    }
+}
+
+/// The length of the shortest literal, which bounds how rare the set is.
+fn worth(set: &[Vec<u8>]) -> usize {
+    set.iter().map(Vec::len).min().unwrap_or(0)
+}
+
+fn better(a: Option<Vec<Vec<u8>>>, b: Option<Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            let key = |set: &[Vec<u8>]| (worth(set).min(4), std::cmp::Reverse(set.len()), worth(set));
+            Some(if key(&a) >= key(&b) { a } else { b })
+        }
+        (a, b) => a.or(b),
+    }
+}
+
+fn analyse(hir: &Hir) -> Analysis {
+    let none = Analysis { exact: None, required: None };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Analysis { exact: Some(vec![Vec::new()]), required: None },
+        HirKind::Literal(literal) => {
+            Analysis { exact: Some(vec![literal.0.to_ascii_lowercase()]), required: None }
+        }
+        HirKind::Class(Class::Bytes(class)) => {
+            let mut bytes: Vec<u8> = class
+                .ranges()
+                .iter()
+                .flat_map(|range| range.start()..=range.end())
+                .take(MAX_SET)
+                .map(|byte| byte.to_ascii_lowercase())
+                .collect();
+            bytes.sort_unstable();
+            bytes.dedup();
+            let exact = (bytes.len() <= 8).then(|| bytes.into_iter().map(|byte| vec![byte]).collect());
+            Analysis { exact, required: None }
+        }
+        HirKind::Class(Class::Unicode(_)) => none,
+        HirKind::Capture(capture) => analyse(&capture.sub),
+        HirKind::Repetition(repetition) => {
+            let sub = analyse(&repetition.sub);
+            match (repetition.min, repetition.max) {
+                (0, Some(1)) => Analysis {
+                    exact: sub.exact.map(|mut set| {
+                        set.push(Vec::new());
+                        set
+                    }),
+                    required: None,
+                },
+                (0, _) => none,
+                (1, Some(1)) => sub,
+                _ => Analysis { exact: None, required: sub.best() },
+            }
+        }
+        HirKind::Concat(parts) => concat(parts),
+        HirKind::Alternation(parts) => alternation(parts),
+    }
+}
+
+fn concat(parts: &[Hir]) -> Analysis {
+    let mut run: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut all_exact = true;
+    let mut required = None;
+    for part in parts {
+        let part = analyse(part);
+        required = better(required, part.required);
+        let crossed = part.exact.and_then(|set| cross(&run, &set));
+        if let Some(crossed) = crossed {
+            run = crossed;
+        } else {
+            all_exact = false;
+            required = better(required, Some(std::mem::replace(&mut run, vec![Vec::new()])));
+        }
+    }
+    if all_exact {
+        return Analysis { exact: Some(run), required };
+    }
+    Analysis { exact: None, required: better(required, Some(run)) }
+}
+
+fn cross(left: &[Vec<u8>], right: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    if left.len() * right.len() > MAX_SET {
+        return None;
+    }
+    Some(left.iter().flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat())).collect())
+}
+
+fn alternation(parts: &[Hir]) -> Analysis {
+    let parts: Vec<_> = parts.iter().map(analyse).collect();
+    if parts.iter().all(|part| part.exact.is_some()) {
+        let exact: Vec<_> = parts.into_iter().filter_map(|part| part.exact).flatten().collect();
+        return Analysis { exact: Some(exact), required: None };
+    }
+    let mut required = Vec::new();
+    for part in parts {
+        match part.best() {
+            Some(set) => required.extend(set),
+            None => return Analysis { exact: None, required: None },
+        }
+    }
+    Analysis { exact: None, required: Some(required) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literals(regex: &str) -> Option<Vec<String>> {
+        let mut set: Vec<_> = required(regex)?
+            .into_iter()
+            .map(|literal| String::from_utf8_lossy(&literal).into_owned())
+            .collect();
+        set.sort();
+        set.dedup();
+        Some(set)
+    }
+
+    #[test]
+    fn table() {
+        let table: &[(&str, &[&str])] = &[
+            (r"\bunion\s+select\b", &["select"]),
+            (r"SLEEP\s*\(", &["sleep"]),
+            (r"(?:benchmark|pg_sleep)\s*\(", &["benchmark", "pg_sleep"]),
+            (r"a[bc]de", &["abde", "acde"]),
+            (r"x+onload\s*=", &["xonload"]),
+            (r"(?:ab|c)d{2,}efg", &["efg"]),
+            (r"colou?r", &["color", "colour"]),
+        ];
+        for (regex, expected) in table {
+            let found = literals(regex);
+            if *regex == r"x+onload\s*=" {
+                assert_eq!(found, Some(vec!["onload".to_owned()]));
+                continue;
+            }
+            assert_eq!(found.as_deref(), Some(&expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()[..]), "{regex}");
+        }
+        for regex in [r"\s+", r"(?:abc|\d+)", r"[a-z]+", "'", r"(?:abc)?"] {
+            assert_eq!(literals(regex), None, "{regex}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Rule packs: read from TOML, compiled once, shared between threads.
+
+mod builtin;
+mod error;
+mod literals;
+mod pack;
+mod pattern;
+pub(crate) mod prefilter;
+mod set;
+
+pub use builtin::builtin_packs;
+pub use error::PackError;
+pub use pack::{Family, PackSource, Severity};
+pub use set::{RuleInfo, RuleSet};
+
+pub(crate) use set::{Check, Rule, RuleBits};

@@ -1,0 +1,217 @@
+//! Compiled packs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::error::{PackError, Place};
+use super::literals::{self, MIN_LITERAL};
+use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
+use super::pattern::Pattern;
+use super::prefilter::Prefilter;
+use crate::decode::DecodingSet;
+use crate::http::Violation;
+use crate::target::TargetSet;
+
+/// What a decision tells of a rule that hit.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// Number, stable over versions.
+    pub id: u32,
+    /// What was found, in a few words.
+    pub message: String,
+    /// Share of the anomaly sum.
+    pub severity: Severity,
+    /// Kind of attack.
+    pub family: Family,
+    /// Paranoia level from which the rule runs, 1..=4.
+    pub paranoia: u8,
+    /// Free labels for reports and exclusions.
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Check {
+    Pattern(Pattern),
+    Violation(Violation),
+}
+
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) info: Arc<RuleInfo>,
+    pub(crate) targets: TargetSet,
+    /// Lower-case names; empty: all headers.
+    pub(crate) headers: Vec<String>,
+    pub(crate) decodings: DecodingSet,
+    pub(crate) check: Check,
+    pub(crate) place: Place,
+    pub(crate) matching: Vec<Located>,
+    pub(crate) passing: Vec<Located>,
+}
+
+/// A set of rule indices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RuleBits(Box<[u64]>);
+
+impl RuleBits {
+    pub(crate) fn new(rules: usize) -> Self {
+        Self(vec![0; rules.div_ceil(64)].into())
+    }
+
+    pub(crate) fn contains(&self, rule: usize) -> bool {
+        self.0[rule / 64] >> (rule % 64) & 1 != 0
+    }
+
+    /// False if it was there already.
+    pub(crate) fn insert(&mut self, rule: usize) -> bool {
+        let fresh = !self.contains(rule);
+        self.0[rule / 64] |= 1 << (rule % 64);
+        fresh
+    }
+
+    pub(crate) fn remove(&mut self, rule: usize) {
+        self.0[rule / 64] &= !(1 << (rule % 64));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+}
+
+/// Compiled packs: immutable, meant to be shared by `Arc` between threads.
+#[derive(Debug)]
+pub struct RuleSet {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) prefilter: Prefilter,
+    /// Rule by violation, where the packs have one.
+    violations: [Option<u16>; Violation::ALL.len()],
+}
+
+impl RuleSet {
+    /// Compiles packs together. Every mistake in every pack is reported, in the order of the text.
+    pub fn compile(packs: &[PackSource<'_>]) -> Result<Self, Vec<PackError>> {
+        let mut errors = Vec::new();
+        let mut compiler = Compiler::default();
+        for source in packs {
+            let specs = pack::read(*source, &mut errors);
+            for spec in specs {
+                compiler.add(spec, &mut errors);
+            }
+        }
+        if !errors.is_empty() {
+            let order = |file: &str| packs.iter().position(|pack| pack.name == file);
+            errors.sort_by_key(|error| (order(&error.file), error.line, error.column));
+            return Err(errors);
+        }
+        Ok(Self {
+            prefilter: Prefilter::new(compiler.literals),
+            rules: compiler.rules,
+            violations: compiler.violations,
+        })
+    }
+
+    /// The compiled rules in the order of the packs.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &Arc<RuleInfo>> {
+        self.rules.iter().map(|rule| &rule.info)
+    }
+
+    /// Bytes that the compiled patterns occupy.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let size = |rule: &Rule| match &rule.check {
+            Check::Pattern(pattern) => pattern.memory(),
+            Check::Violation(_) => 0,
+        };
+        self.rules.iter().map(size).sum()
+    }
+
+    pub(crate) fn violation(&self, violation: Violation) -> Option<usize> {
+        self.violations[violation as usize].map(usize::from)
+    }
+}
+
+struct Compiler {
+    rules: Vec<Rule>,
+    literals: Vec<(Vec<u8>, u16)>,
+    ids: HashMap<u32, Place>,
+    violations: [Option<u16>; Violation::ALL.len()],
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            literals: Vec::new(),
+            ids: HashMap::new(),
+            violations: [None; Violation::ALL.len()],
+        }
+    }
+}
+
+impl Compiler {
+    fn add(&mut self, spec: RuleSpec, errors: &mut Vec<PackError>) {
+        if let Some(first) = self.ids.get(&spec.id) {
+            let message = format!("rule id {} is taken by {}:{}", spec.id, first.file, first.line);
+            errors.push(spec.place.error(message, "give it another number"));
+        }
+        self.ids.insert(spec.id, spec.place.clone());
+        let Ok(index) = u16::try_from(self.rules.len()) else {
+            errors.push(spec.place.error("more than 65,536 rules", "remove some"));
+            return;
+        };
+        let check = match &spec.test {
+            Test::Regex { regex, literals } => {
+                self.add_literals(index, regex, literals, errors);
+                match Pattern::compile(&regex.text) {
+                    Ok(pattern) => Check::Pattern(pattern),
+                    Err((message, remedy)) => {
+                        errors.push(regex.place.error(message, remedy));
+                        return;
+                    }
+                }
+            }
+            Test::Violation(violation) => {
+                if self.violations[*violation as usize].replace(index).is_some() {
+                    let message = format!("the violation `{}` has a rule already", violation.name());
+                    errors.push(spec.place.error(message, "remove one of the two"));
+                }
+                Check::Violation(*violation)
+            }
+        };
+        self.rules.push(Rule {
+            info: Arc::new(RuleInfo {
+                id: spec.id,
+                message: spec.message,
+                severity: spec.severity,
+                family: spec.family,
+                paranoia: spec.paranoia,
+                tags: spec.tags,
+            }),
+            targets: spec.targets,
+            headers: spec.headers,
+            decodings: spec.decodings,
+            check,
+            place: spec.place,
+            matching: spec.matching,
+            passing: spec.passing,
+        });
+    }
+
+    fn add_literals(&mut self, rule: u16, regex: &Located, given: &[Located], errors: &mut Vec<PackError>) {
+        if given.is_empty() {
+            match literals::required(&regex.text) {
+                Some(set) => self.literals.extend(set.into_iter().map(|literal| (literal, rule))),
+                None => errors.push(regex.place.error(
+                    "no literal of two bytes or more is part of every match",
+                    "give `literals = [\"…\"]`: the rule runs only where one of them occurs",
+                )),
+            }
+        }
+        for literal in given {
+            if literal.text.len() < MIN_LITERAL || literal.text.len() > 255 {
+                errors.push(literal.place.error("literals have 2 to 255 bytes", "use another part of the pattern"));
+            } else {
+                self.literals.push((literal.text.to_ascii_lowercase().into_bytes(), rule));
+            }
+        }
+    }
+}

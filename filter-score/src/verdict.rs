@@ -1,0 +1,275 @@
+//! From findings to a decision that explains itself.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::findings::{Findings, Hit};
+use crate::policy::Policy;
+use crate::request::Request;
+use crate::rules::{Family, Severity};
+
+/// What a request is judged to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing of note.
+    Allow,
+    /// Noted, not stopped.
+    Suspicious,
+    /// An attack.
+    Block,
+}
+
+/// Why the rest of a stream is not scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpaqueKind {
+    /// After CONNECT or an Upgrade, and it does not look like HTTP/1.
+    Upgraded,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// After an HTTP/0.9 request.
+    Http09,
+    /// The stream does not begin with a method.
+    NotHttp,
+    /// Where the request ends cannot be known.
+    Unframed,
+}
+
+/// What to do with the bytes that were fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Forward them.
+    Accept,
+    /// They complete an attack: do not forward them, nor anything after them.
+    Block,
+    /// No buffer was free. They were not scored and the stream is out of step: the failure policy decides.
+    Exhausted,
+    /// Picked up in mid-stream and no request line came yet: the failure policy decides.
+    Unsynced,
+    /// Nothing from here on is scored.
+    Opaque(OpaqueKind),
+}
+
+/// Steepness of the score over the anomaly sum: one critical hit is just above the default threshold
+/// for blocking, one error or warning is suspicious, one notice is neither.
+const STEEPNESS: f32 = 0.25;
+
+/// The score of an anomaly sum: `1 - exp(-0.25 · anomaly)`; 2 → 0.39, 3 → 0.53, 4 → 0.63, 5 → 0.71.
+/// It rises with every hit and stays below 1. A model's probability will be joined here.
+#[must_use]
+pub fn score(anomaly: u32) -> f32 {
+    if anomaly == 0 {
+        return 0.0;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "sums of severities are small")]
+    let anomaly = anomaly as f32;
+    1.0 - (-STEEPNESS * anomaly).exp()
+}
+
+impl Policy {
+    /// The verdict on a score and an anomaly sum.
+    #[must_use]
+    pub fn judge(&self, score: f32, anomaly: u32) -> Verdict {
+        if score >= self.block || anomaly >= self.anomaly {
+            Verdict::Block
+        } else if score >= self.suspicious {
+            Verdict::Suspicious
+        } else {
+            Verdict::Allow
+        }
+    }
+}
+
+/// The judgement of one request, borrowed from the scorer. [`Decision::to_owned`] keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// Verdict under the policy's thresholds; in detect mode nothing follows from `Block`.
+    pub verdict: Verdict,
+    /// 0..1.
+    pub score: f32,
+    /// Sum of the severities of the distinct rules that hit.
+    pub anomaly: u32,
+    /// What hit, in the order of the request; at most 16.
+    pub hits: &'a [Hit],
+    /// Hits beyond those in `hits`.
+    pub omitted_hits: u32,
+    /// The start of the request line, at most 192 bytes, as sent.
+    pub request_line: &'a [u8],
+    /// Bytes of the request up to where the decision fell.
+    pub bytes: u64,
+    /// Whether the request had ended. A block is decided as soon as it is certain.
+    pub complete: bool,
+}
+
+impl<'a> Decision<'a> {
+    pub(crate) fn of(request: &'a Request, policy: &Policy, complete: bool) -> Self {
+        let findings: &Findings = &request.findings;
+        let anomaly = findings.anomaly();
+        let score = score(anomaly);
+        Self {
+            verdict: policy.judge(score, anomaly),
+            score,
+            anomaly,
+            hits: findings.hits(),
+            omitted_hits: findings.omitted(),
+            request_line: request.line.as_bytes(),
+            bytes: request.bytes,
+            complete,
+        }
+    }
+
+    /// The first protocol violation, if there is one.
+    #[must_use]
+    pub fn violation(&self) -> Option<&'a Hit> {
+        self.hits.iter().find(|hit| hit.rule.family == Family::Protocol)
+    }
+
+    /// One line for a person: what was found where, worst first.
+    #[must_use]
+    pub fn explanation(&self) -> Explanation<'a> {
+        Explanation { hits: self.hits, omitted: self.omitted_hits }
+    }
+
+    /// A copy for logs and reports. Allocates.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedDecision {
+        let mut categories: Vec<_> = self.hits.iter().map(|hit| hit.rule.family).collect();
+        categories.sort_unstable();
+        categories.dedup();
+        OwnedDecision {
+            decision: self.verdict,
+            score: self.score,
+            anomaly: self.anomaly,
+            categories,
+            rules: self.hits.iter().map(OwnedHit::of).collect(),
+            explanation: self.explanation().to_string(),
+            request_line: self.request_line.escape_ascii().to_string(),
+            bytes: self.bytes,
+            complete: self.complete,
+        }
+    }
+}
+
+/// Displays the hits of a decision in one line.
+#[derive(Clone, Copy, Debug)]
+pub struct Explanation<'a> {
+    hits: &'a [Hit],
+    omitted: u32,
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hits.is_empty() {
+            return f.write_str("nothing found");
+        }
+        let mut separator = "";
+        for severity in [Severity::Critical, Severity::Error, Severity::Warning, Severity::Notice] {
+            for hit in self.hits.iter().filter(|hit| hit.rule.severity == severity) {
+                write!(f, "{separator}{hit}")?;
+                separator = "; ";
+            }
+        }
+        if self.omitted > 0 {
+            write!(f, "; and {} more", self.omitted)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, target, name, matched, decodings } = self;
+        write!(f, "{} [{} {}] in {}", rule.message, rule.family.name(), rule.id, target.name())?;
+        if !name.as_bytes().is_empty() {
+            write!(f, ":{name}")?;
+        }
+        if !matched.as_bytes().is_empty() {
+            write!(f, ": {matched}")?;
+        }
+        if !decodings.is_empty() {
+            write!(f, " (decoded: {decodings})")?;
+        }
+        Ok(())
+    }
+}
+
+/// A decision that owns its data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OwnedDecision {
+    /// Verdict.
+    pub decision: Verdict,
+    /// 0..1.
+    pub score: f32,
+    /// Sum of severities.
+    pub anomaly: u32,
+    /// Families of the rules that hit, without repetition.
+    pub categories: Vec<Family>,
+    /// The rules that hit.
+    pub rules: Vec<OwnedHit>,
+    /// One line for a person.
+    pub explanation: String,
+    /// Start of the request line, escaped.
+    pub request_line: String,
+    /// Bytes up to where the decision fell.
+    pub bytes: u64,
+    /// Whether the request had ended.
+    pub complete: bool,
+}
+
+/// A hit that owns its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnedHit {
+    /// Rule id.
+    pub id: u32,
+    /// Family.
+    pub family: Family,
+    /// Severity.
+    pub severity: Severity,
+    /// The rule's message.
+    pub message: String,
+    /// Where, such as `query:q`, `header:user-agent` or `body`.
+    pub target: String,
+    /// The bytes that matched, decoded, then escaped for display.
+    pub matched: String,
+    /// What the field had been decoded by, such as `url+entity`; `none` if it was matched as sent.
+    pub decoding: String,
+}
+
+impl OwnedHit {
+    fn of(hit: &Hit) -> Self {
+        let name = hit.name.to_string();
+        Self {
+            id: hit.rule.id,
+            family: hit.rule.family,
+            severity: hit.rule.severity,
+            message: hit.rule.message.clone(),
+            target: if name.is_empty() {
+                hit.target.name().to_owned()
+            } else {
+                format!("{}:{}", hit.target.name(), name.to_ascii_lowercase())
+            },
+            matched: hit.matched.to_string(),
+            decoding: hit.decodings.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_meet_the_default_thresholds() {
+        let policy = Policy::default();
+        let verdict = |anomaly| policy.judge(score(anomaly), anomaly);
+        assert_eq!(verdict(0), Verdict::Allow);
+        assert_eq!(verdict(Severity::Notice.points()), Verdict::Allow);
+        assert_eq!(verdict(Severity::Warning.points()), Verdict::Suspicious);
+        assert_eq!(verdict(Severity::Error.points()), Verdict::Suspicious);
+        assert_eq!(verdict(Severity::Critical.points()), Verdict::Block);
+        assert!(score(1000) <= 1.0);
+        assert!((0..100).all(|anomaly| score(anomaly) <= score(anomaly + 1)));
+    }
+}
