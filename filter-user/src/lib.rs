@@ -5,4 +5,6 @@ pub mod config;
 pub mod control;
 pub mod latency;
 pub mod reputation;
+pub mod rules;
+pub mod scan;
 pub mod summary;
