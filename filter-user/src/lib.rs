@@ -9,3 +9,7 @@ pub mod control;
 pub mod engine;
 pub mod host;
 pub mod latency;
+pub mod reputation;
+pub mod rules;
+pub mod scan;
+pub mod summary;

@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use crate::{
     config::ConfigError,
     control::{ClientError, RefusalCode},
+    rules::RulesError,
 };
 
 /// The exit codes, as `portcullis --help` ends.
@@ -33,13 +34,8 @@ const INVALID: u8 = 6;
 /// Some of the input could not be read.
 pub(super) const BAD_INPUT: u8 = 7;
 
-/// Rules that do not pass their check; the mistakes are in the message.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct InvalidRules(pub(super) String);
-
 pub(super) fn code_of(error: &anyhow::Error) -> ExitCode {
-    let code = if error.is::<ConfigError>() || error.is::<InvalidRules>() {
+    let code = if error.is::<ConfigError>() || error.is::<RulesError>() {
         INVALID
     } else {
         match error.downcast_ref::<ClientError>() {

@@ -3,14 +3,18 @@
 mod allow;
 mod block;
 mod blocks;
+mod check;
 mod completions;
 mod config;
 mod connection;
+mod datapath;
 mod duration;
 mod exit;
 mod log;
 mod reload;
+mod rules;
 mod run;
+mod scan;
 mod status;
 
 use std::{
@@ -20,8 +24,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
 use connection::Connection;
+pub use datapath::Datapath;
 
 /// Filters HTTP attacks in front of this host or network: in the network driver where an address or flow
 /// is known, in user space where a request has to be read.
@@ -44,17 +48,21 @@ enum Verb {
     Blocks(blocks::Blocks),
     Reload(reload::Reload),
     Log(log::Log),
+    Scan(scan::Scan),
+    Check(check::Check),
+    #[command(subcommand)]
+    Rules(rules::Rules),
     #[command(subcommand)]
     Config(config::ConfigVerb),
     Completions(completions::Completions),
 }
 
-/// Runs the command line of this process. `engine` runs the datapath until it is told to stop.
-pub fn main(engine: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
+/// Runs the command line of this process.
+pub fn main(datapath: &impl Datapath) -> ExitCode {
     let cli = Cli::parse();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let done = cli
-        .run(engine, &mut out)
+        .run(datapath, &mut out)
         .and_then(|code| Ok(out.flush().map(|()| code)?));
     match done {
         Ok(code) => code,
@@ -75,14 +83,10 @@ pub fn main(engine: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
 }
 
 impl Cli {
-    fn run(
-        self,
-        engine: impl FnOnce(Config) -> anyhow::Result<()>,
-        out: &mut dyn Write,
-    ) -> anyhow::Result<ExitCode> {
+    fn run(self, datapath: &impl Datapath, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let connection = &self.connection;
         match self.verb {
-            Verb::Run(verb) => verb.run(connection, engine)?,
+            Verb::Run(verb) => verb.run(connection, datapath)?,
             Verb::Status(verb) => verb.run(connection, out)?,
             Verb::Block(verb) => verb.run(connection, out)?,
             Verb::Unblock(verb) => verb.run(connection, out)?,
@@ -90,6 +94,9 @@ impl Cli {
             Verb::Blocks(verb) => verb.run(connection, out)?,
             Verb::Reload(verb) => verb.run(connection, out)?,
             Verb::Log(verb) => verb.run(connection, out)?,
+            Verb::Scan(verb) => return verb.run(connection, datapath, out),
+            Verb::Check(verb) => verb.run(connection, out)?,
+            Verb::Rules(verb) => verb.run(connection, out)?,
             Verb::Config(verb) => verb.run(connection, out)?,
             Verb::Completions(verb) => verb.run(out),
         }

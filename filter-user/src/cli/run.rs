@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Connection;
+use super::{Connection, Datapath};
 use crate::config::{Config, FailurePolicy, Level, Mode, Override, XdpMode};
 
 /// Attach to an interface and filter until stopped.
@@ -40,14 +40,10 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(
-        self,
-        connection: &Connection,
-        engine: impl FnOnce(Config) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    pub(super) fn run(self, connection: &Connection, datapath: &impl Datapath) -> anyhow::Result<()> {
         let config = Config::load(connection.config.as_deref(), &self.into_overrides(connection))?;
         config.interface()?;
-        engine(config)
+        datapath.run(config)
     }
 
     /// The options as keys of the configuration; they win over `--set`.

@@ -18,6 +18,8 @@ pub struct Scoring {
     pub block: f64,
     /// The sum of rule severities from which a request is blocked.
     pub anomaly: u32,
+    /// Rules above this paranoia level (1 to 4) do not run: higher levels find more, and err more often.
+    pub paranoia: u8,
     /// Where the rule packs are.
     pub rules: RulesSource,
 }
@@ -29,7 +31,26 @@ impl Default for Scoring {
             suspicious: 0.4,
             block: 0.7,
             anomaly: 5,
+            paranoia: 1,
             rules: RulesSource::Builtin,
+        }
+    }
+}
+
+impl Scoring {
+    /// The thresholds as the scoring engine takes them.
+    #[must_use]
+    pub fn policy(&self) -> filter_score::Policy {
+        filter_score::Policy {
+            mode: match self.mode {
+                Mode::Block => filter_score::Mode::Block,
+                Mode::Detect => filter_score::Mode::Detect,
+            },
+            suspicious: self.suspicious as f32,
+            block: self.block as f32,
+            anomaly: self.anomaly,
+            paranoia: self.paranoia,
+            limits: filter_score::Limits::default(),
         }
     }
 }

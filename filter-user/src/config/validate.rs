@@ -204,6 +204,7 @@ fn decisions(config: &Config, findings: &mut Findings) {
         );
     }
     findings.range("scoring.anomaly", scoring.anomaly, 1..=1_000_000);
+    findings.range("scoring.paranoia", scoring.paranoia, 1..=4);
     if let RulesSource::Directory(path) = &scoring.rules
         && !path.is_dir()
     {

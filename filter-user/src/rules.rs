@@ -1,0 +1,197 @@
+//! Rule packs from where the configuration says they are.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use filter_score::{PackError, PackSource, RuleSet, builtin_packs};
+
+use crate::config::RulesSource;
+
+/// The largest rule pack read, in bytes.
+const MAX_PACK_BYTES: u64 = 16 << 20;
+
+/// The most packs of one directory.
+const MAX_PACKS: usize = 1024;
+
+/// Compiled rules, and which they are.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The rules.
+    pub set: Arc<RuleSet>,
+    /// A digest of the packs' names and texts: equal rules have equal versions.
+    pub version: String,
+}
+
+impl Rules {
+    /// Reads and compiles the packs of `source`. Every mistake in every pack is reported.
+    pub fn load(source: &RulesSource) -> Result<Self, RulesError> {
+        match source {
+            RulesSource::Builtin => Self::compile(builtin_packs()),
+            RulesSource::Directory(path) => Self::load_path(path),
+        }
+    }
+
+    /// Reads and compiles one pack, or the `*.toml` files of a directory in the order of their names.
+    pub fn load_path(path: &Path) -> Result<Self, RulesError> {
+        let texts = read(path)?;
+        let packs: Vec<_> = texts
+            .iter()
+            .map(|(name, text)| PackSource { name, text })
+            .collect();
+        Self::compile(&packs)
+    }
+
+    fn compile(packs: &[PackSource<'_>]) -> Result<Self, RulesError> {
+        let set = RuleSet::compile(packs).map_err(RulesError::Packs)?;
+        Ok(Self {
+            set: Arc::new(set),
+            version: format!("{:016x}", digest(packs)),
+        })
+    }
+}
+
+/// The 64-bit FNV-1a hash, which is the same in every build: names and texts, each with its length.
+fn digest(packs: &[PackSource<'_>]) -> u64 {
+    let parts = packs.iter().flat_map(|pack| [pack.name, pack.text]);
+    let bytes = parts.flat_map(|part| (part.len() as u64).to_le_bytes().into_iter().chain(part.bytes()));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
+    let failed = |path: &Path, error| RulesError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    if !path.is_dir() {
+        return Ok(vec![read_pack(path).map_err(|error| failed(path, error))?]);
+    }
+    let entries = fs::read_dir(path).map_err(|error| failed(path, error))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(|error| failed(path, error))?.path();
+        if file.extension().is_some_and(|extension| extension == "toml") {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(failed(
+            path,
+            io::Error::other("there is no rule pack (*.toml) in it"),
+        ));
+    }
+    if files.len() > MAX_PACKS {
+        return Err(failed(
+            path,
+            io::Error::other(format!("there are more than {MAX_PACKS} rule packs in it")),
+        ));
+    }
+    files.sort();
+    files
+        .iter()
+        .map(|file| read_pack(file).map_err(|error| failed(file, error)))
+        .collect()
+}
+
+fn read_pack(path: &Path) -> io::Result<(String, String)> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() && metadata.len() > MAX_PACK_BYTES {
+        return Err(io::Error::other(format!(
+            "it is larger than {MAX_PACK_BYTES} bytes"
+        )));
+    }
+    Ok((path.display().to_string(), fs::read_to_string(path)?))
+}
+
+/// Why rules cannot be used.
+#[derive(Debug)]
+pub enum RulesError {
+    /// A file or directory cannot be read.
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The packs have mistakes; never empty.
+    Packs(Vec<PackError>),
+}
+
+impl fmt::Display for RulesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, error } => write!(
+                f,
+                "{}: cannot read the rules: {error}\n  fix: name a rule pack or a directory that has some, or use \"builtin\"",
+                path.display()
+            ),
+            Self::Packs(errors) => {
+                for (
+                    i,
+                    PackError {
+                        file,
+                        line,
+                        column,
+                        message,
+                        remedy,
+                    },
+                ) in errors.iter().enumerate()
+                {
+                    let separator = if i > 0 { "\n" } else { "" };
+                    write!(f, "{separator}{file}:{line}:{column}: {message}\n  fix: {remedy}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for RulesError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACK: &str = "family = \"sqli\"\n[[rule]]\nid = 1\nmessage = \"x\"\nseverity = \"critical\"\n\
+        targets = [\"inputs\"]\nregex = 'needle'\nsamples.match = [\"needle\", \"a needle\"]\n\
+        samples.pass = [\"hay\", \"stack\"]\n";
+
+    #[test]
+    fn a_directory_is_its_packs_in_order() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
+        let load = || Rules::load(&RulesSource::Directory(dir.path().to_owned()));
+        let empty = load().expect_err("there is nothing").to_string();
+        assert!(
+            empty.contains("no rule pack") && empty.contains("fix:"),
+            "{empty}"
+        );
+
+        write("b.toml", &PACK.replace("id = 1", "id = 2"));
+        write("a.toml", PACK);
+        write("notes.txt", "not a pack");
+        let rules = load().expect("two packs");
+        assert_eq!(rules.set.rules().map(|rule| rule.id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(load().expect("the same").version, rules.version);
+
+        write("b.toml", &PACK.replace("id = 1", "id = 3"));
+        assert_ne!(load().expect("others").version, rules.version);
+
+        write("b.toml", "family = \"sqli\"\n[[rule]]\nid = 'x'\n");
+        let broken = load().expect_err("a mistake").to_string();
+        assert!(
+            broken.contains("b.toml:3:") && broken.contains("fix:"),
+            "{broken}"
+        );
+    }
+
+    #[test]
+    fn the_builtin_packs_compile() {
+        let rules = Rules::load(&RulesSource::Builtin).expect("they are tested before they are built in");
+        assert!(rules.set.rules().len() > 0);
+    }
+}

@@ -1,0 +1,60 @@
+//! Raw requests, one after the other, as a client sends them on one connection.
+
+use std::{
+    io::{self, BufRead as _},
+    time::Instant,
+};
+
+use filter_score::{Decision, Disposition, Mode, Policy, Scorer, Stream};
+
+use super::{BadInput, Input, Judge, Sink};
+
+/// Scores the requests of one file, numbered from 1. What comes behind something that has no end to be
+/// known is noted as not scored; an error is one of the sink.
+pub fn scan_http(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Result<()> {
+    // A block must not end the stream: the requests behind it are to be scored too.
+    let policy = Policy {
+        mode: Mode::Detect,
+        ..judge.policy
+    };
+    let mut scorer = Scorer::new(judge.rules.clone(), policy, 1);
+    let mut stream = Stream::new();
+    let mut number = 0u64;
+    let message = loop {
+        let chunk = match input.bytes.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                break format!("cannot be read further: {error}");
+            }
+            Ok(chunk) => chunk,
+        };
+        let (length, ended) = (chunk.len(), chunk.is_empty());
+        let mut decided = Vec::new();
+        let keep = |decision: &Decision<'_>| decided.push(decision.to_owned());
+        let start = Instant::now();
+        let disposition = if ended {
+            scorer.finish(&mut stream, keep);
+            Disposition::Accept
+        } else {
+            scorer.feed(&mut stream, chunk, keep)
+        };
+        sink.scored(decided.len() as u64, length as u64, start.elapsed());
+        input.bytes.consume(length);
+        for decision in decided {
+            number += 1;
+            sink.decision(&number.into(), &decision)?;
+        }
+        if let Disposition::Opaque(kind) = disposition {
+            break format!("nothing behind request {number} can be scored: {kind:?}");
+        }
+        if ended {
+            return Ok(());
+        }
+    };
+    sink.bad_input(&BadInput {
+        file: input.name,
+        line: None,
+        message,
+    });
+    Ok(())
+}
