@@ -16,7 +16,7 @@ pub use evidence::{Evidence, EvidencePool};
 pub use hold::HoldPool;
 pub use pending::{Continuity, Pending};
 pub use reason::{DropCounters, DropReason};
-pub use reassembly::{FailurePolicy, Reassembly, Replies, StreamLimits, Unobserved};
+pub use reassembly::{FailurePolicy, Reassembly, Replies, Reply, StreamLimits, SynAck, Unobserved};
 pub use segment::{Flags, Segment};
 pub use seq::Seq;
 pub use stream::{Action, Stream};
