@@ -31,8 +31,8 @@ pub struct Stream {
     pub(super) continuity: Continuity,
     /// The in-order FIN was accepted; it is the sequence number before `next`.
     pub(super) fin: bool,
-    /// A reset arrived exactly in order.
-    reset: bool,
+    /// A reset arrived exactly in order, and nothing was accepted since.
+    pub(super) reset: bool,
     /// A segment was rejected.
     pub(super) blocked: bool,
     /// A later SYN went on, and whether the server takes it is not known.

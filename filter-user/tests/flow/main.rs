@@ -4,4 +4,5 @@ mod adversary;
 mod harness;
 mod honest;
 mod receiver;
+mod rules;
 mod table_model;
