@@ -99,7 +99,8 @@ impl<'a, F: AsRef<[u8]>> Pending<'a, F> {
         stream.next = segment.end();
         stream.fin = segment.fin();
         stream.phase = Phase::Open;
-        stream.continuity = super::Continuity::Next;
+        stream.reset = false;
+        stream.continuity = Continuity::Next;
         frame
     }
 

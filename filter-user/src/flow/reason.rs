@@ -35,6 +35,8 @@ reasons! {
     NoAck => "no_ack",
     /// Payload on a SYN; the client falls back to sending it after the handshake (RFC 7413 §4.1.3).
     SynData => "syn_data",
+    /// A SYN on a flow that exists, while nobody observes whether the server takes it, and the policy is to drop.
+    UnconfirmableSyn => "unconfirmable_syn",
     /// An earlier segment of the flow was rejected.
     Blocked => "blocked",
     /// Further from the expected sequence number than any window reaches.

@@ -64,17 +64,38 @@ impl<F> Reassembly<F> {
     }
 }
 
-/// What an observer of the other direction knows of the server's replies to one flow.
-///
-/// Each call may cost a system call. The stream makes none while segments come in order and are acknowledged: it
-/// asks every [`StreamLimits::ask_after`] bytes, at the first segment behind a gap, and before it drops
-/// something that the server's state could explain.
-pub trait Replies {
-    /// The acknowledgement number of the server's latest segment, or `None` when none was observed.
-    fn acknowledged(&mut self) -> Option<Seq>;
+/// What was last seen of a server's replies to one flow, all of it at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The acknowledgement number of the latest segment.
+    pub acknowledged: Seq,
+    /// The latest SYN-ACK, if one was seen.
+    pub syn_ack: Option<SynAck>,
+}
 
-    /// The acknowledgement number of the server's latest SYN-ACK, or `None` when none was observed.
-    fn opened(&mut self) -> Option<Seq>;
+/// The numbers of a SYN-ACK. The server's own tells a new connection from a repeated SYN-ACK even when the client
+/// uses its initial sequence number twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SynAck {
+    /// The server's initial sequence number.
+    pub seq: Seq,
+    /// The sequence number it expects first: the client's initial one plus one.
+    pub acknowledged: Seq,
+}
+
+/// An observer of the other direction of one flow.
+pub trait Replies {
+    /// Whether anyone observes at all. If so, no reply seen means that there was none.
+    fn observed(&self) -> bool {
+        true
+    }
+
+    /// What was seen of the replies so far.
+    ///
+    /// This may cost a system call. The stream makes none while segments come in order: it looks every
+    /// [`StreamLimits::ask_after`] bytes, at the first segment behind a gap, before it drops something that the
+    /// server's state could explain, and while it is open whether a SYN begins a new connection.
+    fn look(&mut self) -> Option<Reply>;
 }
 
 /// Nobody observes the replies.
@@ -82,11 +103,11 @@ pub trait Replies {
 pub struct Unobserved;
 
 impl Replies for Unobserved {
-    fn acknowledged(&mut self) -> Option<Seq> {
-        None
+    fn observed(&self) -> bool {
+        false
     }
 
-    fn opened(&mut self) -> Option<Seq> {
+    fn look(&mut self) -> Option<Reply> {
         None
     }
 }

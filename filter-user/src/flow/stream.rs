@@ -2,7 +2,10 @@
 
 use super::hold::{HoldList, Overlap};
 use super::pending::{Continuity, Pending};
-use super::{DropReason, Evidence, FailurePolicy, Flags, Reassembly, Replies, Segment, Seq, TimeoutClass};
+use super::{
+    DropReason, Evidence, FailurePolicy, Flags, Reassembly, Replies, Reply, Segment, Seq, SynAck,
+    TimeoutClass,
+};
 
 /// What becomes of an offered frame. The frame is in exactly one place: here, or in the [hold pool](super::HoldPool).
 #[must_use = "the action owns the frame"]
@@ -28,12 +31,12 @@ pub struct Stream {
     pub(super) continuity: Continuity,
     /// The in-order FIN was accepted; it is the sequence number before `next`.
     pub(super) fin: bool,
-    /// A reset arrived exactly in order.
-    reset: bool,
+    /// A reset arrived exactly in order, and nothing was accepted since.
+    pub(super) reset: bool,
     /// A segment was rejected.
     pub(super) blocked: bool,
-    /// The initial sequence number of a later SYN that the server has not confirmed.
-    reopening: Option<Seq>,
+    /// A later SYN went on, and whether the server takes it is not known.
+    reopening: Option<Reopening>,
     /// The initial sequence number, to know a retransmitted SYN.
     isn: Option<Seq>,
     /// The next sequence number in order.
@@ -58,6 +61,15 @@ pub(super) enum Phase {
     Opening,
     /// Handshake finished or data accepted.
     Open,
+}
+
+/// A SYN on a stream that has begun already.
+#[derive(Clone, Copy, Debug)]
+struct Reopening {
+    isn: Seq,
+    /// The server's latest SYN-ACK, and the next sequence number, when the SYN came.
+    before: Option<SynAck>,
+    next: Seq,
 }
 
 /// The outcome for one frame, before the frame itself moves.
@@ -286,32 +298,52 @@ impl Stream {
         segment: &Segment,
         replies: &mut impl Replies,
     ) -> Verdict {
-        if self.isn == Some(segment.seq) {
+        if self.phase == Phase::Opening && self.isn == Some(segment.seq) {
             return Verdict::Forward;
         }
-        let untouched =
-            self.phase == Phase::Unanchored && replies.opened().is_none() && replies.acknowledged().is_none();
-        if untouched {
+        let reply = replies.look();
+        if self.phase == Phase::Unanchored && reply.is_none() {
             self.open(shared, segment.seq);
-        } else {
-            self.reopening = Some(segment.seq);
+            return Verdict::Forward;
         }
+        if !replies.observed() && shared.limits.unverifiable == FailurePolicy::Drop {
+            return Verdict::Drop(DropReason::UnconfirmableSyn);
+        }
+        let before = reply.and_then(|reply| reply.syn_ack);
+        let before = self.reopening.map_or(before, |earlier| earlier.before);
+        self.reopening = Some(Reopening {
+            isn: segment.seq,
+            before,
+            next: self.next,
+        });
         Verdict::Forward
     }
 
     /// A SYN on a live flow says nothing: whether the server takes it for a new connection, only its SYN-ACK tells.
-    /// Until then each segment asks, because it means one thing in the old sequence space and another in the new.
+    /// Until that is settled each segment asks, because it means one thing in the old sequence space and another in
+    /// the new.
     fn try_reopen<F>(&mut self, shared: &mut Reassembly<F>, segment: &Segment, replies: &mut impl Replies) {
-        let Some(isn) = self.reopening else { return };
-        let confirmed = if let Some(opened) = replies.opened() {
-            opened == isn + 1
-        } else {
-            // Nobody observes. What is over may be reopened, unless forged endings must not matter.
-            let over = self.is_closing() || self.phase != Phase::Open;
-            over && segment.seq == isn + 1 && shared.limits.unverifiable == FailurePolicy::Pass
+        let Some(Reopening { isn, before, next }) = self.reopening else {
+            return;
         };
-        if confirmed {
-            self.open(shared, isn);
+        match replies.look() {
+            Some(Reply {
+                syn_ack: Some(syn_ack),
+                ..
+            }) if Some(syn_ack) != before => {
+                self.open(shared, syn_ack.acknowledged - 1);
+            }
+            // The server goes on with the old connection: it has bytes that were behind the SYN.
+            Some(reply) if self.phase != Phase::Unanchored && reply.acknowledged.after(next) => {
+                self.reopening = None;
+            }
+            None if !replies.observed() => {
+                let over = self.is_closing() || self.phase != Phase::Open;
+                if over && segment.seq == isn + 1 {
+                    self.open(shared, isn);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -359,7 +391,7 @@ impl Stream {
     fn anchor<F>(&mut self, shared: &mut Reassembly<F>, segment: &Segment, replies: &mut impl Replies) {
         let window = shared.limits.window;
         let near = |ack: &Seq| ack.since(segment.seq).unsigned_abs() <= window;
-        let ack = replies.acknowledged().filter(near);
+        let ack = replies.look().map(|reply| reply.acknowledged).filter(near);
         self.next = ack.unwrap_or(segment.seq);
         // Without the server's word, all that lies before is unknown, not delivered.
         self.acked = ack.unwrap_or(segment.seq - window);
@@ -371,9 +403,9 @@ impl Stream {
 
     fn ask<F>(&mut self, shared: &mut Reassembly<F>, replies: &mut impl Replies) -> News {
         self.ask_at = self.next + shared.limits.ask_after;
-        match replies.acknowledged() {
+        match replies.look() {
             // What the server acknowledges may belong to the connection that is about to replace this one.
-            Some(ack) if self.reopening.is_none() => self.learn(shared, ack),
+            Some(reply) if self.reopening.is_none() => self.learn(shared, reply.acknowledged),
             _ => News::None,
         }
     }

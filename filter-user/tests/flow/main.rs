@@ -1,0 +1,8 @@
+//! The flow layer against models: an honest client, an adversary, a small TCP receiver and a small flow table.
+
+mod adversary;
+mod harness;
+mod honest;
+mod receiver;
+mod rules;
+mod table_model;
