@@ -16,6 +16,10 @@ use super::namespace;
 pub const ROLES: [&str; 3] = ["client", "gateway", "server"];
 /// Where labs keep their files.
 const DIRECTORY: &str = "/run/portcullis-lab";
+/// Where the engine pins its maps and programs on the host.
+const PINS: &str = "/sys/fs/bpf/portcullis";
+/// A file of this name in a lab's directory says that those are the lab's.
+const PINS_MARK: &str = "owns-pins";
 /// Labs of one process are `pcl-PID-NUMBER`.
 const PREFIX: &str = "pcl-";
 
@@ -48,6 +52,32 @@ pub fn directory(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
+/// True if something of a lab of this name is there: a namespace or files.
+#[must_use]
+pub fn is_left(name: &str) -> bool {
+    directory(name).exists()
+        || ROLES
+            .iter()
+            .any(|role| namespace::path(&format!("{name}-{role}")).exists())
+}
+
+/// Marks what the engine will pin on the host as this lab's, to be removed with it.
+///
+/// # Errors
+/// If something is pinned there already: an engine outside the lab runs, or has left its maps.
+pub fn own_pins(name: &str) -> Result<()> {
+    if Path::new(PINS).exists() {
+        bail!(
+            "{PINS} exists: an engine runs on this host, or has left its maps there. \
+             Stop it first, or remove them: rm -r {PINS}"
+        );
+    }
+    let mark = directory(name).join(PINS_MARK);
+    File::create(&mark)
+        .map(drop)
+        .with_context(|| format!("creating {}", mark.display()))
+}
+
 /// Removes a lab: ends the processes in its namespaces, deletes the namespaces (the links go with them) and
 /// its files. What does not exist is skipped; what fails is reported, for there is nobody to hand it to.
 pub fn remove(name: &str) {
@@ -62,7 +92,14 @@ pub fn remove(name: &str) {
         }
     }
     let directory = directory(name);
-    if let Err(error) = fs::remove_dir_all(&directory)
+    if directory.join(PINS_MARK).exists() {
+        remove_tree(Path::new(PINS));
+    }
+    remove_tree(&directory);
+}
+
+fn remove_tree(directory: &Path) {
+    if let Err(error) = fs::remove_dir_all(directory)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         eprintln!("removing {}: {error}", directory.display());
