@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
@@ -11,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::namespace;
+use super::wait::wait_until;
 
 /// The namespaces of a lab.
 pub const ROLES: [&str; 3] = ["client", "gateway", "server"];
@@ -20,6 +22,8 @@ const DIRECTORY: &str = "/run/portcullis-lab";
 const PINS: &str = "/sys/fs/bpf/portcullis";
 /// A file of this name in a lab's directory says that those are the lab's.
 const PINS_MARK: &str = "owns-pins";
+/// How long killed processes may take to be gone.
+const END: Duration = Duration::from_secs(5);
 /// Labs of one process are `pcl-PID-NUMBER`.
 const PREFIX: &str = "pcl-";
 
@@ -106,18 +110,30 @@ fn remove_tree(directory: &Path) {
     }
 }
 
-/// Kills whatever still runs in a namespace; this very process, of which only threads are inside, is
-/// never listed.
+/// Kills whatever still runs in a namespace, and waits for its end; this very process, of which only
+/// threads are inside, is never listed.
 fn end_processes(namespace: &str) {
-    let Ok(listing) = namespace::output_of(Command::new("ip").args(["netns", "pids", namespace])) else {
-        return;
-    };
-    for pid in listing.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-        if pid != process::id().cast_signed() {
+    let ended = wait_until("the processes in the namespace ending", END, || {
+        let pids = processes(namespace);
+        for pid in &pids {
             // It may have ended by itself in between.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = kill(*pid, Signal::SIGKILL);
         }
+        pids.is_empty()
+    });
+    if let Err(error) = ended {
+        eprintln!("removing {namespace}: {error:#}");
     }
+}
+
+/// The processes in a namespace, except this one and those that have ended and wait for their parent.
+fn processes(namespace: &str) -> Vec<Pid> {
+    let listing = namespace::output_of(Command::new("ip").args(["netns", "pids", namespace]));
+    let listing = listing.unwrap_or_default();
+    let pids = listing
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok().map(Pid::from_raw));
+    pids.filter(|pid| *pid != Pid::this()).collect()
 }
 
 /// Removes the labs of processes that are gone, and returns how many.

@@ -143,9 +143,15 @@ fn ensure_rust() -> Result<EbpfRust> {
         );
         toolchain::add_rust_src()?;
     }
-    EbpfRust::installed().into_iter().find(is_linkable).context(
-        "there is still no Rust with the library's sources and an LLVM that bpf-linker can be built for",
-    )
+    let rusts = EbpfRust::installed();
+    let wanted: Vec<_> = rusts.iter().map(llvm_package).collect();
+    rusts.into_iter().find(is_linkable).with_context(|| {
+        format!(
+            "a Rust with the library's sources is here, but not its LLVM, which bpf-linker must be built against; \
+             install {} (https://apt.llvm.org has packages for most releases)",
+            wanted.join(" or ")
+        )
+    })
 }
 
 fn is_linkable(rust: &EbpfRust) -> bool {
