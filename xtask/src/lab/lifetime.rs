@@ -6,7 +6,8 @@ use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -188,7 +189,10 @@ pub fn lock_name(name: &str) -> Result<SerialGuard> {
     check_name(name)?;
     lock(&format!("{name}.lock"), FlockArg::LockExclusiveNonblock)
         .map(|lock| SerialGuard { _lock: lock })
-        .with_context(|| format!("the lab `{name}` is in use by another `cargo xtask run`"))
+        .map_err(|error| match error.downcast_ref() {
+            Some(Errno::EAGAIN) => anyhow!("the lab `{name}` is in use by another `cargo xtask run`"),
+            _ => error,
+        })
 }
 
 fn lock(file: &str, how: FlockArg) -> Result<Flock<File>> {

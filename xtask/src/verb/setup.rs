@@ -207,10 +207,17 @@ fn elsewhere(family: Family, missing: &[&Requirement]) -> Result<Tools> {
             rust: rust.clone(),
             bpf_linker: ensure_linker(rust)?,
         }),
-        _ => bail!(
-            "packages are installed only on Debian and its children; here, please install:\n  {}",
-            wanted.join("\n  ")
-        ),
+        _ => {
+            let whose = if family == Family::Unknown {
+                " (the names are Debian's)"
+            } else {
+                ""
+            };
+            bail!(
+                "packages are installed only on Debian and its children; here, please install{whose}:\n  {}",
+                wanted.join("\n  ")
+            )
+        }
     }
 }
 
