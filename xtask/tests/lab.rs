@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::lab::frame::flag;
+use xtask::lab::frame::{Checksum, flag};
 use xtask::lab::namespace::output_of;
 use xtask::lab::origin::{self, Origin};
 use xtask::lab::raw_tcp::{End, RawTcp};
@@ -173,6 +173,29 @@ fn a_raw_client_gets_its_page_for_segments_in_any_order() -> Result<()> {
             ensure!((response.status, response.body) == (200, nginx::document(1000)));
             ensure!(client.wait_for_end(SOON)? == End::Fin);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn segments_with_wrong_sums_do_not_arrive() -> Result<()> {
+    let Some(lab) = Lab::for_test(&Options::default()) else {
+        return Ok(());
+    };
+    let origin = Origin::start(&lab, address::ORIGIN_PORT)?;
+    for server in servers(address::ORIGIN_PORT) {
+        let mut client = RawTcp::connect(&lab, server)?;
+        for (checksum, byte) in [
+            (Checksum::Wrong, b"w"),
+            (Checksum::PseudoHeader, b"p"),
+            (Checksum::Valid, b"v"),
+        ] {
+            client.checksum = checksum;
+            client.send_segment(0, byte, flag::PSH)?;
+        }
+        client.receive_until(SOON, |client| client.acknowledged() == 1)?;
+        client.close()?;
+        ensure!(origin.wait_for_end(client.local(), SOON)?.bytes == b"v");
     }
     Ok(())
 }

@@ -4,18 +4,27 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::namespace;
+use super::wait::wait_until;
 
 /// The namespaces of a lab.
 pub const ROLES: [&str; 3] = ["client", "gateway", "server"];
 /// Where labs keep their files.
 const DIRECTORY: &str = "/run/portcullis-lab";
+/// Where the engine pins its maps and programs on the host.
+const PINS: &str = "/sys/fs/bpf/portcullis";
+/// A file of this name in a lab's directory says that those are the lab's.
+const PINS_MARK: &str = "owns-pins";
+/// How long killed processes may take to be gone.
+const END: Duration = Duration::from_secs(5);
 /// Labs of one process are `pcl-PID-NUMBER`.
 const PREFIX: &str = "pcl-";
 
@@ -48,6 +57,32 @@ pub fn directory(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
+/// True if something of a lab of this name is there: a namespace or files.
+#[must_use]
+pub fn is_left(name: &str) -> bool {
+    directory(name).exists()
+        || ROLES
+            .iter()
+            .any(|role| namespace::path(&format!("{name}-{role}")).exists())
+}
+
+/// Marks what the engine will pin on the host as this lab's, to be removed with it.
+///
+/// # Errors
+/// If something is pinned there already: an engine outside the lab runs, or has left its maps.
+pub fn own_pins(name: &str) -> Result<()> {
+    if Path::new(PINS).exists() {
+        bail!(
+            "{PINS} exists: an engine runs on this host, or has left its maps there. \
+             Stop it first, or remove them: rm -r {PINS}"
+        );
+    }
+    let mark = directory(name).join(PINS_MARK);
+    File::create(&mark)
+        .map(drop)
+        .with_context(|| format!("creating {}", mark.display()))
+}
+
 /// Removes a lab: ends the processes in its namespaces, deletes the namespaces (the links go with them) and
 /// its files. What does not exist is skipped; what fails is reported, for there is nobody to hand it to.
 pub fn remove(name: &str) {
@@ -62,25 +97,44 @@ pub fn remove(name: &str) {
         }
     }
     let directory = directory(name);
-    if let Err(error) = fs::remove_dir_all(&directory)
+    if directory.join(PINS_MARK).exists() {
+        remove_tree(Path::new(PINS));
+    }
+    remove_tree(&directory);
+}
+
+fn remove_tree(directory: &Path) {
+    if let Err(error) = fs::remove_dir_all(directory)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         eprintln!("removing {}: {error}", directory.display());
     }
 }
 
-/// Kills whatever still runs in a namespace; this very process, of which only threads are inside, is
-/// never listed.
+/// Kills whatever still runs in a namespace, and waits for its end; this very process, of which only
+/// threads are inside, is never listed.
 fn end_processes(namespace: &str) {
-    let Ok(listing) = namespace::output_of(Command::new("ip").args(["netns", "pids", namespace])) else {
-        return;
-    };
-    for pid in listing.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-        if pid != process::id().cast_signed() {
+    let ended = wait_until("the processes in the namespace ending", END, || {
+        let pids = processes(namespace);
+        for pid in &pids {
             // It may have ended by itself in between.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = kill(*pid, Signal::SIGKILL);
         }
+        pids.is_empty()
+    });
+    if let Err(error) = ended {
+        eprintln!("removing {namespace}: {error:#}");
     }
+}
+
+/// The processes in a namespace, except this one and those that have ended and wait for their parent.
+fn processes(namespace: &str) -> Vec<Pid> {
+    let listing = namespace::output_of(Command::new("ip").args(["netns", "pids", namespace]));
+    let listing = listing.unwrap_or_default();
+    let pids = listing
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok().map(Pid::from_raw));
+    pids.filter(|pid| *pid != Pid::this()).collect()
 }
 
 /// Removes the labs of processes that are gone, and returns how many.
@@ -135,7 +189,10 @@ pub fn lock_name(name: &str) -> Result<SerialGuard> {
     check_name(name)?;
     lock(&format!("{name}.lock"), FlockArg::LockExclusiveNonblock)
         .map(|lock| SerialGuard { _lock: lock })
-        .with_context(|| format!("the lab `{name}` is in use by another `cargo xtask run`"))
+        .map_err(|error| match error.downcast_ref() {
+            Some(Errno::EAGAIN) => anyhow!("the lab `{name}` is in use by another `cargo xtask run`"),
+            _ => error,
+        })
 }
 
 fn lock(file: &str, how: FlockArg) -> Result<Flock<File>> {

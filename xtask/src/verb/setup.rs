@@ -143,9 +143,15 @@ fn ensure_rust() -> Result<EbpfRust> {
         );
         toolchain::add_rust_src()?;
     }
-    EbpfRust::installed().into_iter().find(is_linkable).context(
-        "there is still no Rust with the library's sources and an LLVM that bpf-linker can be built for",
-    )
+    let rusts = EbpfRust::installed();
+    let wanted: Vec<_> = rusts.iter().map(llvm_package).collect();
+    rusts.into_iter().find(is_linkable).with_context(|| {
+        format!(
+            "a Rust with the library's sources is here, but not its LLVM, which bpf-linker must be built against; \
+             install {} (https://apt.llvm.org has packages for most releases)",
+            wanted.join(" or ")
+        )
+    })
 }
 
 fn is_linkable(rust: &EbpfRust) -> bool {
@@ -201,10 +207,17 @@ fn elsewhere(family: Family, missing: &[&Requirement]) -> Result<Tools> {
             rust: rust.clone(),
             bpf_linker: ensure_linker(rust)?,
         }),
-        _ => bail!(
-            "packages are installed only on Debian and its children; here, please install:\n  {}",
-            wanted.join("\n  ")
-        ),
+        _ => {
+            let whose = if family == Family::Unknown {
+                " (the names are Debian's)"
+            } else {
+                ""
+            };
+            bail!(
+                "packages are installed only on Debian and its children; here, please install{whose}:\n  {}",
+                wanted.join("\n  ")
+            )
+        }
     }
 }
 
