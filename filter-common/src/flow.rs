@@ -66,12 +66,14 @@ pub struct FlowState {
     pub server_window: u32,
     /// Acknowledgement number of the server's last SYN+ACK.
     pub server_opened: u32,
+    /// Sequence number of the server's last SYN+ACK.
+    pub server_isn: u32,
     /// The server's window scale (RFC 7323).
     pub server_scale: u8,
     /// `SERVER_*` bits.
     pub server_flags: u8,
     /// Explicit padding.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
 }
 
 impl FlowState {
@@ -111,9 +113,10 @@ impl FlowState {
             server_next: 0,
             server_window: 0,
             server_opened: 0,
+            server_isn: 0,
             server_scale: 0,
             server_flags: 0,
-            reserved: [0; 6],
+            reserved: [0; 2],
         }
     }
 }

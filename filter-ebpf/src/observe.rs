@@ -63,6 +63,7 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
         // A new connection, perhaps on the ports of an old one: what was known is of the old one.
         bits = FlowState::SERVER_SEEN | FlowState::SERVER_OPENED;
         flow.server_opened = acknowledgement;
+        flow.server_isn = sequence;
         flow.server_scale = window_scale(frame, packet).unwrap_or(0);
     }
     if flags & tcp_flag::ACK != 0 && (!seen || opens || after(acknowledgement, flow.server_ack)) {

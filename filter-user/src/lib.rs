@@ -11,5 +11,6 @@ pub mod host;
 pub mod latency;
 pub mod reputation;
 pub mod rules;
+pub mod runtime;
 pub mod scan;
 pub mod summary;

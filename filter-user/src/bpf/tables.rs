@@ -109,6 +109,12 @@ impl Tables {
         })
     }
 
+    /// Where the maps are pinned.
+    #[must_use]
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
     /// The map of sockets.
     ///
     /// # Errors

@@ -68,14 +68,14 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "xdp       {:<9} {:<24} {:>14} {:>16}",
-        "ACTION", "REASON", "PACKETS", "BYTES"
+        "xdp       {:<9} {:<24} {:>14}",
+        "ACTION", "REASON", "PACKETS"
     )?;
-    for counter in &status.xdp {
+    for counter in status.xdp.iter().filter(|counter| counter.packets > 0) {
         writeln!(
             out,
-            "          {:<9} {:<24} {:>14} {:>16}",
-            counter.action, counter.reason, counter.packets, counter.bytes
+            "          {:<9} {:<24} {:>14}",
+            counter.action, counter.reason, counter.packets
         )?;
     }
     for queue in &status.queues {
@@ -111,9 +111,8 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     for (reason, count) in &queue.dropped {
         writeln!(out, "            dropped {reason:<24} {count:>12}")?;
     }
-    writeln!(
-        out,
-        "          rx {}, tx {}, fill {}, credits {}, frames {}",
-        queue.rx_ring, queue.tx_ring, queue.fill_ring, queue.credits, queue.frames
-    )
+    for (reason, count) in &queue.unscored {
+        writeln!(out, "            unscored {reason:<23} {count:>12}")?;
+    }
+    writeln!(out, "          credits {}, held segments {}", queue.credits, queue.held)
 }

@@ -67,8 +67,6 @@ pub struct PacketCounter {
     pub reason: String,
     /// How many.
     pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 /// One receive queue and its thread.
@@ -88,18 +86,14 @@ pub struct QueueStatus {
     pub forwarded: u64,
     /// Packets dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Packets passed on without being scored, by reason; also in `forwarded`.
+    pub unscored: BTreeMap<String, u64>,
     /// Packets made by the engine: pages, resets.
     pub injected: u64,
-    /// Frames waiting in the receive ring.
-    pub rx_ring: Fill,
-    /// Frames waiting in the transmit ring.
-    pub tx_ring: Fill,
-    /// Free frames the kernel has for receiving.
-    pub fill_ring: Fill,
     /// Packets redirected and not yet read.
     pub credits: Fill,
-    /// Frames in use, of the whole UMEM.
-    pub frames: Fill,
+    /// Segments held out of order.
+    pub held: Fill,
     /// Flows this queue owns.
     pub flows: u64,
 }

@@ -3,7 +3,7 @@
 use filter_common::{FlowKey, FlowState};
 
 use super::KernelMaps;
-use crate::flow::{FlowTable, Replies, Seq, Stream, TimeoutClass};
+use crate::flow::{FlowTable, Replies, Reply, Seq, Stream, SynAck, TimeoutClass};
 
 /// The entry of the flow table.
 #[derive(Debug)]
@@ -61,13 +61,13 @@ impl<'a, M: KernelMaps> Observed<'a, M> {
 }
 
 impl<M: KernelMaps> Replies for Observed<'_, M> {
-    fn acknowledged(&mut self) -> Option<Seq> {
+    fn look(&mut self) -> Option<Reply> {
         let state = self.state()?;
-        (state.server_flags & FlowState::SERVER_SEEN != 0).then_some(Seq(state.server_ack))
-    }
-
-    fn opened(&mut self) -> Option<Seq> {
-        let state = self.state()?;
-        (state.server_flags & FlowState::SERVER_OPENED != 0).then_some(Seq(state.server_opened))
+        let seen = |flag: u8| state.server_flags & flag != 0;
+        seen(FlowState::SERVER_SEEN).then(|| Reply {
+            acknowledged: Seq(state.server_ack),
+            syn_ack: seen(FlowState::SERVER_OPENED)
+                .then_some(SynAck { seq: Seq(state.server_isn), acknowledged: Seq(state.server_opened) }),
+        })
     }
 }

@@ -21,5 +21,5 @@ mod queue_rings;
 mod shared;
 
 pub use frame::{Frame, leaked_frames};
-pub use queue_rings::{BindError, QueueRings, RingConfig, RingStatistics};
+pub use queue_rings::{BindError, CopyMode, QueueRings, RingConfig, RingStatistics};
 pub use shared::{QueueHandle, SharedQueues};

@@ -43,8 +43,17 @@ pub struct RingConfig {
     pub frames: u32,
     /// Bytes of one frame: 2048 or 4096.
     pub frame_size: u32,
-    /// Force copy mode instead of trying zero copy first.
-    pub copy: bool,
+    /// Whether the kernel copies packets into the UMEM.
+    pub mode: CopyMode,
+}
+
+/// How packets get from the driver into the UMEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyMode {
+    /// The driver receives into it.
+    ZeroCopy,
+    /// The kernel copies; works with every driver.
+    Copy,
 }
 
 /// Why the rings could not be set up.
@@ -131,10 +140,10 @@ impl QueueRings {
             source: cause(&error),
         })?;
 
-        let (tx, rx, rings) = open(&umem, &config.interface, config.queue, half, config.copy)?;
+        let (tx, rx, rings) = open(&umem, &config.interface, config.queue, half, config.mode)?;
         let (fill, completions) = rings.ok_or_else(|| missing_rings(&config.interface, config.queue))?;
         let nic = Sender::new(tx, completions, half.get());
-        let (tx, output_rx, rings) = open(&umem, &config.output, config.output_queue, half, config.copy)?;
+        let (tx, output_rx, rings) = open(&umem, &config.output, config.output_queue, half, config.mode)?;
         let (output_fill, completions) = rings.ok_or_else(|| missing_rings(&config.output, config.output_queue))?;
         let output = Sender::new(tx, completions, half.get());
 
@@ -348,13 +357,14 @@ unsafe fn own(umem: &Umem, descriptor: FrameDesc) -> Frame {
 
 type Opened = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
-fn open(umem: &Umem, interface: &str, queue: u32, size: QueueSize, copy: bool) -> Result<Opened, BindError> {
+fn open(umem: &Umem, interface: &str, queue: u32, size: QueueSize, mode: CopyMode) -> Result<Opened, BindError> {
     let failed = |source| BindError::Socket { interface: interface.to_owned(), queue, source };
     let name = CString::new(interface).map_err(|error| failed(io::Error::other(error)))?;
-    let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
-    if copy {
-        flags |= BindFlags::XDP_COPY;
-    }
+    let flags = BindFlags::XDP_USE_NEED_WAKEUP
+        | match mode {
+            CopyMode::ZeroCopy => BindFlags::XDP_ZEROCOPY,
+            CopyMode::Copy => BindFlags::XDP_COPY,
+        };
     let config = SocketConfig::builder()
         .rx_queue_size(size)
         .tx_queue_size(size)

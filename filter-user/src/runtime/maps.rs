@@ -1,0 +1,133 @@
+//! Configuration into maps.
+
+use filter_common::{
+    Address,
+    block::Block,
+    service::{Service, ServiceKey},
+    settings::Settings,
+};
+use ipnet::IpNet;
+
+use crate::{
+    bpf::{Prefix, TableError, Tables, monotonic_ns},
+    config::{self, Config, FailurePolicy, FragmentPolicy, Inspect, Suspicious, VlanPolicy},
+};
+
+/// One drop in this many is reported; a power of two.
+const SAMPLE: u32 = 64;
+
+/// Services and lists into their maps. What an earlier configuration put there and this one does not is removed;
+/// blocks by operators, by reputation and by hand stay.
+pub(super) fn fill(tables: &mut Tables, config: &Config) -> anyhow::Result<()> {
+    tables.set_services(&services(config))?;
+    let allow: Vec<_> = config.lists.allow.iter().map(prefix).collect();
+    let watch: Vec<_> = config.lists.watch.iter().map(prefix).collect();
+    for stale in tables.allowed().into_iter().filter(|prefix| !allow.contains(prefix)) {
+        tables.disallow(stale)?;
+    }
+    for stale in tables.watched().into_iter().filter(|prefix| !watch.contains(prefix)) {
+        tables.unwatch(stale)?;
+    }
+    allow.into_iter().try_for_each(|prefix| tables.allow(prefix))?;
+    watch.into_iter().try_for_each(|prefix| tables.watch(prefix))?;
+    fill_blocks(tables, &config.lists.block)?;
+    Ok(())
+}
+
+fn fill_blocks(tables: &mut Tables, nets: &[IpNet]) -> Result<(), TableError> {
+    let wanted: Vec<_> = nets.iter().map(prefix).collect();
+    let stale: Vec<_> = tables
+        .blocked()
+        .filter(|(prefix, block)| block.reason == Block::REASON_CONFIGURATION && !wanted.contains(prefix))
+        .map(|(prefix, _)| prefix)
+        .collect();
+    for prefix in stale {
+        tables.unblock(prefix)?;
+    }
+    let block = Block { since_ns: monotonic_ns(), reason: Block::REASON_CONFIGURATION, ..Block::default() };
+    wanted.into_iter().try_for_each(|prefix| tables.block(prefix, block))
+}
+
+fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
+    let mut entries: Vec<(ServiceKey, Service)> = Vec::new();
+    for (index, service) in config.services().into_iter().enumerate() {
+        let address = match service.address {
+            config::Address::Any => Address::default(),
+            config::Address::Ip(ip) => ip.into(),
+        };
+        let inspect = match service.inspect {
+            Inspect::None => Service::INSPECT_NONE,
+            Inspect::Suspicious => Service::INSPECT_SUSPICIOUS,
+            Inspect::All => Service::INSPECT_ALL,
+        };
+        let value = Service { inspect, index: index as u32 };
+        entries.push((ServiceKey::new(address, service.port), value));
+        // Fragments have no ports: the strictest service of the address counts for them.
+        let whole = ServiceKey::new(address, 0);
+        match entries.iter_mut().find(|(key, _)| *key == whole) {
+            Some((_, strictest)) if strictest.inspect < inspect => *strictest = value,
+            Some(_) => {}
+            None => entries.push((whole, value)),
+        }
+    }
+    entries
+}
+
+/// The settings of the XDP program; their generation is one more than that of those in force.
+pub(super) fn settings(config: &Config, tables: &Tables) -> anyhow::Result<Settings> {
+    let generation = tables.settings()?.generation.checked_add(1).unwrap_or(1);
+    Ok(Settings {
+        generation,
+        on_failure: match config.engine.on_failure {
+            FailurePolicy::Drop => Settings::FAIL_DROP,
+            FailurePolicy::Pass => Settings::FAIL_PASS,
+        },
+        heartbeat_timeout_ns: u64::from(config.limits.heartbeat_timeout_ms) * 1_000_000,
+        credits: config.limits.credits_per_queue(),
+        vlan_pass: u32::from(config.engine.vlan == VlanPolicy::Pass),
+        fragment_pass: u32::from(config.engine.fragments == FragmentPolicy::Pass),
+        triggers: triggers(&config.suspicious),
+        new_source_requests: config.suspicious.new_source_requests,
+        soft_limit: config.suspicious.soft_limit_pps,
+        sample_mask: SAMPLE - 1,
+        reserved: 0,
+        source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix).octets,
+    })
+}
+
+fn triggers(suspicious: &Suspicious) -> u32 {
+    let Suspicious { new_source_requests, reputation, watch, soft_limit_pps, prescreen, odd_packets } = *suspicious;
+    [
+        (new_source_requests > 0, Settings::TRIGGER_NEW),
+        (reputation, Settings::TRIGGER_REPUTATION),
+        (watch, Settings::TRIGGER_WATCH),
+        (soft_limit_pps > 0, Settings::TRIGGER_SOFT_LIMIT),
+        (prescreen, Settings::TRIGGER_PRESCREEN),
+        (odd_packets, Settings::TRIGGER_ODD),
+    ]
+    .into_iter()
+    .fold(0, |bits, (on, bit)| if on { bits | bit } else { bits })
+}
+
+/// The maps' form of a CIDR block.
+pub(super) fn prefix(net: &IpNet) -> Prefix {
+    Prefix { address: net.network(), length: net.prefix_len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_follow_the_strictest_service_of_an_address() {
+        let text = "[[service]]\naddress = \"192.0.2.1\"\nport = 80\ninspect = \"none\"\n\
+                    [[service]]\naddress = \"192.0.2.1\"\nport = 81\ninspect = \"all\"\n\
+                    [[service]]\naddress = \"192.0.2.1\"\nport = 82\ninspect = \"suspicious\"\n";
+        let config = Config::parse("test", text, None, &[]).expect("valid");
+        let entries = services(&config);
+        let whole: Vec<_> = entries.iter().filter(|(key, _)| key.port == 0).collect();
+        assert_eq!(entries.len(), 4);
+        assert_eq!(whole.len(), 1);
+        assert_eq!(whole[0].1.inspect, Service::INSPECT_ALL);
+    }
+}

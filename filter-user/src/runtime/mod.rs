@@ -1,0 +1,270 @@
+//! A running engine: start, supervision and end.
+//!
+//! ```text
+//!  main thread (tokio)          one thread a queue           events thread
+//!  ───────────────────          ──────────────────           ─────────────
+//!  control socket, signals      engine::Worker               reputation, source blocks, log
+//!  sweeps, summaries, logs ◄──── counters, histograms ──┐
+//!        │ commands ───────────►                        └──► events ───►
+//! ```
+
+mod events;
+mod logging;
+mod maps;
+mod operator;
+mod queues;
+mod state;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    bpf::{Attachment, Kernel, LoadOptions, Sizes, Tables, XdpMode, monotonic_ns},
+    config::{self, Config, Queues},
+    control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
+    host::{Interface, Reinjection},
+    latency::LatencyBook,
+    ring::SharedQueues,
+    rules::Rules,
+    summary::Summary,
+};
+use queues::QueueThreads;
+use state::State;
+
+/// How often the supervisor looks at its threads and reads the kernel's logs.
+const WATCH: Duration = Duration::from_millis(100);
+/// How often blocks that have ended are removed from the maps.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often the reputation in the XDP program's map is refreshed.
+const REPUTATION: Duration = Duration::from_secs(30);
+/// How long packets still in the rings have after the program is detached.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// Filters the configured interface until a signal ends it.
+///
+/// # Errors
+///
+/// When the engine cannot start, or fails while it runs: then the program stays attached, and the failure policy
+/// holds.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let logging = logging::start(config.engine.log);
+    // Everything that can be wrong with the rules is found before the network is touched.
+    let rules = Rules::load(&config.scoring.rules)?;
+    let page = queues::page(&config)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(engine(config, rules, page, logging))
+}
+
+async fn engine(
+    config: Config,
+    rules: Rules,
+    page: crate::engine::page::Page,
+    logging: logging::Handle,
+) -> anyhow::Result<()> {
+    // Signals from here on end the engine in order, whatever has been set up by then.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+
+    let interface = Interface::find(config.interface()?).await?;
+    let queue_count = queue_count(&config, &interface)?;
+    let socket = ControlSocket::bind(&config.engine.control_socket)?;
+    let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
+
+    let mut kernel = Kernel::load(&load_options(&config))?;
+    let mut tables = Tables::open(kernel.pin_dir())?;
+    maps::fill(&mut tables, &config)?;
+    let shared_queues = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
+    let reinjection = Reinjection::create(&interface, queue_count).await?;
+    let (latency, recorders) = LatencyBook::new(queue_count as usize);
+    let (event_sender, event_receiver) = events::channel();
+
+    let started = QueueThreads::start(
+        &config,
+        &interface,
+        &reinjection,
+        &tables,
+        &shared_queues,
+        &rules,
+        &page,
+        recorders,
+        event_sender,
+    );
+    let mut threads = match started {
+        Ok(threads) => threads,
+        Err(error) => {
+            reinjection.remove().await;
+            return Err(error);
+        }
+    };
+    let attached = maps::settings(&config, &tables)
+        .and_then(|settings| Ok(tables.set_settings(&settings)?))
+        .and_then(|()| Ok(Attachment::new(&mut kernel, &interface.name, xdp_mode(&config))?));
+    let attachment = match attached {
+        Ok(attachment) => attachment,
+        Err(error) => {
+            threads.stop();
+            reinjection.remove().await;
+            return Err(error);
+        }
+    };
+    let mut kernel_log = aya_log::EbpfLogger::init(kernel.ebpf_mut()).ok();
+    let mut drops = tables.events()?;
+
+    let state = Arc::new(State::new(
+        config,
+        interface,
+        attachment.mode,
+        rules,
+        tables,
+        &threads,
+        latency,
+        logging,
+        protected.clone(),
+    ));
+    let events = events::start(Arc::clone(&state), event_receiver);
+    announce(&state);
+
+    let mut watch = ticker(WATCH);
+    let mut sweep = ticker(SWEEP);
+    let mut reputation = ticker(REPUTATION);
+    let summary_every = state.config.report.summary_interval_s;
+    let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
+    let mut last = state.status();
+    let server = serve(&socket, Arc::clone(&state), protected, ServerLimits::default());
+    tokio::pin!(server);
+    let outcome = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break Ok(()),
+            _ = terminate.recv() => break Ok(()),
+            _ = hangup.recv() => match state.reload() {
+                Ok(message) => tracing::info!("{message}"),
+                Err(refusal) => tracing::error!("reload refused: {refusal}"),
+            },
+            result = &mut server => break result.context("the control socket failed"),
+            _ = watch.tick() => {
+                if let Some(log) = &mut kernel_log {
+                    log.flush();
+                }
+                events::drain_drops(&mut drops);
+                if let Some(error) = threads.failure() {
+                    break Err(error);
+                }
+            }
+            _ = sweep.tick() => state.sweep(),
+            _ = reputation.tick() => state.refresh_reputation(),
+            _ = summary.tick(), if summary_every > 0 => {
+                let now = state.status();
+                tracing::info!("{}", Summary::between(&last, &now));
+                last = now;
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::error!("stopping: {error:#}; the XDP program stays attached and the failure policy holds");
+        threads.stop();
+        return Err(error);
+    }
+    tracing::info!("stopping");
+    attachment.detach().context("cannot detach the programs")?;
+    tokio::time::sleep(DRAIN).await;
+    threads.stop();
+    drop(events);
+    reinjection.remove().await;
+    tracing::info!("{}", Summary::between(&last, &state.status()));
+    Ok(())
+}
+
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let mut ticker = interval(period);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticker.reset();
+    ticker
+}
+
+fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {
+    anyhow::ensure!(
+        interface.up,
+        "{name} is down; bring it up with `ip link set dev {name} up`",
+        name = interface.name
+    );
+    let count = match config.engine.queues {
+        Queues::Auto => interface.queues,
+        Queues::Count(count) => {
+            if count < interface.queues {
+                tracing::warn!(
+                    "{} has {} RX queues, but only {count} are read: packets of the others fall under the failure policy",
+                    interface.name,
+                    interface.queues
+                );
+            }
+            count
+        }
+    };
+    anyhow::ensure!(
+        count <= interface.queues,
+        "{name} has {have} RX queues, engine.queues asks for {count}; lower it, or add queues with `ethtool -L {name} combined {count}`",
+        name = interface.name,
+        have = interface.queues,
+    );
+    anyhow::ensure!(
+        count <= filter_common::MAX_QUEUES,
+        "{} has {count} RX queues, more than the {} that are supported; set engine.queues",
+        interface.name,
+        filter_common::MAX_QUEUES
+    );
+    Ok(count)
+}
+
+fn load_options(config: &Config) -> LoadOptions {
+    LoadOptions {
+        pin_dir: PathBuf::from(&config.engine.pin_dir),
+        sizes: Sizes {
+            flows: config.limits.max_flows,
+            sources: config.limits.max_sources,
+            blocks: config.limits.max_blocks,
+            prefixes: config.limits.max_list_entries,
+            // Each service has an entry of its own, and its address one for fragments.
+            services: 2 * config::MAX_SERVICES as u32,
+        },
+        log_level: logging::ebpf_level(config.engine.ebpf_log),
+    }
+}
+
+fn xdp_mode(config: &Config) -> Option<XdpMode> {
+    match config.engine.xdp_mode {
+        config::XdpMode::Auto => None,
+        config::XdpMode::Native => Some(XdpMode::Native),
+        config::XdpMode::Generic => Some(XdpMode::Generic),
+    }
+}
+
+fn announce(state: &State) {
+    let config = &state.config;
+    let mode = match state.xdp_mode {
+        Some(XdpMode::Native) => "native XDP",
+        Some(XdpMode::Generic) => "generic XDP",
+        None => "XDP taken over from the engine before",
+    };
+    tracing::info!(
+        "filtering {} ({mode}, {} queue{}), {} rules, mode {}, on failure {}",
+        state.interface.name,
+        state.queues.len(),
+        if state.queues.len() == 1 { "" } else { "s" },
+        state.rules().set.rules().len(),
+        config.scoring.mode,
+        config.engine.on_failure,
+    );
+    for service in config.services() {
+        tracing::info!("service {} port {}: inspect {}", service.address, service.port, service.inspect);
+    }
+    tracing::debug!("started at {} ns of the monotonic clock", monotonic_ns());
+}

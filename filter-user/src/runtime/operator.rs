@@ -1,0 +1,330 @@
+//! What operators ask of the running engine.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use filter_common::{Action, Address, Reason, block::Block};
+use filter_score::Family;
+use ipnet::IpNet;
+
+use super::{logging, maps::prefix, queues::policy, state::State};
+use crate::{
+    bpf::{TableError, XdpMode, monotonic_ns},
+    config::{self, Level},
+    control::{
+        BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RequestCounters,
+        RulesStatus, Status,
+    },
+    engine::{Command, EngineCounters, EngineDrop},
+    flow::DropReason,
+    latency::Latencies,
+    rules::Rules,
+};
+
+const NS_PER_S: u64 = 1_000_000_000;
+/// Reasons of blocks that are remembered.
+const MAX_REASONS: usize = 65_536;
+
+impl Engine for State {
+    fn status(&self) -> Status {
+        let counters: Vec<_> = self.queues.iter().map(|queue| queue.counters.read()).collect();
+        let (packets, blocks) = {
+            let tables = self.tables();
+            (tables.counters().unwrap_or_default(), tables.source_blocks.keys().count())
+        };
+        let xdp = Reason::ALL.iter().map(|reason| PacketCounter {
+            action: action_name(reason.action()).to_owned(),
+            reason: bare_name(*reason).to_owned(),
+            packets: packets.get(*reason),
+        });
+        let rules = self.rules_state();
+        let limits = &self.config.limits;
+        let reputation = self.reputation();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            interface: self.interface.name.clone(),
+            xdp_mode: match self.xdp_mode {
+                Some(XdpMode::Generic) => config::XdpMode::Generic,
+                _ => config::XdpMode::Native,
+            },
+            forward: self.config.engine.forward,
+            mode: self.config.scoring.mode,
+            on_failure: self.config.engine.on_failure,
+            rules: RulesStatus {
+                version: rules.rules.version.clone(),
+                count: rules.rules.set.rules().len() as u64,
+                reloads: rules.reloads,
+                last_error: rules.last_error.clone(),
+            },
+            xdp: xdp.collect(),
+            queues: self.queues.iter().zip(&counters).map(|(queue, counters)| self.queue(queue, counters)).collect(),
+            requests: requests(&counters),
+            flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
+            sources: Fill::new(reputation.len() as u64, reputation.capacity() as u64),
+            blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
+            held_bytes: Fill::new(sum(&counters, |counters| counters.held_bytes), limits.held_bytes),
+            warnings: self.warnings(&counters),
+        }
+    }
+
+    fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
+        let now = monotonic_ns();
+        let until_ns = for_s.map_or(0, |seconds| now.saturating_add(seconds.saturating_mul(NS_PER_S)));
+        let block = Block { until_ns, since_ns: now, reason: Block::REASON_OPERATOR, ..Block::default() };
+        {
+            let mut tables = self.tables();
+            if self.is_source(&target) {
+                let key = Address::from(target.addr());
+                tables.source_blocks.insert(key, block, 0).map_err(|error| full(&error.to_string()))?;
+            } else {
+                tables.block(prefix(&target), block).map_err(|error| full(&error.to_string()))?;
+            }
+        }
+        let mut reasons = self.reasons();
+        if reason.is_empty() {
+            reasons.remove(&target);
+        } else if reasons.len() < MAX_REASONS {
+            reasons.insert(target, reason.to_owned());
+        }
+        Ok(())
+    }
+
+    fn unblock(&self, target: IpNet) -> Result<(), Refusal> {
+        let mut found = false;
+        {
+            let mut tables = self.tables();
+            if self.is_source(&target) {
+                found |= tables.source_blocks.remove(&Address::from(target.addr())).is_ok();
+            }
+            found |= tables.unblock(prefix(&target)).map_err(|error| failed(&error))?;
+        }
+        self.reasons().remove(&target);
+        let forgotten = target.prefix_len() == self.source_net(target.addr()).prefix_len()
+            && self.reputation().forget(target.addr());
+        if found || forgotten {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalCode::NotFound,
+            format!("{} is not blocked", config::short_cidr(&target)),
+            "`portcullis blocks` lists what is",
+        ))
+    }
+
+    fn allow(&self, target: IpNet) -> Result<(), Refusal> {
+        self.tables().allow(prefix(&target)).map_err(|error| full(&error.to_string()))
+    }
+
+    fn disallow(&self, target: IpNet) -> Result<(), Refusal> {
+        if self.tables().disallow(prefix(&target)).map_err(|error| failed(&error))? {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalCode::NotFound,
+            format!("{} is not on the allow list", config::short_cidr(&target)),
+            "`portcullis allow` without an address lists what is",
+        ))
+    }
+
+    fn blocks(&self, page: Page) -> Result<Vec<BlockEntry>, Refusal> {
+        let now = monotonic_ns();
+        let mut entries: Vec<_> = {
+            let tables = self.tables();
+            let sources = tables.source_blocks.iter().flatten().map(|(address, block)| {
+                (self.source_net(IpAddr::from(address)), block)
+            });
+            let prefixes = tables.blocked().map(|(prefix, block)| {
+                (IpNet::new_assert(prefix.address, prefix.length), block)
+            });
+            sources.chain(prefixes).filter(|(_, block)| block.holds(now)).collect()
+        };
+        entries = page.of(entries, |(target, _)| *target);
+        let reasons = self.reasons();
+        Ok(entries
+            .into_iter()
+            .map(|(target, block)| BlockEntry {
+                target,
+                origin: origin(&block),
+                remaining_s: (block.until_ns != 0).then(|| block.until_ns.saturating_sub(now).div_ceil(NS_PER_S)),
+                packets: block.hits,
+                reason: reasons.get(&target).cloned().unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal> {
+        let prefixes = self.tables().allowed();
+        let nets = prefixes.iter().map(|prefix| IpNet::new_assert(prefix.address, prefix.length)).collect();
+        Ok(page.of(nets, |net| *net))
+    }
+
+    fn latencies(&self, reset: bool) -> Latencies {
+        self.latency.snapshot(reset)
+    }
+
+    fn reload(&self) -> Result<String, Refusal> {
+        let loaded = Rules::load(&self.config.scoring.rules);
+        let mut state = self.rules_state();
+        match loaded {
+            Ok(rules) => {
+                for queue in &self.queues {
+                    let command = Command::Rules(std::sync::Arc::clone(&rules.set), policy(&self.config));
+                    queue.commands.try_send(command).map_err(|error| {
+                        Refusal::new(
+                            RefusalCode::Failed,
+                            format!("queue {} takes no commands: {error}", queue.number),
+                            "try again; `portcullis status` shows whether the queue is alive",
+                        )
+                    })?;
+                }
+                let message = format!("{} rules in force, version {}", rules.set.rules().len(), rules.version);
+                state.rules = rules;
+                state.reloads += 1;
+                state.last_error = None;
+                Ok(message)
+            }
+            Err(error) => {
+                let message = error.to_string();
+                state.last_error = Some(message.clone());
+                Err(Refusal::new(RefusalCode::Invalid, message, "the rules before it stay in force"))
+            }
+        }
+    }
+
+    fn set_log_level(&self, engine: Option<Level>, ebpf: Option<Level>) -> Result<(), Refusal> {
+        if let Some(level) = ebpf
+            && logging::ebpf_level(level) != logging::ebpf_level(self.config.engine.ebpf_log)
+        {
+            return Err(Refusal::new(
+                RefusalCode::Failed,
+                "the XDP program's log level is compiled in when it is loaded",
+                format!("set engine.ebpf_log = \"{level}\" and restart the engine"),
+            ));
+        }
+        if let Some(level) = engine {
+            self.logging.set(level).map_err(|error| Refusal::new(RefusalCode::Failed, error.to_string(), ""))?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Whether the target is keyed as a single source.
+    fn is_source(&self, target: &IpNet) -> bool {
+        target.prefix_len() == self.source_net(target.addr()).prefix_len()
+    }
+
+    fn queue(&self, queue: &super::state::Queue, counters: &EngineCounters) -> QueueStatus {
+        let limits = &self.config.limits;
+        let heartbeat = queue.handle.heartbeat();
+        let age = if heartbeat == 0 { u64::MAX } else { monotonic_ns().saturating_sub(heartbeat) };
+        let in_flight = queue.handle.redirected().saturating_sub(queue.handle.consumed());
+        QueueStatus {
+            queue: queue.number,
+            cpu: queue.cpu,
+            zero_copy: queue.zero_copy,
+            heartbeat_age_ms: Duration::from_nanos(age).as_millis() as u64,
+            received: counters.received,
+            forwarded: counters.forwarded,
+            dropped: dropped(counters),
+            unscored: unscored(counters),
+            injected: counters.injected,
+            credits: Fill::new(in_flight, limits.credits_per_queue().into()),
+            held: Fill::new(counters.held, u64::from(limits.frames_per_queue) / 4),
+            flows: counters.flows,
+        }
+    }
+
+    fn warnings(&self, counters: &[EngineCounters]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let leaked = crate::ring::leaked_frames();
+        if leaked > 0 {
+            warnings.push(format!("{leaked} frames were lost inside the engine: a bug, please report it"));
+        }
+        let lost = sum(counters, |counters| counters.events_lost);
+        if lost > 0 {
+            warnings.push(format!("{lost} decisions came too fast to be logged and counted as offences"));
+        }
+        let full = sum(counters, |counters| counters.unscored[0] + counters.dropped[EngineDrop::TableFull as usize]);
+        if full > 0 {
+            warnings.push(format!("the flow table was full for {full} packets; raise limits.max_flows"));
+        }
+        if let Some(error) = &self.rules_state().last_error {
+            warnings.push(format!("the last reload was refused: {error}"));
+        }
+        warnings
+    }
+}
+
+fn requests(counters: &[EngineCounters]) -> RequestCounters {
+    let mut families = BTreeMap::new();
+    for family in Family::ALL {
+        let count = sum(counters, |counters| counters.families[*family as usize]);
+        if count > 0 {
+            families.insert(family.name().to_owned(), count);
+        }
+    }
+    RequestCounters {
+        allow: sum(counters, |counters| counters.requests[0]),
+        suspicious: sum(counters, |counters| counters.requests[1]),
+        block: sum(counters, |counters| counters.requests[2]),
+        malformed: sum(counters, |counters| counters.malformed),
+        families,
+    }
+}
+
+fn dropped(counters: &EngineCounters) -> BTreeMap<String, u64> {
+    let engine = EngineDrop::ALL.iter().map(|reason| (reason.name(), counters.dropped[*reason as usize]));
+    let stream = DropReason::ALL.iter().map(|reason| (reason.name(), counters.stream_dropped[*reason as usize]));
+    named(engine.chain(stream))
+}
+
+fn unscored(counters: &EngineCounters) -> BTreeMap<String, u64> {
+    use crate::engine::counters::Unscored;
+    named(Unscored::ALL.iter().map(|reason| (reason.name(), counters.unscored[*reason as usize])))
+}
+
+fn named<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<String, u64> {
+    counts.filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn sum(counters: &[EngineCounters], count: impl Fn(&EngineCounters) -> u64) -> u64 {
+    counters.iter().map(count).sum()
+}
+
+fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Drop => "drop",
+        Action::Pass => "pass",
+        Action::Redirect => "redirect",
+    }
+}
+
+/// The counter's name without the action, which stands beside it.
+fn bare_name(reason: Reason) -> &'static str {
+    let name = reason.name();
+    name.split_once('_').map_or(name, |(_, rest)| rest)
+}
+
+fn origin(block: &Block) -> BlockOrigin {
+    match block.reason {
+        Block::REASON_CONFIGURATION => BlockOrigin::Config,
+        Block::REASON_REPUTATION => BlockOrigin::Reputation,
+        // Written by hand, all fields are zero.
+        Block::REASON_OPERATOR if block.since_ns != 0 => BlockOrigin::Operator,
+        _ => BlockOrigin::Map,
+    }
+}
+
+fn full(error: &str) -> Refusal {
+    Refusal::new(
+        RefusalCode::Full,
+        format!("the map takes no more entries: {error}"),
+        "remove some, or raise limits.max_blocks or limits.max_list_entries and restart",
+    )
+}
+
+fn failed(error: &TableError) -> Refusal {
+    Refusal::new(RefusalCode::Failed, error.to_string(), "")
+}

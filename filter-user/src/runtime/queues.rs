@@ -1,0 +1,278 @@
+//! The threads of the queues.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use filter_score::{Mode, Policy, Scorer};
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
+use crate::{
+    bpf::Tables,
+    config::{self, Config, Idle},
+    engine::{
+        Command, Event, SharedCounters, Worker, WorkerConfig,
+        live::{LiveMaps, SystemClock},
+        page::Page,
+    },
+    flow::{self, StreamLimits, table::TableLimits},
+    host::{Interface, Reinjection},
+    latency::LatencyRecorder,
+    ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
+    rules::Rules,
+};
+
+/// Commands a thread may have waiting.
+const COMMANDS: usize = 16;
+/// Requests of one queue that may be incomplete at once.
+const REQUESTS: usize = 1024;
+/// Bytes of retransmission evidence of one queue.
+const EVIDENCE_BYTES: usize = 32 << 20;
+/// A flow that was blocked stays so this long: longer than clients retransmit into it.
+const FLOW_BLOCK: Duration = Duration::from_secs(120);
+/// The largest frame that fits 2048-byte UMEM frames behind 256 bytes of headroom, and 4096-byte ones.
+const SMALL_FRAME: u32 = 2048 - 256;
+const LARGE_FRAME: u32 = 4096 - 256;
+/// Ethernet header and two VLAN tags.
+const LINK_HEADER: u32 = 14 + 8;
+
+/// One queue's thread, and what the control plane holds of it.
+pub(super) struct QueueThread {
+    pub(super) queue: u32,
+    pub(super) cpu: Option<u32>,
+    pub(super) zero_copy: bool,
+    pub(super) counters: Arc<SharedCounters>,
+    pub(super) handle: QueueHandle,
+    pub(super) commands: SyncSender<Command>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// All threads.
+pub(super) struct QueueThreads {
+    pub(super) queues: Vec<QueueThread>,
+}
+
+impl QueueThreads {
+    /// Binds the rings of every queue and starts its thread, pinned to a CPU.
+    #[expect(clippy::too_many_arguments, reason = "what the threads are made of")]
+    pub(super) fn start(
+        config: &Config,
+        interface: &Interface,
+        reinjection: &Reinjection,
+        tables: &Tables,
+        shared: &Arc<SharedQueues>,
+        rules: &Rules,
+        page: &Page,
+        recorders: Vec<LatencyRecorder>,
+        events: SyncSender<Event>,
+    ) -> anyhow::Result<Self> {
+        let cpus = cpus(config)?;
+        let mut sockets = tables.sockets()?;
+        let count = recorders.len() as u32;
+        let mut started = Self { queues: Vec::new() };
+        for (queue, recorder) in (0..).zip(recorders) {
+            let output = reinjection.output(queue).ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
+            let (rings, zero_copy) = bind(config, interface, queue, output)?;
+            sockets.set(queue, rings.socket_fd(), 0).context("cannot enter the socket into the map")?;
+            let handle = shared.queue(queue);
+            let maps = LiveMaps::new(Tables::open(tables.pin_dir())?, handle.clone());
+            let scorer = Scorer::new(Arc::clone(&rules.set), policy(config), REQUESTS);
+            let counters = Arc::new(SharedCounters::default());
+            let (commands, receiver) = mpsc::sync_channel(COMMANDS);
+            let worker_config = worker_config(config, queue, count, page);
+            let cpu = cpus.get(queue as usize % cpus.len().max(1)).copied();
+            let shared_counters = Arc::clone(&counters);
+            let events = events.clone();
+            let thread = thread::Builder::new()
+                .name(format!("pc-queue-{queue}"))
+                .spawn(move || {
+                    pin(cpu);
+                    Worker::new(
+                        worker_config,
+                        rings,
+                        maps,
+                        SystemClock,
+                        scorer,
+                        shared_counters,
+                        recorder,
+                        events,
+                        receiver,
+                    )
+                    .run()
+                })
+                .context("cannot start a thread")?;
+            started.queues.push(QueueThread {
+                queue,
+                cpu,
+                zero_copy,
+                counters,
+                handle,
+                commands,
+                thread: Some(thread),
+            });
+        }
+        Ok(started)
+    }
+
+    /// Why a thread has ended by itself, if one has.
+    pub(super) fn failure(&mut self) -> Option<anyhow::Error> {
+        for queue in &mut self.queues {
+            if queue.thread.as_ref().is_some_and(JoinHandle::is_finished)
+                && let Some(thread) = queue.thread.take()
+            {
+                let number = queue.queue;
+                return Some(match thread.join() {
+                    Ok(Ok(())) => anyhow!("the thread of queue {number} ended"),
+                    Ok(Err(error)) => anyhow!("queue {number}: {error}"),
+                    Err(_) => anyhow!("the thread of queue {number} panicked"),
+                });
+            }
+        }
+        None
+    }
+
+    /// Tells all threads to end, and waits for them.
+    pub(super) fn stop(&mut self) {
+        for queue in &self.queues {
+            // A thread that has ended does not listen.
+            let _ = queue.commands.send(Command::Stop);
+        }
+        for queue in &mut self.queues {
+            if let Some(thread) = queue.thread.take()
+                && !matches!(thread.join(), Ok(Ok(())))
+            {
+                tracing::warn!("the thread of queue {} did not end in order", queue.queue);
+            }
+        }
+    }
+}
+
+impl Drop for QueueThreads {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn bind(config: &Config, interface: &Interface, queue: u32, output: &str) -> anyhow::Result<(QueueRings, bool)> {
+    let frame = interface.mtu + LINK_HEADER;
+    if frame > LARGE_FRAME && queue == 0 {
+        tracing::warn!(
+            "{} has an MTU of {}: packets above {} bytes cannot be inspected and are dropped by the kernel",
+            interface.name,
+            interface.mtu,
+            LARGE_FRAME - LINK_HEADER
+        );
+    }
+    let mut ring = RingConfig {
+        interface: interface.name.clone(),
+        queue,
+        output: output.to_owned(),
+        output_queue: 0,
+        frames: config.limits.frames_per_queue,
+        frame_size: if frame <= SMALL_FRAME { 2048 } else { 4096 },
+        mode: CopyMode::ZeroCopy,
+    };
+    match QueueRings::bind(&ring) {
+        Ok(rings) => Ok((rings, true)),
+        Err(BindError::Socket { source, .. }) => {
+            // A veth has no zero copy, and cannot share the UMEM of a NIC that has.
+            tracing::info!("queue {queue}: no zero copy ({source}); packets are copied into the UMEM");
+            ring.mode = CopyMode::Copy;
+            Ok((QueueRings::bind(&ring)?, false))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> WorkerConfig {
+    let limits = &config.limits;
+    let seconds = |seconds: u32| u64::from(seconds) * 1_000_000_000;
+    let heartbeat = Duration::from_millis(u64::from(limits.heartbeat_timeout_ms));
+    let mut table = TableLimits::with_capacity(limits.max_flows.div_ceil(queues));
+    table.half_open.timeout = seconds(limits.half_open_timeout_s);
+    table.established.timeout = seconds(limits.established_timeout_s);
+    table.closing.timeout = seconds(limits.closing_timeout_s);
+    WorkerConfig {
+        queue,
+        on_failure: config.engine.on_failure,
+        table,
+        stream: StreamLimits {
+            held_bytes: limits.held_bytes_per_flow,
+            unverifiable: match config.engine.on_failure {
+                config::FailurePolicy::Pass => flow::FailurePolicy::Pass,
+                config::FailurePolicy::Drop => flow::FailurePolicy::Drop,
+            },
+            ..StreamLimits::default()
+        },
+        // A quarter of the UMEM: the rest keeps the rings running.
+        held_segments: limits.frames_per_queue as usize / 4,
+        held_bytes: usize::try_from(limits.held_bytes / u64::from(queues)).unwrap_or(usize::MAX),
+        evidence_bytes: EVIDENCE_BYTES,
+        requests: REQUESTS,
+        respond: config.response.respond,
+        page: page.clone(),
+        flow_block_ns: FLOW_BLOCK.as_nanos() as u64,
+        stale_ns: heartbeat.as_nanos() as u64,
+        spin_ns: match config.engine.poll.idle {
+            Idle::Spin => u64::MAX,
+            Idle::Sleep => u64::from(config.engine.poll.spin_us) * 1000,
+        },
+        sleep: heartbeat / 4,
+    }
+}
+
+/// The scoring policy of the configuration.
+pub(super) fn policy(config: &Config) -> Policy {
+    let scoring = &config.scoring;
+    Policy {
+        mode: match scoring.mode {
+            config::Mode::Block => Mode::Block,
+            config::Mode::Detect => Mode::Detect,
+        },
+        suspicious: scoring.suspicious as f32,
+        block: scoring.block as f32,
+        anomaly: scoring.anomaly,
+        ..Policy::default()
+    }
+}
+
+/// The page of a 403.
+pub(super) fn page(config: &Config) -> anyhow::Result<Page> {
+    match &config.response.page {
+        Some(path) => {
+            let html =
+                fs::read_to_string(path).with_context(|| format!("cannot read response.page {}", path.display()))?;
+            Ok(Page::new(&html))
+        }
+        None => Ok(Page::default()),
+    }
+}
+
+/// The CPUs to pin threads to, in turn: those configured, or all this process may use.
+fn cpus(config: &Config) -> anyhow::Result<Vec<u32>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot read the CPU affinity")?;
+    let allowed: Vec<_> = (0..CpuSet::count() as u32).filter(|cpu| allowed.is_set(*cpu as usize).unwrap_or(false)).collect();
+    if let Some(cpu) = config.engine.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        bail!("engine.cpus names CPU {cpu}, which this process may not use; it may use {allowed:?}");
+    }
+    Ok(if config.engine.cpus.is_empty() { allowed } else { config.engine.cpus.clone() })
+}
+
+fn pin(cpu: Option<u32>) {
+    let Some(cpu) = cpu else { return };
+    let mut set = CpuSet::new();
+    let pinned = set.set(cpu as usize).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    if let Err(error) = pinned {
+        tracing::warn!("cannot pin a thread to CPU {cpu}: {error}");
+    }
+}

@@ -1,0 +1,206 @@
+//! What the parts of a running engine share.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+use filter_common::{Address, block::Block};
+use ipnet::IpNet;
+
+use super::{logging, queues::QueueThreads};
+use crate::{
+    bpf::{Tables, XdpMode, monotonic_ns},
+    config::Config,
+    control::Protected,
+    engine::{Command, SharedCounters},
+    host::Interface,
+    latency::LatencyBook,
+    reputation::{Reputation, Verdict},
+    ring::QueueHandle,
+    rules::Rules,
+};
+
+/// What the control plane keeps of a queue.
+pub(super) struct Queue {
+    pub(super) number: u32,
+    pub(super) cpu: Option<u32>,
+    pub(super) zero_copy: bool,
+    pub(super) counters: Arc<SharedCounters>,
+    pub(super) handle: QueueHandle,
+    pub(super) commands: SyncSender<Command>,
+}
+
+/// The rules in force and what became of reloads.
+pub(super) struct RulesState {
+    pub(super) rules: Rules,
+    pub(super) reloads: u64,
+    pub(super) last_error: Option<String>,
+}
+
+/// Shared by the control server, the events thread and the supervisor. The queues' threads have no part in it.
+pub(super) struct State {
+    pub(super) config: Config,
+    pub(super) interface: Interface,
+    /// How the program is attached; `None` if it was taken over.
+    pub(super) xdp_mode: Option<XdpMode>,
+    pub(super) queues: Vec<Queue>,
+    pub(super) latency: LatencyBook,
+    pub(super) logging: logging::Handle,
+    pub(super) started: Instant,
+    protected: Arc<Protected>,
+    rules: Mutex<RulesState>,
+    tables: Mutex<Tables>,
+    reputation: Mutex<Reputation>,
+    /// What operators gave as reasons; blocks without one are not in it.
+    reasons: Mutex<HashMap<IpNet, String>>,
+}
+
+impl State {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a running engine")]
+    pub(super) fn new(
+        config: Config,
+        interface: Interface,
+        xdp_mode: Option<XdpMode>,
+        rules: Rules,
+        tables: Tables,
+        threads: &QueueThreads,
+        latency: LatencyBook,
+        logging: logging::Handle,
+        protected: Arc<Protected>,
+    ) -> Self {
+        let queues = threads.queues.iter().map(|thread| Queue {
+            number: thread.queue,
+            cpu: thread.cpu,
+            zero_copy: thread.zero_copy,
+            counters: Arc::clone(&thread.counters),
+            handle: thread.handle.clone(),
+            commands: thread.commands.clone(),
+        });
+        Self {
+            reputation: Mutex::new(Reputation::new(&config.reputation, config.limits.max_sources as usize)),
+            queues: queues.collect(),
+            config,
+            interface,
+            xdp_mode,
+            latency,
+            logging,
+            started: Instant::now(),
+            protected,
+            rules: Mutex::new(RulesState { rules, reloads: 0, last_error: None }),
+            tables: Mutex::new(tables),
+            reasons: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
+        lock(&self.tables)
+    }
+
+    pub(super) fn reputation(&self) -> MutexGuard<'_, Reputation> {
+        lock(&self.reputation)
+    }
+
+    pub(super) fn reasons(&self) -> MutexGuard<'_, HashMap<IpNet, String>> {
+        lock(&self.reasons)
+    }
+
+    pub(super) fn rules_state(&self) -> MutexGuard<'_, RulesState> {
+        lock(&self.rules)
+    }
+
+    /// The rules in force.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules_state().rules.clone()
+    }
+
+    /// A request of `source` was blocked. Detect mode remembers and blocks nobody.
+    pub(super) fn offence(&self, source: IpAddr, now_ns: u64) {
+        let (source, points, strikes, verdict) = {
+            let mut reputation = self.reputation();
+            let verdict = reputation.offence(source, now_ns);
+            let key = reputation.source(source);
+            (key, reputation.points(source, now_ns), reputation.strikes(source, now_ns), verdict)
+        };
+        self.set_reputation(source, points);
+        let Verdict::Block { for_ns } = verdict else { return };
+        let net = self.source_net(source);
+        if self.config.scoring.mode == crate::config::Mode::Detect {
+            return;
+        }
+        if let Err(refusal) = self.protected.check(&net) {
+            tracing::warn!("{refusal}");
+            return;
+        }
+        let block = Block {
+            until_ns: now_ns.saturating_add(for_ns),
+            hits: 0,
+            since_ns: now_ns,
+            reason: Block::REASON_REPUTATION,
+            strikes,
+        };
+        match self.tables().source_blocks.insert(Address::from(source), block, 0) {
+            Ok(()) => tracing::info!("source {net} is blocked for {:?}", Duration::from_nanos(for_ns)),
+            Err(error) => tracing::error!("source {net} cannot be blocked: {error}"),
+        }
+    }
+
+    /// The block of addresses that one source stands for.
+    pub(super) fn source_net(&self, source: IpAddr) -> IpNet {
+        let prefix = match source {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => self.config.reputation.ipv6_prefix.min(128),
+        };
+        IpNet::new_assert(source, prefix).trunc()
+    }
+
+    /// Tells the XDP program what it should think of a source. Only matters to `suspicious` services.
+    fn set_reputation(&self, source: IpAddr, points: f64) {
+        let key = Address::from(source);
+        let mut tables = self.tables();
+        let mut entry = tables.sources.get(&key, 0).unwrap_or_default();
+        #[expect(clippy::cast_sign_loss, reason = "points are not negative, and the cast saturates")]
+        let reputation = (points * 1000.0) as u32;
+        entry.reputation = reputation.max(u32::from(entry.reputation > 0 && points > 0.01));
+        if let Err(error) = tables.sources.insert(key, entry, 0) {
+            tracing::debug!("cannot note the reputation of {source}: {error}");
+        }
+    }
+
+    /// Removes blocks that have ended.
+    pub(super) fn sweep(&self) {
+        let removed = self.tables().sweep(monotonic_ns());
+        if removed > 0 {
+            tracing::debug!("{removed} blocks have ended");
+        }
+    }
+
+    /// Lets reputations in the XDP program's map decay.
+    pub(super) fn refresh_reputation(&self) {
+        let now = monotonic_ns();
+        let marked: Vec<_> = {
+            let tables = self.tables();
+            tables.sources.iter().flatten().filter(|(_, source)| source.reputation > 0).map(|(key, _)| key).collect()
+        };
+        for key in marked {
+            let source = IpAddr::from(key);
+            let points = self.reputation().points(source, now);
+            let mut tables = self.tables();
+            if let Ok(mut entry) = tables.sources.get(&key, 0) {
+                #[expect(clippy::cast_sign_loss, reason = "points are not negative, and the cast saturates")]
+                let reputation = (points * 1000.0) as u32;
+                entry.reputation = reputation;
+                if let Err(error) = tables.sources.insert(key, entry, 0) {
+                    tracing::debug!("cannot refresh the reputation of {source}: {error}");
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock was held leaves nothing half-changed that the next user could not live with.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
