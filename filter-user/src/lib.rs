@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod latency;
+pub mod report;
 pub mod reputation;
 pub mod rules;
 pub mod scan;
