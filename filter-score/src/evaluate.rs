@@ -162,15 +162,22 @@ impl Evaluator<'_> {
 
     fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
+        if classes.intersects(self.rules.gated_classes) {
+            for (gate, rule) in &self.rules.gated {
+                if classes.intersects(*gate) {
+                    self.scratch.candidates.insert(*rule);
+                }
+            }
+        }
         if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, decodings);
+            self.confirm(place, text, classes, decodings);
             self.scratch.candidates.clear();
         }
         classes
     }
 
     #[cold]
-    fn confirm(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
+    fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
         for at in 0..self.scratch.candidates.len() {
             let index = self.scratch.candidates.get(at);
             let rule = &self.rules.rules[index];
@@ -184,16 +191,22 @@ impl Evaluator<'_> {
                 || self.findings.has(index)
                 || !self.active.contains(index)
                 || !named()
+                || !rule.gates.iter().all(|gate| classes.intersects(*gate))
             {
                 continue;
             }
             if let Check::Pattern(pattern) = &rule.check
-                && let Some(range) = pattern.find(text)
+                && let Some(end) = pattern.find(text)
             {
-                self.findings.record(index, rule, place, &text[range], decodings);
+                self.findings.record(index, rule, place, evidence(text, end), decodings);
             }
         }
     }
+}
+
+/// What is shown of a match: the bytes up to where it became certain, and a few more.
+fn evidence(text: &[u8], end: usize) -> &[u8] {
+    &text[end.saturating_sub(48)..text.len().min(end + 16)]
 }
 
 /// Removes NUL and other control bytes except tabs and line ends.

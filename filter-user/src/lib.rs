@@ -9,6 +9,7 @@ pub mod control;
 pub mod engine;
 pub mod host;
 pub mod latency;
+pub mod report;
 pub mod reputation;
 pub mod rules;
 pub mod runtime;

@@ -9,6 +9,8 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use ipnet::IpNet;
+
 use crate::config;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -97,6 +99,18 @@ impl Reputation {
             }
             v4 @ IpAddr::V4(_) => v4,
         }
+    }
+
+    /// The block of addresses that stands for a source: what a verdict blocks.
+    #[must_use]
+    pub fn network(&self, addr: IpAddr) -> IpNet {
+        let source = self.source(addr);
+        let prefix = if source.is_ipv4() {
+            32
+        } else {
+            self.rules.ipv6_prefix
+        };
+        IpNet::new_assert(source, prefix)
     }
 
     /// Counts a blocked request of `addr` at `now_ns`.
@@ -331,6 +345,8 @@ mod tests {
         assert_eq!(table.offence(addr("2001:db8::1234:0:0:1"), 0), block(60));
         assert_eq!(table.offence(addr("2001:db8:0:1::1"), 0), Verdict::Watch);
         assert_eq!(table.source(addr("::ffff:192.0.2.7")), addr("192.0.2.7"));
+        assert_eq!(table.network(addr("2001:db8::1")).to_string(), "2001:db8::/64");
+        assert_eq!(table.network(addr("192.0.2.7")).to_string(), "192.0.2.7/32");
         let whole = Reputation::new(
             &config::Reputation {
                 ipv6_prefix: 128,

@@ -5,23 +5,65 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::prefilter::Classes;
+
 /// Shorter literals are no use: they occur everywhere.
 pub(crate) const MIN_LITERAL: usize = 2;
-/// Larger sets are cut off while crossing alternatives.
+/// Alternatives are not multiplied beyond this many.
 const MAX_SET: usize = 64;
 
 /// Lower-case literals of which each match has at least one, or `None` if there is no such set.
 pub(crate) fn required(regex: &str) -> Option<Vec<Vec<u8>>> {
-    // Folded afterwards: with case-insensitive syntax each letter would be a class of two.
-    let hir = regex_syntax::ParserBuilder::new()
+    let best = analyse(&parse(regex)?).best()?;
+    (worth(&best) >= MIN_LITERAL).then_some(best)
+}
+
+/// Letters are folded by those who use the result: with case-insensitive syntax each would be a class.
+fn parse(regex: &str) -> Option<Hir> {
+    regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
         .dot_matches_new_line(true)
         .build()
         .parse(regex)
-        .ok()?;
-    let best = analyse(&hir).best()?;
-    (worth(&best) >= MIN_LITERAL).then_some(best)
+        .ok()
+}
+
+/// Classes of bytes that every match contains: at least one byte of each.
+pub(crate) fn gates(regex: &str) -> Vec<Classes> {
+    let Some(hir) = parse(regex) else { return Vec::new() };
+    let mut gates = mandatory(&hir);
+    gates.dedup();
+    gates
+}
+
+fn mandatory(hir: &Hir) -> Vec<Classes> {
+    match hir.kind() {
+        HirKind::Literal(literal) => {
+            literal.0.iter().map(|byte| Classes::of(*byte)).filter(|class| !class.is_empty()).collect()
+        }
+        HirKind::Class(Class::Bytes(class)) => {
+            let bytes = || class.ranges().iter().flat_map(|range| range.start()..=range.end());
+            if bytes().any(|byte| Classes::of(byte).is_empty()) {
+                return Vec::new();
+            }
+            vec![bytes().fold(Classes::default(), |all, byte| all.or(Classes::of(byte)))]
+        }
+        HirKind::Capture(capture) => mandatory(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => mandatory(&repetition.sub),
+        HirKind::Concat(parts) => parts.iter().flat_map(mandatory).collect(),
+        HirKind::Alternation(parts) => {
+            // One gate of each alternative, together.
+            let first = |part: &Hir| mandatory(part).first().copied();
+            parts
+                .iter()
+                .map(first)
+                .try_fold(Classes::default(), |all, gate| Some(all.or(gate?)))
+                .into_iter()
+                .collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 struct Analysis {
@@ -101,13 +143,16 @@ fn concat(parts: &[Hir]) -> Analysis {
     for part in parts {
         let part = analyse(part);
         required = better(required, part.required);
-        let crossed = part.exact.and_then(|set| cross(&run, &set));
-        if let Some(crossed) = crossed {
-            run = crossed;
-        } else {
-            all_exact = false;
-            required = better(required, Some(std::mem::replace(&mut run, vec![Vec::new()])));
-        }
+        let next = match &part.exact {
+            Some(set) if run.len() * set.len() <= MAX_SET || run == [Vec::new()] => {
+                run = cross(&run, set);
+                continue;
+            }
+            Some(set) => set.clone(),
+            None => vec![Vec::new()],
+        };
+        all_exact = false;
+        required = better(required, Some(std::mem::replace(&mut run, next)));
     }
     if all_exact {
         return Analysis { exact: Some(run), required };
@@ -115,11 +160,8 @@ fn concat(parts: &[Hir]) -> Analysis {
     Analysis { exact: None, required: better(required, Some(run)) }
 }
 
-fn cross(left: &[Vec<u8>], right: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
-    if left.len() * right.len() > MAX_SET {
-        return None;
-    }
-    Some(left.iter().flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat())).collect())
+fn cross(left: &[Vec<u8>], right: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    left.iter().flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat())).collect()
 }
 
 fn alternation(parts: &[Hir]) -> Analysis {
@@ -153,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn classes_that_every_match_has() {
+        assert_eq!(gates(r#"^\w*["'`]\s*(?:--|\#)"#), [Classes::QUOTE]);
+        assert_eq!(gates(r"(?:\x00|%00)x"), [Classes::NUL.or(Classes::PERCENT)]);
+        assert_eq!(gates(r"a\(b*"), [Classes::PAREN]);
+        assert!(gates(r"a(?:\(|b)").is_empty());
+        assert!(gates(r"['a]").is_empty());
+    }
+
+    #[test]
     fn table() {
         let table: &[(&str, &[&str])] = &[
             (r"\bunion\s+select\b", &["select"]),
@@ -171,6 +222,8 @@ mod tests {
             }
             assert_eq!(found.as_deref(), Some(&expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()[..]), "{regex}");
         }
+        let many: Vec<_> = (100..200).map(|number| format!("w{number}")).collect();
+        assert_eq!(literals(&format!(r"\b(?:{})\s*x", many.join("|"))), Some(many));
         for regex in [r"\s+", r"(?:abc|\d+)", r"[a-z]+", "'", r"(?:abc)?"] {
             assert_eq!(literals(regex), None, "{regex}");
         }

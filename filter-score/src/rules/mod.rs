@@ -6,6 +6,7 @@ mod literals;
 mod pack;
 mod pattern;
 pub(crate) mod prefilter;
+mod samples;
 mod set;
 
 pub use builtin::builtin_packs;

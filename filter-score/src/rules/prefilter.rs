@@ -37,6 +37,14 @@ impl Classes {
     pub(crate) const LINE: Self = Self(1 << 27);
     pub(crate) const SLASH: Self = Self(1 << 28);
 
+    pub(crate) const ANGLE: Self = Self(1 << 29);
+    pub(crate) const PAREN: Self = Self(1 << 30);
+    pub(crate) const EQUALS: Self = Self(1 << 31);
+
+    /// Classes that are rare enough in ordinary fields to stand in for a literal.
+    pub(crate) const RARE: Self =
+        Self(Self::QUOTE.0 | Self::NUL.0 | Self::BACKSLASH.0 | Self::CR.0 | Self::LINE.0 | Self::HIGH.0 | Self::PERCENT.0);
+
     pub(crate) const fn of(byte: u8) -> Self {
         match byte {
             b'%' => Self::PERCENT,
@@ -53,12 +61,24 @@ impl Classes {
             b'$' | b'^' | b'{' => Self::EXPANSION,
             b'*' => Self::STAR,
             b'/' => Self::SLASH,
+            b'<' => Self::ANGLE,
+            b'(' => Self::PAREN,
+            b'=' => Self::EQUALS,
             _ => Self(0),
         }
     }
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `other` has every class of this one.
+    pub(crate) const fn within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
     }
 
     pub(crate) const fn intersects(self, other: Self) -> bool {
@@ -96,7 +116,7 @@ impl Candidates {
         }
     }
 
-    fn insert(&mut self, rule: u16) {
+    pub(crate) fn insert(&mut self, rule: u16) {
         if self.bits.insert(usize::from(rule)) {
             self.list.push(rule);
         }

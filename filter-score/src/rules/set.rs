@@ -7,7 +7,7 @@ use super::error::{PackError, Place};
 use super::literals::{self, MIN_LITERAL};
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
-use super::prefilter::Prefilter;
+use super::prefilter::{Classes, Prefilter};
 use crate::decode::DecodingSet;
 use crate::http::Violation;
 use crate::target::TargetSet;
@@ -43,6 +43,8 @@ pub(crate) struct Rule {
     pub(crate) headers: Vec<String>,
     pub(crate) decodings: DecodingSet,
     pub(crate) check: Check,
+    /// A field without a byte of each of these classes cannot match.
+    pub(crate) gates: Vec<Classes>,
     pub(crate) place: Place,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
@@ -82,6 +84,10 @@ impl RuleBits {
 pub struct RuleSet {
     pub(crate) rules: Vec<Rule>,
     pub(crate) prefilter: Prefilter,
+    /// Rules without literals run wherever a byte of their class occurs.
+    pub(crate) gated: Vec<(Classes, u16)>,
+    /// All classes in `gated`.
+    pub(crate) gated_classes: Classes,
     /// Rule by violation, where the packs have one.
     violations: [Option<u16>; Violation::ALL.len()],
 }
@@ -105,6 +111,8 @@ impl RuleSet {
         Ok(Self {
             prefilter: Prefilter::new(compiler.literals),
             rules: compiler.rules,
+            gated_classes: compiler.gated.iter().fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
+            gated: compiler.gated,
             violations: compiler.violations,
         })
     }
@@ -132,6 +140,7 @@ impl RuleSet {
 struct Compiler {
     rules: Vec<Rule>,
     literals: Vec<(Vec<u8>, u16)>,
+    gated: Vec<(Classes, u16)>,
     ids: HashMap<u32, Place>,
     violations: [Option<u16>; Violation::ALL.len()],
 }
@@ -141,6 +150,7 @@ impl Default for Compiler {
         Self {
             rules: Vec::new(),
             literals: Vec::new(),
+            gated: Vec::new(),
             ids: HashMap::new(),
             violations: [None; Violation::ALL.len()],
         }
@@ -158,9 +168,11 @@ impl Compiler {
             errors.push(spec.place.error("more than 65,536 rules", "remove some"));
             return;
         };
+        let mut gates = Vec::new();
         let check = match &spec.test {
             Test::Regex { regex, literals } => {
-                self.add_literals(index, regex, literals, errors);
+                gates = literals::gates(&regex.text);
+                self.add_literals(index, regex, literals, &gates, errors);
                 match Pattern::compile(&regex.text) {
                     Ok(pattern) => Check::Pattern(pattern),
                     Err((message, remedy)) => {
@@ -190,17 +202,27 @@ impl Compiler {
             headers: spec.headers,
             decodings: spec.decodings,
             check,
+            gates,
             place: spec.place,
             matching: spec.matching,
             passing: spec.passing,
         });
     }
 
-    fn add_literals(&mut self, rule: u16, regex: &Located, given: &[Located], errors: &mut Vec<PackError>) {
+    fn add_literals(
+        &mut self,
+        rule: u16,
+        regex: &Located,
+        given: &[Located],
+        gates: &[Classes],
+        errors: &mut Vec<PackError>,
+    ) {
         if given.is_empty() {
-            match literals::required(&regex.text) {
-                Some(set) => self.literals.extend(set.into_iter().map(|literal| (literal, rule))),
-                None => errors.push(regex.place.error(
+            let rare = gates.iter().find(|gate| gate.within(Classes::RARE));
+            match (literals::required(&regex.text), rare) {
+                (Some(set), _) => self.literals.extend(set.into_iter().map(|literal| (literal, rule))),
+                (None, Some(gate)) => self.gated.push((*gate, rule)),
+                (None, None) => errors.push(regex.place.error(
                     "no literal of two bytes or more is part of every match",
                     "give `literals = [\"…\"]`: the rule runs only where one of them occurs",
                 )),

@@ -12,10 +12,13 @@ mod duration;
 mod exit;
 mod log;
 mod reload;
+mod report;
 mod rules;
 mod run;
 mod scan;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, Write},
@@ -48,6 +51,7 @@ enum Verb {
     Blocks(blocks::Blocks),
     Reload(reload::Reload),
     Log(log::Log),
+    Report(report::Report),
     Scan(scan::Scan),
     Check(check::Check),
     #[command(subcommand)]
@@ -94,6 +98,7 @@ impl Cli {
             Verb::Blocks(verb) => verb.run(connection, out)?,
             Verb::Reload(verb) => verb.run(connection, out)?,
             Verb::Log(verb) => verb.run(connection, out)?,
+            Verb::Report(verb) => verb.run(connection, out)?,
             Verb::Scan(verb) => return verb.run(connection, datapath, out),
             Verb::Check(verb) => verb.run(connection, out)?,
             Verb::Rules(verb) => verb.run(connection, out)?,

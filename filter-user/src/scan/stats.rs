@@ -49,9 +49,7 @@ impl Stats {
         self.scoring += took;
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         if let Some(each) = ns.checked_div(requests) {
-            self.latency
-                .record_n(each.min(MAX_NS), requests)
-                .expect("the value is within the range");
+            self.latency.saturating_record_n(each.min(MAX_NS), requests);
         }
     }
 

@@ -269,7 +269,7 @@ fn stats_count_what_happened() {
     let mut stats = Stats::default();
     stats.decision(Verdict::Block);
     stats.decision(Verdict::Allow);
-    stats.scored(2, 300, Duration::from_nanos(2_000));
+    stats.scored(2, 300, Duration::from_micros(2));
     stats.scored(0, 10, Duration::from_nanos(50));
     stats.bad_input();
     let shown = stats.to_string();

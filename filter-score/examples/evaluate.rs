@@ -1,0 +1,207 @@
+//! Measures detection, false positives and speed on recorded data.
+//!
+//! `cargo run --release -p filter-score --example evaluate -- DATA_FOLDER [--misses] [--train]`
+//!
+//! The folder has `benign_requests_*`, `attack_payloads_*` and `benign_values_*` as gzip-compressed
+//! JSON Lines. Blocked means the default policy's verdict.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine;
+use filter_score::{
+    OfflineScorer, OwnedDecision, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs, percent_encode,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+struct Entry {
+    bytes: Vec<u8>,
+    category: String,
+}
+
+fn load(folder: &Path, name: &str, field: &str, label: &str) -> Result<Vec<Entry>> {
+    let file = std::fs::File::open(folder.join(format!("{name}.jsonl.gz")))?;
+    let mut entries = Vec::new();
+    for line in BufReader::new(flate2::read::MultiGzDecoder::new(file)).lines() {
+        let value: serde_json::Value = serde_json::from_str(&line?)?;
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text(field))?;
+        entries.push(Entry { bytes, category: text(label) });
+    }
+    Ok(entries)
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Query,
+    Form,
+    Header,
+    Cookie,
+    Json,
+}
+
+fn place(place: Place, value: &[u8], encode: bool) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    if encode {
+        percent_encode(value, &mut encoded);
+    } else {
+        encoded = value.to_vec();
+    }
+    let text = |before: &str, after: &str| [before.as_bytes(), &encoded, after.as_bytes()].concat();
+    match place {
+        Place::Query => text("GET /search?q=", " HTTP/1.1\r\nHost: example.com\r\n\r\n"),
+        Place::Header => text("GET / HTTP/1.1\r\nHost: example.com\r\nX-Value: ", "\r\n\r\n"),
+        Place::Cookie => text("GET / HTTP/1.1\r\nHost: example.com\r\nCookie: id=", "\r\n\r\n"),
+        Place::Form => {
+            let body = text("a=1&q=", "");
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            [head.into_bytes(), body].concat()
+        }
+        Place::Json => {
+            let body = serde_json::json!({ "q": String::from_utf8_lossy(value) }).to_string();
+            format!(
+                "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .into_bytes()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    total: usize,
+    blocked: usize,
+    suspicious: usize,
+}
+
+impl Tally {
+    fn add(&mut self, decision: &OwnedDecision) {
+        self.total += 1;
+        match decision.decision {
+            Verdict::Block => self.blocked += 1,
+            Verdict::Suspicious => self.suspicious += 1,
+            Verdict::Allow => {}
+        }
+    }
+}
+
+fn percent(part: usize, total: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts of samples")]
+    let ratio = part as f64 / total.max(1) as f64;
+    ratio * 100.0
+}
+
+fn benign(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], make: impl Fn(&[u8]) -> Vec<u8>, show: bool) {
+    let mut tally = Tally::default();
+    let mut rules: BTreeMap<u32, usize> = BTreeMap::new();
+    for entry in entries {
+        let decision = scorer.score_request(&make(&entry.bytes));
+        tally.add(&decision);
+        for hit in &decision.rules {
+            *rules.entry(hit.id).or_default() += 1;
+        }
+        if show && decision.decision == Verdict::Block {
+            println!("    FP {} | {}", decision.request_line.chars().take(60).collect::<String>(), decision.explanation);
+        }
+    }
+    let Tally { total, blocked, suspicious } = tally;
+    println!(
+        "{name}: {total} in all, blocked {blocked} ({:.2} %), suspicious {suspicious} ({:.2} %); hits by rule {rules:?}",
+        percent(blocked, total),
+        percent(suspicious, total)
+    );
+}
+
+fn attacks(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], where_: Place, show: bool) {
+    let mut by_category: BTreeMap<&str, Tally> = BTreeMap::new();
+    let mut all = Tally::default();
+    for entry in entries {
+        let decision = scorer.score_request(&place(where_, &entry.bytes, true));
+        by_category.entry(&entry.category).or_default().add(&decision);
+        all.add(&decision);
+        if show && decision.decision != Verdict::Block {
+            println!("    MISS {} | {:?} | {}", entry.category, String::from_utf8_lossy(&entry.bytes), decision.explanation);
+        }
+    }
+    print!("{name}: {} in all, blocked {:.2} %;", all.total, percent(all.blocked, all.total));
+    for (category, tally) in by_category {
+        print!(" {category} {}/{} ({:.1} %)", tally.blocked, tally.total, percent(tally.blocked, tally.total));
+    }
+    println!();
+}
+
+fn speed(rules: &Arc<RuleSet>, name: &str, requests: &[Vec<u8>]) {
+    let mut scorer = Scorer::new(Arc::clone(rules), Policy::default(), 4);
+    let bytes: usize = requests.iter().map(Vec::len).sum();
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        let start = Instant::now();
+        for request in requests {
+            let mut stream = Stream::new();
+            scorer.feed(&mut stream, request, |decision| {
+                std::hint::black_box(decision.anomaly);
+            });
+            scorer.release(&mut stream);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "counts of samples")]
+        let each = start.elapsed().as_nanos() as f64 / requests.len() as f64;
+        best = best.min(each);
+    }
+    println!("{name}: {best:.0} ns a request, {} bytes each", bytes / requests.len().max(1));
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let folder = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let folder = Path::new(folder.ok_or("usage: evaluate DATA_FOLDER [--misses] [--train]")?);
+    let flag = |name: &str| arguments.iter().any(|argument| argument == name);
+    let half = if flag("--train") { "train" } else { "valid" };
+    let start = Instant::now();
+    let rules = match RuleSet::compile(builtin_packs()) {
+        Ok(rules) => Arc::new(rules),
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            return Err("the packs do not compile".into());
+        }
+    };
+    println!(
+        "{} rules compiled in {:.0} ms, {} KiB",
+        rules.rules().len(),
+        start.elapsed().as_secs_f64() * 1000.0,
+        rules.memory() / 1024
+    );
+    let requests = load(folder, &format!("benign_requests_{half}"), "raw_base64", "id")?;
+    let values = load(folder, &format!("benign_values_{half}"), "value_base64", "source")?;
+    let payloads = load(folder, &format!("attack_payloads_{half}"), "payload_base64", "category")?;
+    let scorer = &mut OfflineScorer::new(Arc::clone(&rules), Policy::default());
+    benign(scorer, "benign requests", &requests, <[u8]>::to_vec, true);
+    benign(scorer, "benign values in query", &values, |value| place(Place::Query, value, true), true);
+    attacks(scorer, "attacks in query", &payloads, Place::Query, flag("--misses"));
+    for (name, where_) in
+        [("form", Place::Form), ("header", Place::Header), ("cookie", Place::Cookie), ("json", Place::Json)]
+    {
+        attacks(scorer, &format!("attacks in {name}"), &payloads, where_, false);
+    }
+    let raw: Vec<Entry> = payloads
+        .into_iter()
+        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(|byte| byte.is_ascii_whitespace()))
+        .collect();
+    let mut sent = Tally::default();
+    for entry in &raw {
+        sent.add(&scorer.score_request(&place(Place::Query, &entry.bytes, false)));
+    }
+    println!("attacks with %xx as they stand in query: {} in all, blocked {:.2} %", sent.total, percent(sent.blocked, sent.total));
+    let get = b"GET /api/v1/items?page=2&sort=name HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0\r\nAccept: application/json\r\nAccept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\n\r\n";
+    speed(&rules, "GET", &vec![get.to_vec(); 20_000]);
+    speed(&rules, "benign requests", &requests.into_iter().map(|entry| entry.bytes).collect::<Vec<_>>());
+    Ok(())
+}
