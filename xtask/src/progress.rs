@@ -89,3 +89,23 @@ fn newest_line(path: &Path) -> String {
     let line = text.split(['\n', '\r']).rfind(|line| !line.trim().is_empty());
     line.unwrap_or_default().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    #[test]
+    fn a_failed_step_shows_the_end_of_its_log() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "seq 5000; echo the reason >&2; exit 3"]);
+        let error = super::run("progress-test", "Failing on purpose", &mut command);
+        let text = error.map_err(|error| error.to_string()).err().unwrap_or_default();
+        assert!(
+            text.contains("exit status: 3") && text.contains("progress-test.log"),
+            "{text}"
+        );
+        assert!(text.trim_end().ends_with("the reason"), "{text}");
+        assert!(text.len() < 5000, "{} bytes", text.len());
+        assert!(super::run("progress-test", "Succeeding", &mut Command::new("true")).is_ok());
+    }
+}

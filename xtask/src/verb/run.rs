@@ -36,6 +36,9 @@ pub struct Run {
     /// An engine that is built already; nothing is set up or built then.
     #[arg(long, hide = true)]
     engine: Option<PathBuf>,
+    /// The lab's name.
+    #[arg(long, default_value = DEFAULT_NAME, conflicts_with = "iface")]
+    name: String,
     #[command(flatten)]
     links: Links,
     /// Flags for the engine.
@@ -69,6 +72,9 @@ impl Run {
                 arguments.extend([name.into(), value.into()]);
             }
         }
+        if self.iface.is_none() {
+            arguments.extend(["--name".into(), self.name.as_str().into()]);
+        }
         arguments.extend(["--queues".into(), self.links.queues.to_string().into()]);
         if self.links.no_offload {
             arguments.push("--no-offload".into());
@@ -94,13 +100,13 @@ impl Run {
         // Children start with no signal blocked.
         let signals = signals();
         signals.thread_block().context("blocking signals")?;
-        let _lock = lifetime::lock_name(DEFAULT_NAME)?;
-        if lifetime::is_left(DEFAULT_NAME) {
+        let _lock = lifetime::lock_name(&self.name)?;
+        if lifetime::is_left(&self.name) {
             eprintln!("removing the lab that was left up");
-            Lab::remove_named(DEFAULT_NAME)?;
+            Lab::remove_named(&self.name)?;
         }
-        let lab = Lab::start_named(DEFAULT_NAME, &self.links.options())?;
-        lifetime::own_pins(DEFAULT_NAME)?;
+        let lab = Lab::start_named(&self.name, &self.links.options())?;
+        lifetime::own_pins(&self.name)?;
         let _nginx = Nginx::start(&lab)?;
         let configuration = lab.directory().join("portcullis.toml");
         fs::write(&configuration, engine_config::nginx_services())
