@@ -91,6 +91,7 @@ pub mod checksum;
 mod evidence;
 mod hold;
 mod index;
+mod opening;
 mod pending;
 mod reason;
 mod reassembly;

@@ -67,7 +67,7 @@ reasons! {
     UnscoredGap => "unscored_gap",
     /// Held for a connection that a newer one on the same ports has replaced.
     Superseded => "superseded",
-    /// Still held when the flow ended.
+    /// Still held when the flow ended or gave up holding.
     Released => "released",
 }
 

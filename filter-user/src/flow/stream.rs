@@ -1,11 +1,9 @@
 //! One direction of a TCP connection, put back in order.
 
 use super::hold::{HoldList, Overlap};
+use super::opening::Reopening;
 use super::pending::{Continuity, Pending};
-use super::{
-    DropReason, Evidence, FailurePolicy, Flags, Reassembly, Replies, Reply, Segment, Seq, SynAck,
-    TimeoutClass,
-};
+use super::{DropReason, Evidence, FailurePolicy, Flags, Reassembly, Replies, Segment, Seq, TimeoutClass};
 
 /// What becomes of an offered frame. The frame is in exactly one place: here, or in the [hold pool](super::HoldPool).
 #[must_use = "the action owns the frame"]
@@ -36,21 +34,21 @@ pub struct Stream {
     /// A segment was rejected.
     pub(super) blocked: bool,
     /// A later SYN went on, and whether the server takes it is not known.
-    reopening: Option<Reopening>,
+    pub(super) reopening: Option<Reopening>,
     /// The initial sequence number, to know a retransmitted SYN.
-    isn: Option<Seq>,
+    pub(super) isn: Option<Seq>,
     /// The next sequence number in order.
     pub(super) next: Seq,
     /// All before it has reached the server, or (at the start of a stream) does not exist.
-    acked: Seq,
+    pub(super) acked: Seq,
     /// When `next` passes this, the acknowledgement is looked up.
-    ask_at: Seq,
+    pub(super) ask_at: Seq,
     /// Names the flow in the evidence pool.
     pub(super) owner: u32,
     pub(super) evidence: Evidence,
-    held: HoldList,
+    pub(super) held: HoldList,
     /// Held for a connection that was replaced; only to be dropped.
-    superseded: HoldList,
+    pub(super) superseded: HoldList,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,18 +61,9 @@ pub(super) enum Phase {
     Open,
 }
 
-/// A SYN on a stream that has begun already.
-#[derive(Clone, Copy, Debug)]
-struct Reopening {
-    isn: Seq,
-    /// The server's latest SYN-ACK, and the next sequence number, when the SYN came.
-    before: Option<SynAck>,
-    next: Seq,
-}
-
 /// The outcome for one frame, before the frame itself moves.
 #[derive(Clone, Copy)]
-enum Verdict {
+pub(super) enum Verdict {
     Score,
     Forward,
     Hold,
@@ -146,12 +135,14 @@ impl Stream {
     pub fn class(&self) -> TimeoutClass {
         match self.phase {
             _ if self.blocked || self.is_closing() => TimeoutClass::Closing,
+            Phase::Unanchored if self.reopening.is_some() => TimeoutClass::HalfOpen,
             Phase::Opening => TimeoutClass::HalfOpen,
             Phase::Unanchored | Phase::Open => TimeoutClass::Established,
         }
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether the client ended the connection, as far as this half tells.
+    pub(super) fn is_closing(&self) -> bool {
         self.fin || self.reset
     }
 
@@ -227,15 +218,20 @@ impl Stream {
             && self.learn(shared, ack) == News::Progress
     }
 
-    /// Ends the stream: `frames` gets every frame it still holds.
-    pub fn release<F>(mut self, shared: &mut Reassembly<F>, mut frames: impl FnMut(F)) {
-        self.evidence.restart(&mut shared.evidence, self.next);
+    /// Gives up all held segments; `frames` gets them. The client sends them again.
+    pub fn discard_held<F>(&mut self, shared: &mut Reassembly<F>, mut frames: impl FnMut(F)) {
         for list in [&mut self.superseded, &mut self.held] {
             while let Some((frame, _)) = list.pop_any(&mut shared.hold) {
                 shared.drops.count(DropReason::Released);
                 frames(frame);
             }
         }
+    }
+
+    /// Ends the stream: `frames` gets every frame it still holds.
+    pub fn release<F>(mut self, shared: &mut Reassembly<F>, frames: impl FnMut(F)) {
+        self.evidence.restart(&mut shared.evidence, self.next);
+        self.discard_held(shared, frames);
     }
 
     fn judge<F: AsRef<[u8]>>(
@@ -292,77 +288,6 @@ impl Stream {
         }
     }
 
-    fn on_syn<F>(
-        &mut self,
-        shared: &mut Reassembly<F>,
-        segment: &Segment,
-        replies: &mut impl Replies,
-    ) -> Verdict {
-        if self.phase == Phase::Opening && self.isn == Some(segment.seq) {
-            return Verdict::Forward;
-        }
-        let reply = replies.look();
-        if self.phase == Phase::Unanchored && reply.is_none() {
-            self.open(shared, segment.seq);
-            return Verdict::Forward;
-        }
-        if !replies.observed() && shared.limits.unverifiable == FailurePolicy::Drop {
-            return Verdict::Drop(DropReason::UnconfirmableSyn);
-        }
-        let before = reply.and_then(|reply| reply.syn_ack);
-        let before = self.reopening.map_or(before, |earlier| earlier.before);
-        self.reopening = Some(Reopening {
-            isn: segment.seq,
-            before,
-            next: self.next,
-        });
-        Verdict::Forward
-    }
-
-    /// A SYN on a live flow says nothing: whether the server takes it for a new connection, only its SYN-ACK tells.
-    /// Until that is settled each segment asks, because it means one thing in the old sequence space and another in
-    /// the new.
-    fn try_reopen<F>(&mut self, shared: &mut Reassembly<F>, segment: &Segment, replies: &mut impl Replies) {
-        let Some(Reopening { isn, before, next }) = self.reopening else {
-            return;
-        };
-        match replies.look() {
-            Some(Reply {
-                syn_ack: Some(syn_ack),
-                ..
-            }) if Some(syn_ack) != before => {
-                self.open(shared, syn_ack.acknowledged - 1);
-            }
-            // The server goes on with the old connection: it has bytes that were behind the SYN.
-            Some(reply) if self.phase != Phase::Unanchored && reply.acknowledged.after(next) => {
-                self.reopening = None;
-            }
-            None if !replies.observed() => {
-                let over = self.is_closing() || self.phase != Phase::Open;
-                if over && segment.seq == isn + 1 {
-                    self.open(shared, isn);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Begins a connection with its initial sequence number.
-    fn open<F>(&mut self, shared: &mut Reassembly<F>, isn: Seq) {
-        self.superseded.append(&mut shared.hold, &mut self.held);
-        self.evidence.restart(&mut shared.evidence, isn + 1);
-        *self = Self {
-            phase: Phase::Opening,
-            continuity: Continuity::Start,
-            isn: Some(isn),
-            next: isn + 1,
-            acked: isn + 1,
-            ask_at: isn + 1 + shared.limits.ask_after,
-            superseded: std::mem::replace(&mut self.superseded, HoldList::new()),
-            ..Self::new(self.owner)
-        };
-    }
-
     /// RFC 5961 §3.2: only a reset at exactly the next sequence number closes. Another one inside the window
     /// makes the server ask the client, so it goes on without any effect here.
     fn on_reset<F>(&mut self, shared: &Reassembly<F>, segment: &Segment) -> Verdict {
@@ -385,20 +310,6 @@ impl Stream {
             self.phase = Phase::Open;
         }
         Verdict::Forward
-    }
-
-    /// Finds the place in a stream whose beginning was missed.
-    fn anchor<F>(&mut self, shared: &mut Reassembly<F>, segment: &Segment, replies: &mut impl Replies) {
-        let window = shared.limits.window;
-        let near = |ack: &Seq| ack.since(segment.seq).unsigned_abs() <= window;
-        let ack = replies.look().map(|reply| reply.acknowledged).filter(near);
-        self.next = ack.unwrap_or(segment.seq);
-        // Without the server's word, all that lies before is unknown, not delivered.
-        self.acked = ack.unwrap_or(segment.seq - window);
-        self.ask_at = self.next + shared.limits.ask_after;
-        self.evidence.restart(&mut shared.evidence, self.next);
-        self.phase = Phase::Open;
-        self.continuity = Continuity::AfterGap;
     }
 
     fn ask<F>(&mut self, shared: &mut Reassembly<F>, replies: &mut impl Replies) -> News {

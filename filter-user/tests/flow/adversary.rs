@@ -61,10 +61,14 @@ fn byte(seq: Seq, variant: u8) -> u8 {
     }
 }
 
-fn run(start: Seq, steps: &[(Step, bool)], setup: &Setup) {
+fn run(start: Seq, seen: bool, steps: &[(Step, bool)], setup: &Setup) {
     let mut engine = Engine::new(setup);
-    engine.send(start, Flags::SYN, &[], false);
-    engine.arrive(1);
+    if seen {
+        engine.send(start, Flags::SYN, &[], false);
+        engine.arrive(1);
+    } else {
+        engine.receiver.receive_syn(start);
+    }
     for (step, aim) in steps {
         let place = |at: u32| {
             if *aim {
@@ -120,7 +124,8 @@ proptest! {
         start in prop_oneof![Just(Seq(u32::MAX - 10)), any::<u32>().prop_map(Seq)],
         steps in steps(),
         last in any::<bool>(),
-        observed in any::<bool>(),
+        // Who observes, and whether the flow was seen from its beginning; unobserved, nothing is known of a missed one.
+        (observed, seen) in prop::sample::select(vec![(true, true), (true, false), (false, true)]),
         bounds in (1_u16..8, 8_u32..64, 1_u32..40, 1_usize..20, 8_u32..80),
     ) {
         let (held_segments, held_bytes, ask_after, chunk, share) = bounds;
@@ -138,6 +143,6 @@ proptest! {
             overlap: if last { Overlap::Last } else { Overlap::First },
             observed,
         };
-        run(start, &steps, &setup);
+        run(start, seen, &steps, &setup);
     }
 }

@@ -78,7 +78,7 @@ impl Receiver {
     }
 
     /// A connection that is over may be opened again on the same ports; a live one only answers.
-    fn receive_syn(&mut self, isn: Seq) {
+    pub(crate) fn receive_syn(&mut self, isn: Seq) {
         if self.open
             && self
                 .connections
