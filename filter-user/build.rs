@@ -16,7 +16,10 @@ fn main() {
     if object.is_file() {
         fs::copy(&object, &out).unwrap_or_else(|error| panic!("cannot copy {}: {error}", object.display()));
     } else {
-        println!("cargo::warning=no eBPF object at {}; run `cargo xtask build`", object.display());
+        println!(
+            "cargo::warning=no eBPF object at {}; run `cargo xtask build`",
+            object.display()
+        );
         fs::write(&out, []).unwrap_or_else(|error| panic!("cannot write {}: {error}", out.display()));
     }
 }

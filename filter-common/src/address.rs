@@ -21,7 +21,9 @@ impl Address {
     #[must_use]
     pub const fn v4(octets: [u8; 4]) -> Self {
         let [a, b, c, d] = octets;
-        Self { octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] }
+        Self {
+            octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d],
+        }
     }
 
     /// Builds an IPv6 address from its octets.
@@ -45,8 +47,12 @@ impl Address {
             return *self;
         }
         let bits = u128::from_be_bytes(self.octets);
-        let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
-        Self { octets: (bits & mask).to_be_bytes() }
+        let mask = u128::MAX
+            .checked_shl(128 - u32::from(prefix.min(128)))
+            .unwrap_or(0);
+        Self {
+            octets: (bits & mask).to_be_bytes(),
+        }
     }
 }
 
@@ -84,7 +90,10 @@ mod tests {
     #[test]
     fn masks_ipv6_and_leaves_ipv4() {
         let v6 = Address::from(IpAddr::from([0xfd71, 0, 0, 7, 1, 2, 3, 4]));
-        assert_eq!(IpAddr::from(v6.masked_v6(64)), IpAddr::from([0xfd71, 0, 0, 7, 0, 0, 0, 0]));
+        assert_eq!(
+            IpAddr::from(v6.masked_v6(64)),
+            IpAddr::from([0xfd71, 0, 0, 7, 0, 0, 0, 0])
+        );
         assert_eq!(v6.masked_v6(128), v6);
         assert_eq!(v6.masked_v6(0), Address::default());
         let v4 = Address::v4([10, 1, 2, 3]);

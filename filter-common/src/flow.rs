@@ -25,7 +25,14 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub const fn tcp(source: Address, source_port: u16, destination: Address, destination_port: u16) -> Self {
-        Self { source, destination, source_port, destination_port, protocol: 6, reserved: [0; 3] }
+        Self {
+            source,
+            destination,
+            source_port,
+            destination_port,
+            protocol: 6,
+            reserved: [0; 3],
+        }
     }
 
     /// The key with its ends exchanged: of the opposite direction.

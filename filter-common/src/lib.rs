@@ -59,8 +59,21 @@ pub mod map {
     pub const SOCKETS: &str = "SOCKETS";
     /// All of the above that are pinned.
     pub const PINNED: [&str; 15] = [
-        ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, WATCH_V4, WATCH_V6, SOURCE_BLOCKS, SOURCES, FLOWS, SERVICES,
-        SETTINGS, QUEUES, COUNTERS, EVENTS, SOCKETS,
+        ALLOW_V4,
+        ALLOW_V6,
+        BLOCK_V4,
+        BLOCK_V6,
+        WATCH_V4,
+        WATCH_V6,
+        SOURCE_BLOCKS,
+        SOURCES,
+        FLOWS,
+        SERVICES,
+        SETTINGS,
+        QUEUES,
+        COUNTERS,
+        EVENTS,
+        SOCKETS,
     ];
 }
 

@@ -28,11 +28,15 @@ impl Bytes for [u8] {
     }
 
     fn u16(&self, at: usize) -> Option<u16> {
-        self.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+        self.get(at..)?
+            .first_chunk()
+            .map(|bytes| u16::from_be_bytes(*bytes))
     }
 
     fn u32(&self, at: usize) -> Option<u32> {
-        self.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+        self.get(at..)?
+            .first_chunk()
+            .map(|bytes| u32::from_be_bytes(*bytes))
     }
 
     fn address_v4(&self, at: usize) -> Option<Address> {
@@ -212,7 +216,10 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
     let [_ttl, protocol] = truncated(frame.u16(network + 8))?.to_be_bytes();
     let source = truncated(frame.address_v4(network + 12))?;
     let destination = truncated(frame.address_v4(network + 16))?;
-    ensure(total >= header && network + total <= frame.length(), Reason::BadLength)?;
+    ensure(
+        total >= header && network + total <= frame.length(),
+        Reason::BadLength,
+    )?;
     Ok(Packet {
         source,
         destination,

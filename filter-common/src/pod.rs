@@ -1,6 +1,9 @@
 //! Marker impls that let aya copy the map types to and from the kernel as bytes.
 #![cfg(feature = "user")]
-#![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait and has to be implemented where the types are")]
+#![expect(
+    unsafe_code,
+    reason = "aya::Pod is an unsafe marker trait and has to be implemented where the types are"
+)]
 
 use crate::{
     Address, Counters, FlowKey, FlowState,
@@ -24,6 +27,6 @@ macro_rules! pod {
 }
 
 pod!(
-    Address, Block, Counters, DropEvent, FlowKey, FlowState, Metadata, QueueState, Service, ServiceKey, Settings,
-    Source
+    Address, Block, Counters, DropEvent, FlowKey, FlowState, Metadata, QueueState, Service, ServiceKey,
+    Settings, Source
 );

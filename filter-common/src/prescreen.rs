@@ -24,13 +24,33 @@ const fn classes() -> [u8; 256] {
     while byte < 256 {
         let b = byte as u8;
         let mut class = 0;
-        if b.is_ascii_alphanumeric() || matches!(b, b' ' | b'/' | b'.' | b'_' | b'-' | b'?' | b'=' | b'&' | b',' | b'~') {
+        if b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b' ' | b'/' | b'.' | b'_' | b'-' | b'?' | b'=' | b'&' | b',' | b'~'
+            )
+        {
             class |= LINE;
         }
         if b.is_ascii_alphanumeric()
             || matches!(
                 b,
-                b' ' | b'/' | b'.' | b'_' | b'-' | b'?' | b'=' | b'&' | b',' | b'~' | b':' | b';' | b'(' | b')' | b'*' | b'+' | b'"'
+                b' ' | b'/'
+                    | b'.'
+                    | b'_'
+                    | b'-'
+                    | b'?'
+                    | b'='
+                    | b'&'
+                    | b','
+                    | b'~'
+                    | b':'
+                    | b';'
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b'"'
             )
         {
             class |= HEADER;
@@ -61,7 +81,11 @@ impl Prescreen {
     pub fn start(head: u32) -> Option<Self> {
         const GET: u32 = u32::from_be_bytes(*b"GET ");
         const HEAD: u32 = u32::from_be_bytes(*b"HEAD");
-        (head == GET || head == HEAD).then_some(Self { previous: 0, column: 0, phase: 0 })
+        (head == GET || head == HEAD).then_some(Self {
+            previous: 0,
+            column: 0,
+            phase: 0,
+        })
     }
 
     /// Takes the next byte; `false` fails the payload.
@@ -128,10 +152,16 @@ fn path_byte(byte: u8) -> bool {
 /// Runs the pre-screen over a whole payload.
 #[must_use]
 pub fn passes(payload: &[u8]) -> bool {
-    let Some(head) = payload.first_chunk() else { return false };
-    let Some(mut prescreen) = Prescreen::start(u32::from_be_bytes(*head)) else { return false };
+    let Some(head) = payload.first_chunk() else {
+        return false;
+    };
+    let Some(mut prescreen) = Prescreen::start(u32::from_be_bytes(*head)) else {
+        return false;
+    };
     payload.len() <= MAX_LENGTH
-        && payload.iter().all(|&byte| prescreen.step(byte, CLASSES[usize::from(byte)]))
+        && payload
+            .iter()
+            .all(|&byte| prescreen.step(byte, CLASSES[usize::from(byte)]))
         && prescreen.passes()
 }
 
@@ -143,8 +173,14 @@ mod tests {
     fn plain_requests_pass_and_the_rest_fails() {
         let table: &[(&str, bool)] = &[
             ("GET / HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\n\r\n", true),
-            ("HEAD /a/b.html?x=1&y=two HTTP/1.1\r\nHost: a\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\n\r\n", true),
-            ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            (
+                "HEAD /a/b.html?x=1&y=two HTTP/1.1\r\nHost: a\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\n\r\n",
+                true,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                false,
+            ),
             ("GET / HTTP/1.1\r\nHost: a\r\n", false),
             ("GET / HTTP/1.1\nHost: a\n\n", false),
             ("POST / HTTP/1.1\r\nHost: a\r\n\r\n", false),
@@ -160,9 +196,15 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", false),
             ("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", false),
             ("GET /<b> HTTP/1.1\r\nHost: a\r\n\r\n", false),
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nCookie: a=b\r\n\r\n", true),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nCookie: a=b\r\n\r\n",
+                true,
+            ),
             ("GET / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\n\r\n", false),
-            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                false,
+            ),
             ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", false),
             ("GET", false),
             ("", false),

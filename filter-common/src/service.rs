@@ -20,7 +20,11 @@ impl ServiceKey {
     #[inline(always)]
     #[must_use]
     pub const fn new(address: Address, port: u16) -> Self {
-        Self { address, port, reserved: [0; 6] }
+        Self {
+            address,
+            port,
+            reserved: [0; 6],
+        }
     }
 }
 

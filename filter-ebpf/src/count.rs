@@ -26,7 +26,12 @@ pub(crate) fn packet(reason: Reason) {
 /// Tells userspace of some of the drops.
 #[inline(always)]
 pub(crate) fn sample(ctx: &XdpContext, decision: &Decision) {
-    debug!(ctx, "drop: reason {} length {}", decision.reason as u32, ctx.data_end() - ctx.data());
+    debug!(
+        ctx,
+        "drop: reason {} length {}",
+        decision.reason as u32,
+        ctx.data_end() - ctx.data()
+    );
     if decision.sample_mask == u32::MAX {
         return;
     }

@@ -16,13 +16,21 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn received(ctx: &XdpContext) -> Self {
         let (start, end) = (ctx.data(), ctx.data_end());
-        Self { start, end, length: end - start }
+        Self {
+            start,
+            end,
+            length: end - start,
+        }
     }
 
     /// A packet on its way out. Its length includes what is not in linear memory; headers always are.
     #[inline(always)]
     pub(crate) fn sent(ctx: &TcContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end(), length: ctx.len() as usize }
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+            length: ctx.len() as usize,
+        }
     }
 
     /// Reads a value in network byte order as it lies there.

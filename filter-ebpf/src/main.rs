@@ -5,7 +5,10 @@
 //! (checked for null) and helper calls; each block says which.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "packet memory, map values and kernel helpers are only reachable through pointers")]
+#![expect(
+    unsafe_code,
+    reason = "packet memory, map values and kernel helpers are only reachable through pointers"
+)]
 
 mod count;
 mod frame;

@@ -26,12 +26,21 @@ const MAX_SCALE: u8 = 14;
 #[inline(always)]
 pub(crate) fn reply(ctx: &TcContext) {
     let frame = Frame::sent(ctx);
-    let Ok(Some(packet)) = Packet::parse(&frame) else { return };
+    let Ok(Some(packet)) = Packet::parse(&frame) else {
+        return;
+    };
     if packet.protocol != protocol::TCP || packet.fragment {
         return;
     }
-    let key = FlowKey::tcp(packet.destination, packet.destination_port, packet.source, packet.source_port);
-    let Some(flow) = FLOWS.get_ptr_mut(key) else { return };
+    let key = FlowKey::tcp(
+        packet.destination,
+        packet.destination_port,
+        packet.source,
+        packet.source_port,
+    );
+    let Some(flow) = FLOWS.get_ptr_mut(key) else {
+        return;
+    };
     // SAFETY: the map returned a valid entry. This program is the only writer of the `server_*` fields while
     // a connection lasts; the engine reads them as hints that only ever trail the truth.
     let flow = unsafe { &mut *flow };
@@ -72,7 +81,11 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
     if !seen || opens || after(next, flow.server_next) {
         flow.server_next = next;
     }
-    flow.server_window = if opens { window } else { window << (flow.server_scale & 15) };
+    flow.server_window = if opens {
+        window
+    } else {
+        window << (flow.server_scale & 15)
+    };
     if closes {
         bits |= FlowState::SERVER_FIN;
     }

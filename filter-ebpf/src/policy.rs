@@ -59,7 +59,9 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
         heartbeat_timeout_ns: 0,
         is_new: false,
     };
-    let Some(settings) = SETTINGS.get(0) else { return decision };
+    let Some(settings) = SETTINGS.get(0) else {
+        return decision;
+    };
     if settings.generation == 0 {
         return decision;
     }
@@ -112,7 +114,10 @@ fn by_address(packet: &Packet, settings: &Settings) -> Option<Reason> {
 
 /// Like `LpmTrie::get`, which has no mutable form, for the entry's hit count.
 #[inline(always)]
-fn blocked_by<K, const N: usize, const F: usize>(list: &'static LpmTrie<K, Block, N, F>, key: Key<K>) -> bool {
+fn blocked_by<K, const N: usize, const F: usize>(
+    list: &'static LpmTrie<K, Block, N, F>,
+    key: Key<K>,
+) -> bool {
     // SAFETY: the list is one of the maps, whose address the loader replaces with the map, and the key has
     // the map's key type.
     let entry = unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const key).cast()) };
@@ -153,13 +158,7 @@ pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
 }
 
 #[inline(always)]
-fn by_flow(
-    frame: &Frame,
-    packet: &Packet,
-    settings: &Settings,
-    key: &FlowKey,
-    is_new: &mut bool,
-) -> Reason {
+fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey, is_new: &mut bool) -> Reason {
     if packet.protocol != protocol::TCP {
         return Reason::NoService;
     }
@@ -175,12 +174,18 @@ fn by_flow(
         }
     }
     *is_new = true;
-    let Some(service) = service(packet.destination, packet.destination_port) else { return Reason::NoService };
+    let Some(service) = service(packet.destination, packet.destination_port) else {
+        return Reason::NoService;
+    };
     if service.inspect == Service::INSPECT_NONE {
         return Reason::ServiceNone;
     }
     if packet.vlan_tags > 0 {
-        return if settings.vlan_pass == 0 { Reason::Vlan } else { Reason::VlanPass };
+        return if settings.vlan_pass == 0 {
+            Reason::Vlan
+        } else {
+            Reason::VlanPass
+        };
     }
     if service.inspect == Service::INSPECT_ALL {
         return Reason::ServiceAll;
@@ -230,7 +235,11 @@ fn service(address: Address, port: u16) -> Option<Service> {
 fn fragment(packet: &Packet, settings: &Settings) -> Reason {
     match service(packet.destination, 0) {
         Some(service) if service.inspect != Service::INSPECT_NONE => {
-            if settings.fragment_pass == 0 { Reason::Fragment } else { Reason::FragmentPass }
+            if settings.fragment_pass == 0 {
+                Reason::Fragment
+            } else {
+                Reason::FragmentPass
+            }
         }
         _ => Reason::NoService,
     }

@@ -31,8 +31,15 @@ pub(crate) fn passes(frame: &Frame, packet: &Packet) -> bool {
     if start == 0 || start > MAX_OFFSET || length > MAX_LENGTH {
         return false;
     }
-    let Some(state) = frame.u32(start).and_then(Prescreen::start) else { return false };
-    let mut scan = Scan { frame: *frame, before: start - 1, state, failed: false };
+    let Some(state) = frame.u32(start).and_then(Prescreen::start) else {
+        return false;
+    };
+    let mut scan = Scan {
+        frame: *frame,
+        before: start - 1,
+        state,
+        failed: false,
+    };
     // SAFETY: `step` is a BPF function of the type the helper calls, and `scan` outlives the call.
     unsafe { bpf_loop(length as u32, step as *mut c_void, (&raw mut scan).cast(), 0) };
     !scan.failed && scan.state.passes()

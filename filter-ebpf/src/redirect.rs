@@ -20,7 +20,9 @@ use crate::{
 #[inline(always)]
 pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     let queue = ctx.rx_queue_index();
-    let Some(state) = QUEUES.get_ptr_mut(queue) else { return fail(ctx, decision, Failure::Absent) };
+    let Some(state) = QUEUES.get_ptr_mut(queue) else {
+        return fail(ctx, decision, Failure::Absent);
+    };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
@@ -79,7 +81,13 @@ fn stamp(ctx: &XdpContext, reason: Reason, now: u64) -> bool {
         return false;
     }
     // SAFETY: the area lies between `data_meta` and `data`, checked right above.
-    unsafe { *(start as *mut Metadata) = Metadata { time_ns: now, magic: Metadata::MAGIC, reason: reason as u32 } };
+    unsafe {
+        *(start as *mut Metadata) = Metadata {
+            time_ns: now,
+            magic: Metadata::MAGIC,
+            reason: reason as u32,
+        }
+    };
     true
 }
 

@@ -1,7 +1,9 @@
 //! What makes a flow of a `suspicious` service go to the engine.
 
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_ktime_get_ns};
-use filter_common::{Address, FlowKey, FlowState, Packet, Reason, packet::tcp_flag, settings::Settings, source::Source};
+use filter_common::{
+    Address, FlowKey, FlowState, Packet, Reason, packet::tcp_flag, settings::Settings, source::Source,
+};
 
 use crate::{
     frame::Frame,
@@ -30,7 +32,9 @@ pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &F
     if on(Settings::TRIGGER_ODD) && packet.odd {
         return Reason::SuspectOdd;
     }
-    if settings.triggers & (Settings::TRIGGER_NEW | Settings::TRIGGER_REPUTATION | Settings::TRIGGER_SOFT_LIMIT) != 0
+    if settings.triggers
+        & (Settings::TRIGGER_NEW | Settings::TRIGGER_REPUTATION | Settings::TRIGGER_SOFT_LIMIT)
+        != 0
         && let Some(reason) = by_source(source_key(packet, settings), settings, has_payload)
     {
         return reason;
@@ -58,7 +62,13 @@ fn watched(packet: &Packet) -> bool {
 fn by_source(key: Address, settings: &Settings, is_request: bool) -> Option<Reason> {
     let Some(source) = SOURCES.get_ptr_mut(key) else {
         let requests = u32::from(is_request);
-        let fresh = Source { window_ns: 0, window_requests: requests, requests, reputation: 0, reserved: 0 };
+        let fresh = Source {
+            window_ns: 0,
+            window_requests: requests,
+            requests,
+            reputation: 0,
+            reserved: 0,
+        };
         let _ = SOURCES.insert(key, fresh, 0);
         let new = settings.triggers & Settings::TRIGGER_NEW != 0 && settings.new_source_requests > 0;
         return new.then_some(Reason::SuspectNew);

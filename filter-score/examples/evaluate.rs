@@ -31,7 +31,10 @@ fn load(folder: &Path, name: &str, field: &str, label: &str) -> Result<Vec<Entry
         let value: serde_json::Value = serde_json::from_str(&line?)?;
         let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let bytes = base64::engine::general_purpose::STANDARD.decode(text(field))?;
-        entries.push(Entry { bytes, category: text(label) });
+        entries.push(Entry {
+            bytes,
+            category: text(label),
+        });
     }
     Ok(entries)
 }
@@ -100,7 +103,13 @@ fn percent(part: usize, total: usize) -> f64 {
     ratio * 100.0
 }
 
-fn benign(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], make: impl Fn(&[u8]) -> Vec<u8>, show: bool) {
+fn benign(
+    scorer: &mut OfflineScorer,
+    name: &str,
+    entries: &[Entry],
+    make: impl Fn(&[u8]) -> Vec<u8>,
+    show: bool,
+) {
     let mut tally = Tally::default();
     let mut rules: BTreeMap<u32, usize> = BTreeMap::new();
     for entry in entries {
@@ -110,10 +119,18 @@ fn benign(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], make: impl 
             *rules.entry(hit.id).or_default() += 1;
         }
         if show && decision.decision == Verdict::Block {
-            println!("    FP {} | {}", decision.request_line.chars().take(60).collect::<String>(), decision.explanation);
+            println!(
+                "    FP {} | {}",
+                decision.request_line.chars().take(60).collect::<String>(),
+                decision.explanation
+            );
         }
     }
-    let Tally { total, blocked, suspicious } = tally;
+    let Tally {
+        total,
+        blocked,
+        suspicious,
+    } = tally;
     println!(
         "{name}: {total} in all, blocked {blocked} ({:.2} %), suspicious {suspicious} ({:.2} %); hits by rule {rules:?}",
         percent(blocked, total),
@@ -129,12 +146,26 @@ fn attacks(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], where_: Pl
         by_category.entry(&entry.category).or_default().add(&decision);
         all.add(&decision);
         if show && decision.decision != Verdict::Block {
-            println!("    MISS {} | {:?} | {}", entry.category, String::from_utf8_lossy(&entry.bytes), decision.explanation);
+            println!(
+                "    MISS {} | {:?} | {}",
+                entry.category,
+                String::from_utf8_lossy(&entry.bytes),
+                decision.explanation
+            );
         }
     }
-    print!("{name}: {} in all, blocked {:.2} %;", all.total, percent(all.blocked, all.total));
+    print!(
+        "{name}: {} in all, blocked {:.2} %;",
+        all.total,
+        percent(all.blocked, all.total)
+    );
     for (category, tally) in by_category {
-        print!(" {category} {}/{} ({:.1} %)", tally.blocked, tally.total, percent(tally.blocked, tally.total));
+        print!(
+            " {category} {}/{} ({:.1} %)",
+            tally.blocked,
+            tally.total,
+            percent(tally.blocked, tally.total)
+        );
     }
     println!();
 }
@@ -156,7 +187,10 @@ fn speed(rules: &Arc<RuleSet>, name: &str, requests: &[Vec<u8>]) {
         let each = start.elapsed().as_nanos() as f64 / requests.len() as f64;
         best = best.min(each);
     }
-    println!("{name}: {best:.0} ns a request, {} bytes each", bytes / requests.len().max(1));
+    println!(
+        "{name}: {best:.0} ns a request, {} bytes each",
+        bytes / requests.len().max(1)
+    );
 }
 
 fn main() -> Result<()> {
@@ -181,27 +215,57 @@ fn main() -> Result<()> {
     );
     let requests = load(folder, &format!("benign_requests_{half}"), "raw_base64", "id")?;
     let values = load(folder, &format!("benign_values_{half}"), "value_base64", "source")?;
-    let payloads = load(folder, &format!("attack_payloads_{half}"), "payload_base64", "category")?;
+    let payloads = load(
+        folder,
+        &format!("attack_payloads_{half}"),
+        "payload_base64",
+        "category",
+    )?;
     let scorer = &mut OfflineScorer::new(Arc::clone(&rules), Policy::default());
     benign(scorer, "benign requests", &requests, <[u8]>::to_vec, true);
-    benign(scorer, "benign values in query", &values, |value| place(Place::Query, value, true), true);
-    attacks(scorer, "attacks in query", &payloads, Place::Query, flag("--misses"));
-    for (name, where_) in
-        [("form", Place::Form), ("header", Place::Header), ("cookie", Place::Cookie), ("json", Place::Json)]
-    {
+    benign(
+        scorer,
+        "benign values in query",
+        &values,
+        |value| place(Place::Query, value, true),
+        true,
+    );
+    attacks(
+        scorer,
+        "attacks in query",
+        &payloads,
+        Place::Query,
+        flag("--misses"),
+    );
+    for (name, where_) in [
+        ("form", Place::Form),
+        ("header", Place::Header),
+        ("cookie", Place::Cookie),
+        ("json", Place::Json),
+    ] {
         attacks(scorer, &format!("attacks in {name}"), &payloads, where_, false);
     }
     let raw: Vec<Entry> = payloads
         .into_iter()
-        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(|byte| byte.is_ascii_whitespace()))
+        .filter(|entry| {
+            entry.bytes.contains(&b'%') && !entry.bytes.iter().any(|byte| byte.is_ascii_whitespace())
+        })
         .collect();
     let mut sent = Tally::default();
     for entry in &raw {
         sent.add(&scorer.score_request(&place(Place::Query, &entry.bytes, false)));
     }
-    println!("attacks with %xx as they stand in query: {} in all, blocked {:.2} %", sent.total, percent(sent.blocked, sent.total));
+    println!(
+        "attacks with %xx as they stand in query: {} in all, blocked {:.2} %",
+        sent.total,
+        percent(sent.blocked, sent.total)
+    );
     let get = b"GET /api/v1/items?page=2&sort=name HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0\r\nAccept: application/json\r\nAccept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\n\r\n";
     speed(&rules, "GET", &vec![get.to_vec(); 20_000]);
-    speed(&rules, "benign requests", &requests.into_iter().map(|entry| entry.bytes).collect::<Vec<_>>());
+    speed(
+        &rules,
+        "benign requests",
+        &requests.into_iter().map(|entry| entry.bytes).collect::<Vec<_>>(),
+    );
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! The Portcullis engine: `AF_XDP` rings, TCP streams, decisions, control plane and command line.
 
 pub mod bpf;
-pub mod flow;
-pub mod ring;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod flow;
 pub mod host;
 pub mod latency;
+pub mod replay;
 pub mod report;
 pub mod reputation;
+pub mod ring;
 pub mod rules;
 pub mod runtime;
 pub mod scan;

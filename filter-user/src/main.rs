@@ -5,22 +5,29 @@ use std::process::ExitCode;
 use filter_user::{
     cli::Datapath,
     config::Config,
+    replay, runtime,
     scan::{Capture, Judge, Sink},
 };
 
-/// Stands where the datapath is joined.
-struct NoDatapath;
+/// The engine of this crate.
+struct Engine;
 
-impl Datapath for NoDatapath {
-    fn run(&self, _: Config) -> anyhow::Result<()> {
-        anyhow::bail!("this build has no datapath")
+impl Datapath for Engine {
+    fn run(&self, config: Config) -> anyhow::Result<()> {
+        runtime::run(config)
     }
 
-    fn replay(&self, _: &Config, _: &Judge, _: &mut Capture, _: &mut dyn Sink) -> anyhow::Result<()> {
-        anyhow::bail!("this build has no datapath")
+    fn replay(
+        &self,
+        config: &Config,
+        judge: &Judge,
+        capture: &mut Capture,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
+        replay::replay(config, judge, capture, sink)
     }
 }
 
 fn main() -> ExitCode {
-    filter_user::cli::main(&NoDatapath)
+    filter_user::cli::main(&Engine)
 }

@@ -95,7 +95,10 @@ fn parses_options_and_extension_headers() {
     chain.extend_from_slice(&tcp(16));
     let frame = ethernet_frame(&[], ethertype::IPV6, &v6(0, &chain));
     let packet = Packet::parse(&frame[..]).unwrap().unwrap();
-    assert_eq!((packet.protocol, packet.destination_port, packet.odd), (6, 80, true));
+    assert_eq!(
+        (packet.protocol, packet.destination_port, packet.odd),
+        (6, 80, true)
+    );
     assert_eq!(packet.payload_length(), 16);
 }
 
@@ -105,7 +108,11 @@ fn tells_fragments_from_atomic_ones() {
         let mut packet = v4(6, 0, &tcp(16));
         packet[6..8].copy_from_slice(&field.to_be_bytes());
         let frame = ethernet_frame(&[], ethertype::IPV4, &packet);
-        assert_eq!(Packet::parse(&frame[..]).unwrap().unwrap().fragment, fragment, "{field:#x}");
+        assert_eq!(
+            Packet::parse(&frame[..]).unwrap().unwrap().fragment,
+            fragment,
+            "{field:#x}"
+        );
     }
     for (field, fragment) in [(0_u16, false), (1, true), (8, true)] {
         let mut chain = vec![6, 0, 0, 0, 0, 0, 0, 1];
@@ -130,22 +137,42 @@ fn malformed_packets_have_their_reason() {
         ("ip cut", v4_frame(6, &tcp(16))[..30].to_vec(), Reason::Truncated),
         ("version 5", with(&|f| f[14] = 0x55), Reason::BadIpv4),
         ("header length 4", with(&|f| f[14] = 0x44), Reason::BadIpv4),
-        ("total length too long", with(&|f| f[16] = 0xff), Reason::BadLength),
-        ("total length below header", with(&|f| f[16..18].copy_from_slice(&[0, 19])), Reason::BadLength),
+        (
+            "total length too long",
+            with(&|f| f[16] = 0xff),
+            Reason::BadLength,
+        ),
+        (
+            "total length below header",
+            with(&|f| f[16..18].copy_from_slice(&[0, 19])),
+            Reason::BadLength,
+        ),
         ("tcp does not fit", v4_frame(6, &tcp(16)[..19]), Reason::BadLength),
         ("data offset 4", with(&|f| f[46] = 0x40), Reason::BadTcp),
-        ("data offset beyond the packet", with(&|f| f[46] = 0xf0), Reason::BadTcp),
+        (
+            "data offset beyond the packet",
+            with(&|f| f[46] = 0xf0),
+            Reason::BadTcp,
+        ),
         ("no flags", with(&|f| f[47] = 0), Reason::TcpNoFlags),
         ("all flags", with(&|f| f[47] = 0x3f), Reason::TcpAllFlags),
         ("syn fin", with(&|f| f[47] = 3), Reason::TcpSynFin),
         ("syn rst", with(&|f| f[47] = 6), Reason::TcpSynFin),
-        ("land", with(&|f| f[30..34].copy_from_slice(&CLIENT)), Reason::SameAddress),
+        (
+            "land",
+            with(&|f| f[30..34].copy_from_slice(&CLIENT)),
+            Reason::SameAddress,
+        ),
         ("loopback source", with(&|f| f[26] = 127), Reason::MartianSource),
         ("multicast source", with(&|f| f[26] = 224), Reason::MartianSource),
         ("udp length 7", udp(7), Reason::BadLength),
         ("udp length beyond the packet", udp(9), Reason::BadLength),
         ("icmp too short", v4_frame(1, &[8, 0, 0, 0]), Reason::BadLength),
-        ("ipv6 version 4", ethernet_frame(&[], ethertype::IPV6, &v4(6, 20, &tcp(16))), Reason::BadIpv6),
+        (
+            "ipv6 version 4",
+            ethernet_frame(&[], ethertype::IPV6, &v4(6, 20, &tcp(16))),
+            Reason::BadIpv6,
+        ),
     ];
     for (name, frame, expected) in table {
         assert_eq!(reason(&frame), Some(expected), "{name}");

@@ -101,13 +101,25 @@ fn attach_xdp(
     mode: Option<XdpMode>,
 ) -> Result<(PinnedLink, Option<XdpMode>), AttachError> {
     let path = kernel.pin_dir.join(format!("link_xdp_{interface}"));
-    let refused = |source| AttachError::Refused { what: "XDP", interface: interface.to_owned(), source };
+    let refused = |source| AttachError::Refused {
+        what: "XDP",
+        interface: interface.to_owned(),
+        source,
+    };
     let program: &mut Xdp = typed(kernel.ebpf.program_mut(program::XDP), program::XDP).map_err(refused)?;
     if let Some(link) = predecessor(&path)? {
-        let taken = link.try_into().map_err(link_error).and_then(|link| program.attach_to_link(link));
+        let taken = link
+            .try_into()
+            .map_err(link_error)
+            .and_then(|link| program.attach_to_link(link));
         match taken {
             Ok(id) => {
-                let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+                let link: FdLink = program
+                    .take_link(id)
+                    .map_err(refused)?
+                    .try_into()
+                    .map_err(link_error)
+                    .map_err(refused)?;
                 return Ok((repin(link, &path)?, None));
             }
             // The interface has gone since, and its link with it.
@@ -128,15 +140,25 @@ fn attach_xdp(
         };
         match program.attach(interface, kernel_mode) {
             Ok(id) => {
-                let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+                let link: FdLink = program
+                    .take_link(id)
+                    .map_err(refused)?
+                    .try_into()
+                    .map_err(link_error)
+                    .map_err(refused)?;
                 return Ok((pin(link, &path)?, Some(*mode)));
             }
             Err(error) if errno(&error) == Some(nix::libc::EBUSY) => {
-                return Err(AttachError::Occupied { interface: interface.to_owned() });
+                return Err(AttachError::Occupied {
+                    interface: interface.to_owned(),
+                });
             }
             Err(error) => {
                 if modes.len() > 1 && *mode == XdpMode::Native {
-                    tracing::warn!(interface, "no native XDP ({error}); falling back to generic mode, which is slower");
+                    tracing::warn!(
+                        interface,
+                        "no native XDP ({error}); falling back to generic mode, which is slower"
+                    );
                 }
                 last = Some(error);
             }
@@ -147,14 +169,26 @@ fn attach_xdp(
 
 fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<PinnedLink, AttachError> {
     let path = kernel.pin_dir.join(format!("link_egress_{interface}"));
-    let refused = |source| AttachError::Refused { what: "egress", interface: interface.to_owned(), source };
+    let refused = |source| AttachError::Refused {
+        what: "egress",
+        interface: interface.to_owned(),
+        source,
+    };
     let program: &mut SchedClassifier =
         typed(kernel.ebpf.program_mut(program::EGRESS), program::EGRESS).map_err(refused)?;
     if let Some(link) = predecessor(&path)? {
-        let taken = link.try_into().map_err(link_error).and_then(|link| program.attach_to_link(link));
+        let taken = link
+            .try_into()
+            .map_err(link_error)
+            .and_then(|link| program.attach_to_link(link));
         match taken {
             Ok(id) => {
-                let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+                let link: FdLink = program
+                    .take_link(id)
+                    .map_err(refused)?
+                    .try_into()
+                    .map_err(link_error)
+                    .map_err(refused)?;
                 return repin(link, &path);
             }
             Err(error) => tracing::info!("the pinned egress link is stale ({error}); attaching anew"),
@@ -162,7 +196,12 @@ fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<PinnedLink, Att
         unpin(&path)?;
     }
     let id = program.attach(interface, TcAttachType::Egress).map_err(refused)?;
-    let link: FdLink = program.take_link(id).map_err(refused)?.try_into().map_err(link_error).map_err(refused)?;
+    let link: FdLink = program
+        .take_link(id)
+        .map_err(refused)?
+        .try_into()
+        .map_err(link_error)
+        .map_err(refused)?;
     pin(link, &path)
 }
 
@@ -181,33 +220,49 @@ fn link_error(error: LinkError) -> ProgramError {
 fn predecessor(path: &Path) -> Result<Option<FdLink>, AttachError> {
     match PinnedLink::from_pin(path) {
         Ok(pinned) => Ok(Some(pinned.into())),
-        Err(LinkError::SyscallError(SyscallError { io_error, .. })) if io_error.kind() == io::ErrorKind::NotFound => {
+        Err(LinkError::SyscallError(SyscallError { io_error, .. }))
+            if io_error.kind() == io::ErrorKind::NotFound =>
+        {
             Ok(None)
         }
-        Err(error) => Err(AttachError::Pin { path: path.to_owned(), reason: error.to_string() }),
+        Err(error) => Err(AttachError::Pin {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
     }
 }
 
 fn pin(link: FdLink, path: &Path) -> Result<PinnedLink, AttachError> {
-    link.pin(path).map_err(|error| AttachError::Pin { path: path.to_owned(), reason: error.to_string() })
+    link.pin(path).map_err(|error| AttachError::Pin {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// The same link under the same name: opened anew, because a pinned link can only be made by pinning or opening.
 fn repin(link: FdLink, path: &Path) -> Result<PinnedLink, AttachError> {
     drop(link);
-    PinnedLink::from_pin(path).map_err(|error| AttachError::Pin { path: path.to_owned(), reason: error.to_string() })
+    PinnedLink::from_pin(path).map_err(|error| AttachError::Pin {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn unpin(path: &Path) -> Result<(), AttachError> {
-    std::fs::remove_file(path)
-        .map_err(|error| AttachError::Pin { path: path.to_owned(), reason: error.to_string() })
+    std::fs::remove_file(path).map_err(|error| AttachError::Pin {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// The operating system's error number somewhere below `error`.
 fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut current = Some(error);
     while let Some(error) = current {
-        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        if let Some(code) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
             return Some(code);
         }
         if let Some(call) = error.downcast_ref::<SyscallError>()

@@ -10,7 +10,9 @@ use aya::{
     maps::{MapData, MapError, MapInfo, MapType},
     programs::ProgramError,
 };
-use filter_common::{Address, Counters, FlowKey, FlowState, MAX_QUEUES, block::Block, map, program, source::Source};
+use filter_common::{
+    Address, Counters, FlowKey, FlowState, MAX_QUEUES, block::Block, map, program, source::Source,
+};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 /// Built by `cargo xtask build`; empty in a build without it.
@@ -109,7 +111,10 @@ impl Kernel {
         for shape in &shapes {
             remove_misfit(&options.pin_dir.join(shape.name), shape)?;
         }
-        let pins: Vec<_> = map::PINNED.iter().map(|name| (*name, options.pin_dir.join(name))).collect();
+        let pins: Vec<_> = map::PINNED
+            .iter()
+            .map(|name| (*name, options.pin_dir.join(name)))
+            .collect();
         let mut loader = EbpfLoader::new();
         for (name, path) in &pins {
             loader.map_pin_path(name, path.as_path());
@@ -125,7 +130,10 @@ impl Kernel {
             program::EGRESS,
             aya::programs::SchedClassifier::load,
         )?;
-        Ok(Self { ebpf, pin_dir: options.pin_dir.clone() })
+        Ok(Self {
+            ebpf,
+            pin_dir: options.pin_dir.clone(),
+        })
     }
 
     /// Where maps and links are pinned.
@@ -142,7 +150,9 @@ impl Kernel {
     /// The fd of a loaded program, for `BPF_PROG_TEST_RUN`.
     #[must_use]
     pub fn xdp(&self) -> Option<&aya::programs::Xdp> {
-        self.ebpf.program(program::XDP).and_then(|program| program.try_into().ok())
+        self.ebpf
+            .program(program::XDP)
+            .and_then(|program| program.try_into().ok())
     }
 }
 
@@ -161,10 +171,15 @@ where
 }
 
 fn prepare_directory(path: &Path) -> Result<(), LoadError> {
-    fs::create_dir_all(path).map_err(|source| LoadError::PinDirectory { path: path.to_owned(), source })?;
+    fs::create_dir_all(path).map_err(|source| LoadError::PinDirectory {
+        path: path.to_owned(),
+        source,
+    })?;
     match statfs(path) {
         Ok(status) if status.filesystem_type() == BPF_FS_MAGIC => Ok(()),
-        _ => Err(LoadError::NotBpffs { path: path.to_owned() }),
+        _ => Err(LoadError::NotBpffs {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -182,7 +197,13 @@ const LPM_V6_KEY: usize = 20;
 
 fn shapes(sizes: &Sizes) -> Vec<Shape> {
     use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray};
-    let shape = |name, kind, key_size, value_size, max_entries| Shape { name, kind, key_size, value_size, max_entries };
+    let shape = |name, kind, key_size, value_size, max_entries| Shape {
+        name,
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+    };
     let block = size_of::<Block>();
     let address = size_of::<Address>();
     vec![
@@ -194,10 +215,34 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
         shape(map::WATCH_V6, LpmTrie, LPM_V6_KEY, 4, sizes.prefixes),
         shape(map::SOURCE_BLOCKS, Hash, address, block, sizes.blocks),
         shape(map::SOURCES, LruHash, address, size_of::<Source>(), sizes.sources),
-        shape(map::FLOWS, LruHash, size_of::<FlowKey>(), size_of::<FlowState>(), sizes.flows),
-        shape(map::SERVICES, Hash, size_of::<filter_common::service::ServiceKey>(), 8, sizes.services),
-        shape(map::SETTINGS, Array, 4, size_of::<filter_common::settings::Settings>(), 1),
-        shape(map::QUEUES, Array, 4, size_of::<filter_common::queue::QueueState>(), MAX_QUEUES),
+        shape(
+            map::FLOWS,
+            LruHash,
+            size_of::<FlowKey>(),
+            size_of::<FlowState>(),
+            sizes.flows,
+        ),
+        shape(
+            map::SERVICES,
+            Hash,
+            size_of::<filter_common::service::ServiceKey>(),
+            8,
+            sizes.services,
+        ),
+        shape(
+            map::SETTINGS,
+            Array,
+            4,
+            size_of::<filter_common::settings::Settings>(),
+            1,
+        ),
+        shape(
+            map::QUEUES,
+            Array,
+            4,
+            size_of::<filter_common::queue::QueueState>(),
+            MAX_QUEUES,
+        ),
         shape(map::COUNTERS, PerCpuArray, 4, size_of::<Counters>(), 1),
     ]
 }
@@ -207,7 +252,10 @@ fn remove_misfit(path: &Path, shape: &Shape) -> Result<(), LoadError> {
         Ok(info) => info,
         Err(error) if is_not_found(&error) => return Ok(()),
         Err(error) => {
-            return Err(LoadError::Replace { path: path.to_owned(), source: io::Error::other(error.to_string()) });
+            return Err(LoadError::Replace {
+                path: path.to_owned(),
+                source: io::Error::other(error.to_string()),
+            });
         }
     };
     if fits(&info, shape) {
@@ -217,7 +265,10 @@ fn remove_misfit(path: &Path, shape: &Shape) -> Result<(), LoadError> {
         map = shape.name,
         "the pinned map has another shape (from another version or configuration) and is replaced; its entries are lost"
     );
-    fs::remove_file(path).map_err(|source| LoadError::Replace { path: path.to_owned(), source })
+    fs::remove_file(path).map_err(|source| LoadError::Replace {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn fits(info: &MapInfo, shape: &Shape) -> bool {

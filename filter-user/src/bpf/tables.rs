@@ -52,7 +52,10 @@ impl TableError {
 }
 
 fn failed(name: &str) -> impl FnOnce(MapError) -> TableError {
-    move |source| TableError { name: name.to_owned(), source }
+    move |source| TableError {
+        name: name.to_owned(),
+        source,
+    }
 }
 
 /// A CIDR prefix.
@@ -181,10 +184,16 @@ impl Tables {
     /// Those of the map; `E2BIG` if there are more than it has room for.
     pub fn set_services(&mut self, services: &[(ServiceKey, Service)]) -> Result<(), TableError> {
         for (key, service) in services {
-            self.services.insert(key, service, 0).map_err(failed(map::SERVICES))?;
+            self.services
+                .insert(key, service, 0)
+                .map_err(failed(map::SERVICES))?;
         }
-        let stale: Vec<_> =
-            self.services.keys().flatten().filter(|key| !services.iter().any(|(kept, _)| kept == key)).collect();
+        let stale: Vec<_> = self
+            .services
+            .keys()
+            .flatten()
+            .filter(|key| !services.iter().any(|(kept, _)| kept == key))
+            .collect();
         for key in stale {
             ignore_missing(self.services.remove(&key)).map_err(failed(map::SERVICES))?;
         }
@@ -271,8 +280,11 @@ impl Tables {
             .filter(|(_, block)| !block.holds(now_ns))
             .map(|(address, _)| address)
             .collect();
-        let prefixes: Vec<_> =
-            self.blocked().filter(|(_, block)| !block.holds(now_ns)).map(|(prefix, _)| prefix).collect();
+        let prefixes: Vec<_> = self
+            .blocked()
+            .filter(|(_, block)| !block.holds(now_ns))
+            .map(|(prefix, _)| prefix)
+            .collect();
         let mut removed = 0;
         for address in &ended {
             removed += usize::from(self.source_blocks.remove(address).is_ok());
@@ -286,7 +298,9 @@ impl Tables {
 
 impl std::fmt::Debug for Tables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tables").field("pin_dir", &self.pin_dir).finish_non_exhaustive()
+        f.debug_struct("Tables")
+            .field("pin_dir", &self.pin_dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -298,13 +312,22 @@ struct List<V: aya::Pod> {
 
 impl<V: aya::Pod> List<V> {
     fn open(pin_dir: &Path, v4: &str, v6: &str) -> Result<Self, TableError> {
-        Ok(Self { v4: open(pin_dir, v4, Map::LpmTrie)?, v6: open(pin_dir, v6, Map::LpmTrie)? })
+        Ok(Self {
+            v4: open(pin_dir, v4, Map::LpmTrie)?,
+            v6: open(pin_dir, v6, Map::LpmTrie)?,
+        })
     }
 
     fn insert(&mut self, prefix: Prefix, value: V) -> Result<(), MapError> {
         match prefix.address {
-            IpAddr::V4(address) => self.v4.insert(&Key::new(prefix.length.into(), address.octets()), value, 0),
-            IpAddr::V6(address) => self.v6.insert(&Key::new(prefix.length.into(), address.octets()), value, 0),
+            IpAddr::V4(address) => {
+                self.v4
+                    .insert(&Key::new(prefix.length.into(), address.octets()), value, 0)
+            }
+            IpAddr::V6(address) => {
+                self.v6
+                    .insert(&Key::new(prefix.length.into(), address.octets()), value, 0)
+            }
         }
     }
 
@@ -316,28 +339,44 @@ impl<V: aya::Pod> List<V> {
     }
 
     fn entries(&self) -> impl Iterator<Item = (Prefix, V)> + '_ {
-        let v4 = self.v4.iter().flatten().map(|(key, value)| (prefix(key.data(), key.prefix_len()), value));
-        let v6 = self.v6.iter().flatten().map(|(key, value)| (prefix(key.data(), key.prefix_len()), value));
+        let v4 = self
+            .v4
+            .iter()
+            .flatten()
+            .map(|(key, value)| (prefix(key.data(), key.prefix_len()), value));
+        let v6 = self
+            .v6
+            .iter()
+            .flatten()
+            .map(|(key, value)| (prefix(key.data(), key.prefix_len()), value));
         v4.chain(v6)
     }
 }
 
 fn prefix(octets: impl Into<IpAddr>, length: u32) -> Prefix {
-    Prefix { address: octets.into(), length: length as u8 }
+    Prefix {
+        address: octets.into(),
+        length: length as u8,
+    }
 }
 
 fn open<T>(pin_dir: &Path, name: &str, wrap: fn(MapData) -> Map) -> Result<T, TableError>
 where
     T: TryFrom<Map, Error = MapError>,
 {
-    MapData::from_pin(pin_dir.join(name)).map(wrap).and_then(T::try_from).map_err(failed(name))
+    MapData::from_pin(pin_dir.join(name))
+        .map(wrap)
+        .and_then(T::try_from)
+        .map_err(failed(name))
 }
 
 fn ignore_missing(result: Result<(), MapError>) -> Result<bool, MapError> {
     match result {
         Ok(()) => Ok(true),
         Err(MapError::KeyNotFound) => Ok(false),
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

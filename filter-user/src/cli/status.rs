@@ -114,5 +114,9 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     for (reason, count) in &queue.unscored {
         writeln!(out, "            unscored {reason:<23} {count:>12}")?;
     }
-    writeln!(out, "          credits {}, held segments {}", queue.credits, queue.held)
+    writeln!(
+        out,
+        "          credits {}, held segments {}",
+        queue.credits, queue.held
+    )
 }

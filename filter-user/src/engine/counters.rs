@@ -162,19 +162,38 @@ impl EngineCounters {
             held_bytes,
             held,
         } = self;
-        [*received, *forwarded, *injected, *not_injected, *malformed, *events_lost, *flows, *held_bytes, *held]
-            .into_iter()
-            .chain(*dropped)
-            .chain(*stream_dropped)
-            .chain(*unscored)
-            .chain(*requests)
-            .chain(*families)
+        [
+            *received,
+            *forwarded,
+            *injected,
+            *not_injected,
+            *malformed,
+            *events_lost,
+            *flows,
+            *held_bytes,
+            *held,
+        ]
+        .into_iter()
+        .chain(*dropped)
+        .chain(*stream_dropped)
+        .chain(*unscored)
+        .chain(*requests)
+        .chain(*families)
     }
 
     fn from_numbers(mut numbers: impl Iterator<Item = u64>) -> Self {
         let mut next = || numbers.next().unwrap_or(0);
-        let [received, forwarded, injected, not_injected, malformed, events_lost, flows, held_bytes, held] =
-            std::array::from_fn(|_| next());
+        let [
+            received,
+            forwarded,
+            injected,
+            not_injected,
+            malformed,
+            events_lost,
+            flows,
+            held_bytes,
+            held,
+        ] = std::array::from_fn(|_| next());
         Self {
             received,
             forwarded,
@@ -225,10 +244,19 @@ mod tests {
 
     #[test]
     fn a_published_counter_is_read_back_in_its_place() {
-        let mut counters = EngineCounters { received: 1, held: 2, malformed: 3, ..EngineCounters::default() };
+        let mut counters = EngineCounters {
+            received: 1,
+            held: 2,
+            malformed: 3,
+            ..EngineCounters::default()
+        };
         counters.drop(EngineDrop::Opaque);
         counters.unscored(Unscored::Unsynced);
-        counters.decided(Verdict::Block, [Family::Sqli, Family::Sqli, Family::Xss].into_iter(), true);
+        counters.decided(
+            Verdict::Block,
+            [Family::Sqli, Family::Sqli, Family::Xss].into_iter(),
+            true,
+        );
         let shared = SharedCounters::default();
         shared.publish(&counters);
         let read = shared.read();

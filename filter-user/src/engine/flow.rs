@@ -24,7 +24,12 @@ const _: () = assert!(FlowTable::<FlowKey, Flow>::bytes_per_entry() <= BUDGET);
 
 impl Flow {
     pub(super) fn new(owner: u32) -> Self {
-        Self { stream: Stream::new(owner), http: filter_score::Stream::new(), at_head: false, confirmed: false }
+        Self {
+            stream: Stream::new(owner),
+            http: filter_score::Stream::new(),
+            at_head: false,
+            confirmed: false,
+        }
     }
 
     /// The timeout the flow is under: what nobody has confirmed counts as half-open, so that made-up segments
@@ -46,7 +51,11 @@ pub(super) struct Observed<'a, M> {
 
 impl<'a, M: KernelMaps> Observed<'a, M> {
     pub(super) fn new(maps: &'a mut M, key: &'a FlowKey) -> Self {
-        Self { maps, key, state: None }
+        Self {
+            maps,
+            key,
+            state: None,
+        }
     }
 
     /// Whether a look-up was made and showed a server that talks.
@@ -66,8 +75,10 @@ impl<M: KernelMaps> Replies for Observed<'_, M> {
         let seen = |flag: u8| state.server_flags & flag != 0;
         seen(FlowState::SERVER_SEEN).then(|| Reply {
             acknowledged: Seq(state.server_ack),
-            syn_ack: seen(FlowState::SERVER_OPENED)
-                .then_some(SynAck { seq: Seq(state.server_isn), acknowledged: Seq(state.server_opened) }),
+            syn_ack: seen(FlowState::SERVER_OPENED).then_some(SynAck {
+                seq: Seq(state.server_isn),
+                acknowledged: Seq(state.server_opened),
+            }),
         })
     }
 }

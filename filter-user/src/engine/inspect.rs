@@ -49,7 +49,12 @@ pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
     }
     let read = |offset: usize| (*frame).u32(transport.start + offset).ok_or(EngineDrop::NotTcp);
     Ok(Inspected {
-        key: FlowKey::tcp(packet.source, packet.source_port, packet.destination, packet.destination_port),
+        key: FlowKey::tcp(
+            packet.source,
+            packet.source_port,
+            packet.destination,
+            packet.destination_port,
+        ),
         segment: Segment {
             seq: Seq(read(4)?),
             flags: Flags(packet.tcp_flags),

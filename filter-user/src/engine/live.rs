@@ -60,7 +60,11 @@ impl LiveMaps {
     pub fn new(tables: Tables, queue: QueueHandle) -> Self {
         let redirected = queue.redirected();
         queue.set_consumed(redirected);
-        Self { tables, queue, redirected_before: redirected }
+        Self {
+            tables,
+            queue,
+            redirected_before: redirected,
+        }
     }
 }
 
@@ -81,7 +85,12 @@ impl KernelMaps for LiveMaps {
 
     fn forget_flow(&mut self, key: &FlowKey) {
         // A blocked flow stays in the map until its block is over; the map is an LRU.
-        if self.tables.flows.get(key, 0).is_ok_and(|state| state.path == FlowState::PATH_INSPECT) {
+        if self
+            .tables
+            .flows
+            .get(key, 0)
+            .is_ok_and(|state| state.path == FlowState::PATH_INSPECT)
+        {
             // Gone already is as good.
             let _ = self.tables.flows.remove(key);
         }

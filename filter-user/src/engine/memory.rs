@@ -67,7 +67,10 @@ impl Rings for MemoryRings {
         if let Some(left) = &mut self.allocatable {
             *left = left.checked_sub(1)?;
         }
-        Some(MemoryFrame { bytes: bytes.to_vec(), metadata: None })
+        Some(MemoryFrame {
+            bytes: bytes.to_vec(),
+            metadata: None,
+        })
     }
 
     fn forward(&mut self, frame: MemoryFrame) {

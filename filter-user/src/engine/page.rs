@@ -25,7 +25,9 @@ impl Page {
     /// A page from an HTML text in which `{request_id}` is replaced.
     #[must_use]
     pub fn new(html: &str) -> Self {
-        Self { body: html.to_owned() }
+        Self {
+            body: html.to_owned(),
+        }
     }
 
     /// Writes the whole response for one request.
@@ -61,7 +63,10 @@ mod tests {
             Page::new(html).render("0123456789abcdef", &mut out);
             let text = String::from_utf8(out).expect("the page is text");
             let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-            assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{head}");
+            assert!(
+                head.contains(&format!("\r\nContent-Length: {}", body.len())),
+                "{head}"
+            );
             assert!(!body.contains(PLACEHOLDER));
             assert_eq!(body, html.replace(PLACEHOLDER, "0123456789abcdef"));
         }

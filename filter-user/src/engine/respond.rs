@@ -55,10 +55,17 @@ pub fn build(frame: &[u8], from: &Inspected, reply: &Reply<'_>, out: &mut Vec<u8
     // The client's own echo is the last timestamp it saw of the server, so it accepts that value again, and so
     // does the server the client's.
     let timestamps = timestamps(frame, from).map(|seen| match reply.towards {
-        Towards::Client => Timestamps { value: seen.echo, echo: seen.value },
+        Towards::Client => Timestamps {
+            value: seen.echo,
+            echo: seen.value,
+        },
         Towards::Server => seen,
     });
-    let options = if timestamps.is_some() { PADDED_TIMESTAMPS } else { 0 };
+    let options = if timestamps.is_some() {
+        PADDED_TIMESTAMPS
+    } else {
+        0
+    };
     let ip_header = if packet.is_v4 { IPV4_HEADER } else { IPV6_HEADER };
     let segment_length = TCP_HEADER + options + reply.payload.len();
 
@@ -95,7 +102,11 @@ pub fn build(frame: &[u8], from: &Inspected, reply: &Reply<'_>, out: &mut Vec<u8
     out.extend_from_slice(&reply.seq.0.to_be_bytes());
     out.extend_from_slice(&reply.ack.0.to_be_bytes());
     out.extend_from_slice(&[(((TCP_HEADER + options) / 4) << 4) as u8, reply.flags]);
-    let window: u16 = if reply.flags & tcp_flag::RST == 0 { 0x2000 } else { 0 };
+    let window: u16 = if reply.flags & tcp_flag::RST == 0 {
+        0x2000
+    } else {
+        0
+    };
     out.extend_from_slice(&window.to_be_bytes());
     out.extend_from_slice(&[0, 0, 0, 0]);
     if let Some(Timestamps { value, echo }) = timestamps {
@@ -123,12 +134,16 @@ fn link_header(frame: &[u8], length: usize, towards: Towards, out: &mut Vec<u8>)
 
 /// The timestamps option of the client's packet, if it has one.
 fn timestamps(frame: &[u8], from: &Inspected) -> Option<Timestamps> {
-    let mut options = frame.get(usize::from(from.packet.transport) + TCP_HEADER..usize::from(from.packet.payload))?;
+    let mut options =
+        frame.get(usize::from(from.packet.transport) + TCP_HEADER..usize::from(from.packet.payload))?;
     loop {
         match *options {
             [OPTION_NOP, ..] => options = &options[1..],
             [OPTION_TIMESTAMPS, TIMESTAMPS_LENGTH, ..] => {
-                return Some(Timestamps { value: options.u32(2)?, echo: options.u32(6)? });
+                return Some(Timestamps {
+                    value: options.u32(2)?,
+                    echo: options.u32(6)?,
+                });
             }
             [kind, length, ..] if kind >= 2 && length >= 2 => options = options.get(usize::from(length)..)?,
             _ => return None,
@@ -160,7 +175,28 @@ mod tests {
             checksum::complete_ipv4_header(&mut frame[14..]);
         }
         let transport = frame.len();
-        frame.extend_from_slice(&[0x9c, 0x40, 0, 80, 0, 0, 1, 0, 0, 0, 2, 0, 8 << 4, 0x18, 1, 0, 0, 0, 0, 0]);
+        frame.extend_from_slice(&[
+            0x9c,
+            0x40,
+            0,
+            80,
+            0,
+            0,
+            1,
+            0,
+            0,
+            0,
+            2,
+            0,
+            8 << 4,
+            0x18,
+            1,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
         frame.extend_from_slice(&[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9]);
         frame.extend_from_slice(payload);
         let packet = Packet::parse(&frame[..]).expect("well-formed").expect("IP");
@@ -189,12 +225,20 @@ mod tests {
             assert_eq!(timestamps(&out, &answer), Some(Timestamps { value: 9, echo: 7 }));
             assert_eq!(&out[..6], &frame[6..12]);
 
-            let reset = Reply { towards: Towards::Server, flags: tcp_flag::RST, payload: b"", ..reply };
+            let reset = Reply {
+                towards: Towards::Server,
+                flags: tcp_flag::RST,
+                payload: b"",
+                ..reply
+            };
             build(&frame, &from, &reset, &mut out);
             let on = inspect(&mut out).expect("checksums are right");
             assert_eq!(on.key, from.key);
-            let expected: IpAddr =
-                if v6 { Ipv6Addr::new(0xfd72, 0, 0, 0, 0, 0, 0, 2).into() } else { Ipv4Addr::new(10, 72, 0, 2).into() };
+            let expected: IpAddr = if v6 {
+                Ipv6Addr::new(0xfd72, 0, 0, 0, 0, 0, 0, 2).into()
+            } else {
+                Ipv4Addr::new(10, 72, 0, 2).into()
+            };
             assert_eq!(IpAddr::from(on.packet.destination), expected);
             assert_eq!(out[..14], frame[..14]);
         }
@@ -206,7 +250,11 @@ mod tests {
         let from = inspect(&mut frame).expect("valid");
         for options in [[8, 10, 0], [8, 0, 0], [2, 1, 0], [0, 8, 10], [3, 60, 0]] {
             frame[54..57].copy_from_slice(&options);
-            assert_eq!(timestamps(&frame, &from).filter(|_| options[..2] != [8, 10]), None, "{options:?}");
+            assert_eq!(
+                timestamps(&frame, &from).filter(|_| options[..2] != [8, 10]),
+                None,
+                "{options:?}"
+            );
         }
     }
 }

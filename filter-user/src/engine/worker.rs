@@ -23,7 +23,8 @@ use super::{
 use crate::{
     config::{FailurePolicy, Respond},
     flow::{
-        Action, Continuity, EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Pending, Reassembly, Seq, StreamLimits,
+        Action, Continuity, EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Pending, Reassembly, Seq,
+        StreamLimits,
         table::{InsertError, TableLimits},
     },
     latency::{LatencyRecorder, Stage},
@@ -69,6 +70,8 @@ pub struct WorkerConfig {
     pub spin_ns: u64,
     /// Longest sleep; well below the heartbeat timeout.
     pub sleep: Duration,
+    /// Whether simply allowed requests are reported, too.
+    pub report_allowed: bool,
 }
 
 /// Something to tell the loop.
@@ -128,7 +131,10 @@ struct Arrival {
 
 impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// A loop with empty tables. Takes all the memory it will use.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a loop, each of its own kind")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a loop, each of its own kind"
+    )]
     pub fn new(
         config: WorkerConfig,
         rings: R,
@@ -234,7 +240,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         if !self.forwarded.is_empty() {
             let now = self.clock.now();
             for arrived in self.forwarded.drain(..) {
-                self.latency.record(Stage::DriverToForwarded, now.saturating_sub(arrived));
+                self.latency
+                    .record(Stage::DriverToForwarded, now.saturating_sub(arrived));
             }
         }
         Ok(count > 0)
@@ -295,12 +302,22 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         flow.confirmed = opens;
         flow.at_head = !opens && arrival.reason.is_some_and(is_suspicion);
         let class = flow.class();
-        let Self { table, reassembly, scorer, rings, maps, .. } = self;
+        let Self {
+            table,
+            reassembly,
+            scorer,
+            rings,
+            maps,
+            ..
+        } = self;
         let inserted = table.insert(
             inspected.key,
             class,
             now,
-            |handle| Flow { stream: crate::flow::Stream::new(handle.slot()), ..flow },
+            |handle| Flow {
+                stream: crate::flow::Stream::new(handle.slot()),
+                ..flow
+            },
             |key, gone, _| give_up(&key, gone, reassembly, scorer, rings, maps),
         );
         match inserted {
@@ -310,30 +327,62 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// Offers a segment to its stream, and then what it was holding back.
-    fn stream(&mut self, handle: FlowHandle, inspected: &Inspected, frame: R::Frame, arrival: Arrival, now: u64) {
-        let Self { table, reassembly, maps, .. } = self;
+    fn stream(
+        &mut self,
+        handle: FlowHandle,
+        inspected: &Inspected,
+        frame: R::Frame,
+        arrival: Arrival,
+        now: u64,
+    ) {
+        let Self {
+            table,
+            reassembly,
+            maps,
+            ..
+        } = self;
         let Some(flow) = table.get_mut(handle) else {
             // Found or made right before.
             return self.discard(frame, EngineDrop::NotTcp);
         };
         let mut observed = Observed::new(maps, &inspected.key);
-        let Flow { stream, http, at_head, confirmed } = flow;
+        let Flow {
+            stream,
+            http,
+            at_head,
+            confirmed,
+        } = flow;
         let action = stream.offer(reassembly, inspected.segment, frame, &mut observed);
         *confirmed |= observed.confirmed();
         let mut outcome = match action {
-            Action::Score(pending) => {
-                score(pending, http, at_head, &mut self.scorer, &mut self.counters, &self.config, |decision| {
-                    report(decision, &inspected.key, now, &mut self.next_request_id, &self.events)
-                })
-            }
+            Action::Score(pending) => score(
+                pending,
+                http,
+                at_head,
+                &mut self.scorer,
+                &mut self.counters,
+                &self.config,
+                |decision| {
+                    report(
+                        decision,
+                        &inspected.key,
+                        now,
+                        &mut self.next_request_id,
+                        &self.events,
+                    )
+                },
+            ),
             Action::Forward(frame) => Outcome::Forward(frame),
             Action::Hold => Outcome::Held,
             Action::Drop(frame, _) => Outcome::Drop(frame),
         };
         let verdict_at = self.clock.now();
-        self.latency.record(Stage::DequeuedToVerdict, verdict_at.saturating_sub(now));
+        self.latency
+            .record(Stage::DequeuedToVerdict, verdict_at.saturating_sub(now));
         loop {
-            let Some(next) = self.settle_outcome(handle, inspected, outcome, arrival) else { break };
+            let Some(next) = self.settle_outcome(handle, inspected, outcome, arrival) else {
+                break;
+            };
             outcome = next;
         }
         if let Some(flow) = self.table.get_mut(handle) {
@@ -371,16 +420,35 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 self.discard(frame, EngineDrop::Attack);
             }
         }
-        let Self { table, reassembly, .. } = self;
-        let Flow { stream, http, at_head, .. } = table.get_mut(handle)?;
+        let Self {
+            table, reassembly, ..
+        } = self;
+        let Flow {
+            stream,
+            http,
+            at_head,
+            ..
+        } = table.get_mut(handle)?;
         let action = stream.next_held(reassembly)?;
         let now = self.clock.now();
         Some(match action {
-            Action::Score(pending) => {
-                score(pending, http, at_head, &mut self.scorer, &mut self.counters, &self.config, |decision| {
-                    report(decision, &inspected.key, now, &mut self.next_request_id, &self.events)
-                })
-            }
+            Action::Score(pending) => score(
+                pending,
+                http,
+                at_head,
+                &mut self.scorer,
+                &mut self.counters,
+                &self.config,
+                |decision| {
+                    report(
+                        decision,
+                        &inspected.key,
+                        now,
+                        &mut self.next_request_id,
+                        &self.events,
+                    )
+                },
+            ),
             Action::Forward(frame) => Outcome::Forward(frame),
             Action::Drop(frame, _) => Outcome::Drop(frame),
             Action::Hold => Outcome::Held,
@@ -403,22 +471,44 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             while let Some(payload) = chunks.next() {
                 let last = chunks.peek().is_none();
                 let flags = tcp_flag::ACK | tcp_flag::PSH | if last { tcp_flag::FIN } else { 0 };
-                self.inject(inspected, frame, &Reply { towards: Towards::Client, seq, ack, flags, payload });
+                self.inject(
+                    inspected,
+                    frame,
+                    &Reply {
+                        towards: Towards::Client,
+                        seq,
+                        ack,
+                        flags,
+                        payload,
+                    },
+                );
                 seq += payload.len() as u32;
             }
             self.page = page;
         } else {
             self.inject(inspected, frame, &reset(Towards::Client, seq, ack));
         }
-        self.inject(inspected, frame, &reset(Towards::Server, next, inspected.acknowledgement));
+        self.inject(
+            inspected,
+            frame,
+            &reset(Towards::Server, next, inspected.acknowledgement),
+        );
     }
 
     /// The failure policy refuses a flow: both ends are told at once, so that the client can try anew.
     fn cut(&mut self, handle: FlowHandle, inspected: &Inspected, frame: &R::Frame) {
         let replies = self.mark_blocked(handle, inspected);
         let (seq, next) = self.sequence_numbers(handle, inspected, replies);
-        self.inject(inspected, frame, &reset(Towards::Client, seq, inspected.segment.end()));
-        self.inject(inspected, frame, &reset(Towards::Server, next, inspected.acknowledgement));
+        self.inject(
+            inspected,
+            frame,
+            &reset(Towards::Client, seq, inspected.segment.end()),
+        );
+        self.inject(
+            inspected,
+            frame,
+            &reset(Towards::Server, next, inspected.acknowledgement),
+        );
     }
 
     fn mark_blocked(&mut self, handle: FlowHandle, inspected: &Inspected) -> Option<FlowState> {
@@ -482,11 +572,22 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     /// The evidence pool is empty: the flow whose chunk is out the longest has most likely been acknowledged.
     fn relieve_evidence(&mut self) {
-        let Self { table, reassembly, maps, .. } = self;
-        let Some(owner) = reassembly.evidence.oldest() else { return };
-        let Some((key, flow)) = table.at_slot(owner) else { return };
+        let Self {
+            table,
+            reassembly,
+            maps,
+            ..
+        } = self;
+        let Some(owner) = reassembly.evidence.oldest() else {
+            return;
+        };
+        let Some((key, flow)) = table.at_slot(owner) else {
+            return;
+        };
         let key = *key;
-        let acknowledged = maps.flow(&key).filter(|state| state.server_flags & FlowState::SERVER_SEEN != 0);
+        let acknowledged = maps
+            .flow(&key)
+            .filter(|state| state.server_flags & FlowState::SERVER_SEEN != 0);
         let released =
             acknowledged.is_some_and(|state| flow.stream.acknowledge(reassembly, Seq(state.server_ack)));
         if !released {
@@ -496,7 +597,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     /// Housekeeping. Returns whether to go on.
     fn tick(&mut self, now: u64) -> bool {
-        let Self { table, reassembly, scorer, rings, maps, .. } = self;
+        let Self {
+            table,
+            reassembly,
+            scorer,
+            rings,
+            maps,
+            ..
+        } = self;
         table.expire(now, EXPIRE_BATCH, |key, flow, _| {
             give_up(&key, flow, reassembly, scorer, rings, maps);
         });
@@ -525,7 +633,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// Gives everything back. The maps keep what they know of the flows: a successor picks them up.
     fn end(&mut self) {
         self.maps.beat(0);
-        let Self { table, reassembly, scorer, rings, .. } = self;
+        let Self {
+            table,
+            reassembly,
+            scorer,
+            rings,
+            ..
+        } = self;
         table.drain(|_, mut flow| {
             scorer.release(&mut flow.http);
             flow.stream.release(reassembly, |frame| rings.release(frame));
@@ -572,7 +686,11 @@ fn score<F: AsRef<[u8]>>(
         }
         Continuity::AfterGap => {
             scorer.release(http);
-            *http = if std::mem::take(at_head) { filter_score::Stream::new() } else { filter_score::Stream::resuming() };
+            *http = if std::mem::take(at_head) {
+                filter_score::Stream::new()
+            } else {
+                filter_score::Stream::resuming()
+            };
         }
     }
     let mut request_id = 0;
@@ -582,7 +700,7 @@ fn score<F: AsRef<[u8]>>(
             decision.hits.iter().map(|hit| hit.rule.family),
             decision.violation().is_some(),
         );
-        if decision.verdict != Verdict::Allow {
+        if decision.verdict != Verdict::Allow || config.report_allowed {
             request_id = on_event(decision).unwrap_or_else(|id| {
                 counters.events_lost += 1;
                 id
@@ -590,7 +708,9 @@ fn score<F: AsRef<[u8]>>(
         }
     });
     let (unscored, refused) = match disposition {
-        Disposition::Accept | Disposition::Opaque(OpaqueKind::Upgraded) => return Outcome::Forward(pending.accept()),
+        Disposition::Accept | Disposition::Opaque(OpaqueKind::Upgraded) => {
+            return Outcome::Forward(pending.accept());
+        }
         Disposition::Block => return Outcome::Attack(pending.reject(), request_id),
         Disposition::Exhausted => (Unscored::ScorerFull, EngineDrop::ScorerFull),
         Disposition::Unsynced => (Unscored::Unsynced, EngineDrop::Unsynced),
@@ -612,7 +732,12 @@ fn report(
 ) -> Result<u64, u64> {
     let request_id = *next_request_id;
     *next_request_id += 1;
-    let event = Event { request_id, time_ns, flow: *flow, decision: decision.to_owned() };
+    let event = Event {
+        request_id,
+        time_ns,
+        flow: *flow,
+        decision: decision.to_owned(),
+    };
     match events.try_send(event) {
         Ok(()) => Ok(request_id),
         Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(request_id),
@@ -635,7 +760,13 @@ fn give_up<R: Rings, M: KernelMaps>(
 }
 
 fn reset(towards: Towards, seq: Seq, ack: Seq) -> Reply<'static> {
-    Reply { towards, seq, ack, flags: tcp_flag::RST | tcp_flag::ACK, payload: b"" }
+    Reply {
+        towards,
+        seq,
+        ack,
+        flags: tcp_flag::RST | tcp_flag::ACK,
+        payload: b"",
+    }
 }
 
 fn is_suspicion(reason: Reason) -> bool {

@@ -53,12 +53,25 @@ impl Interface {
     ///
     /// See [`InterfaceError`].
     pub async fn find(name: &str) -> Result<Self, InterfaceError> {
-        let failed = |source| InterfaceError::Netlink { name: name.to_owned(), source };
+        let failed = |source| InterfaceError::Netlink {
+            name: name.to_owned(),
+            source,
+        };
         let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
         let connection = tokio::spawn(connection);
-        let message = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
+        let message = handle
+            .link()
+            .get()
+            .match_name(name.to_owned())
+            .execute()
+            .try_next()
+            .await;
         connection.abort();
-        let Ok(Some(message)) = message else { return Err(InterfaceError::Unknown { name: name.to_owned() }) };
+        let Ok(Some(message)) = message else {
+            return Err(InterfaceError::Unknown {
+                name: name.to_owned(),
+            });
+        };
         let mut address = None;
         let mut mtu = 1500;
         for attribute in &message.attributes {
@@ -71,7 +84,9 @@ impl Interface {
         Ok(Self {
             name: name.to_owned(),
             index: message.header.index,
-            address: address.ok_or_else(|| InterfaceError::NotEthernet { name: name.to_owned() })?,
+            address: address.ok_or_else(|| InterfaceError::NotEthernet {
+                name: name.to_owned(),
+            })?,
             mtu,
             queues: queues(name).await.unwrap_or(1),
             up: message.header.flags.contains(LinkFlags::Up),

@@ -44,7 +44,10 @@ impl Reinjection {
     ///
     /// See [`ReinjectionError`].
     pub async fn create(nic: &Interface, queues: u32) -> Result<Self, ReinjectionError> {
-        let device = |source: io::Error| ReinjectionError::Device { device: "pc-tx".into(), reason: source.to_string() };
+        let device = |source: io::Error| ReinjectionError::Device {
+            device: "pc-tx".into(),
+            reason: source.to_string(),
+        };
         let (connection, handle, _) = rtnetlink::new_connection().map_err(device)?;
         let connection = tokio::spawn(connection);
         let mut made = Self { outputs: Vec::new() };
@@ -75,7 +78,9 @@ impl Reinjection {
 
     /// Removes the devices.
     pub async fn remove(self) {
-        let Ok((connection, handle, _)) = rtnetlink::new_connection() else { return };
+        let Ok((connection, handle, _)) = rtnetlink::new_connection() else {
+            return;
+        };
         let connection = tokio::spawn(connection);
         for output in &self.outputs {
             delete(&handle, output).await;
@@ -89,13 +94,23 @@ fn names(index: u32, queue: u32) -> (String, String) {
     (format!("pc-tx{index}-{queue}"), format!("pc-rx{index}-{queue}"))
 }
 
-async fn create_pair(handle: &Handle, nic: &Interface, output: &str, input: &str) -> Result<(), ReinjectionError> {
+async fn create_pair(
+    handle: &Handle,
+    nic: &Interface,
+    output: &str,
+    input: &str,
+) -> Result<(), ReinjectionError> {
     let failed = |error: rtnetlink::Error| ReinjectionError::Device {
         device: output.to_owned(),
         reason: error.to_string(),
     };
     delete(handle, output).await;
-    handle.link().add(LinkVeth::new(output, input).build()).execute().await.map_err(failed)?;
+    handle
+        .link()
+        .add(LinkVeth::new(output, input).build())
+        .execute()
+        .await
+        .map_err(failed)?;
 
     // Neither end is part of the network: no addresses, no neighbours, no router advertisements.
     sysctl::write("ipv6", output, "disable_ipv6", "1").or_else(without_ipv6)?;
@@ -110,9 +125,25 @@ async fn create_pair(handle: &Handle, nic: &Interface, output: &str, input: &str
     }
     sysctl::write("ipv4", input, "rp_filter", reverse_path_filter(nic)?)?;
 
-    let change = |name: &str| LinkUnspec::new_with_name(name).mtu(nic.mtu).arp(false).multicast(false).up();
-    handle.link().set(change(output).build()).execute().await.map_err(failed)?;
-    handle.link().set(change(input).address(nic.address.to_vec()).build()).execute().await.map_err(failed)?;
+    let change = |name: &str| {
+        LinkUnspec::new_with_name(name)
+            .mtu(nic.mtu)
+            .arp(false)
+            .multicast(false)
+            .up()
+    };
+    handle
+        .link()
+        .set(change(output).build())
+        .execute()
+        .await
+        .map_err(failed)?;
+    handle
+        .link()
+        .set(change(input).address(nic.address.to_vec()).build())
+        .execute()
+        .await
+        .map_err(failed)?;
     Ok(())
 }
 
@@ -126,11 +157,21 @@ fn reverse_path_filter(nic: &Interface) -> io::Result<&'static str> {
 
 /// A kernel without IPv6, or with it switched off, has no such settings.
 fn without_ipv6(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+    if error.kind() == io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 async fn delete(handle: &Handle, name: &str) {
-    let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
+    let found = handle
+        .link()
+        .get()
+        .match_name(name.to_owned())
+        .execute()
+        .try_next()
+        .await;
     if let Ok(Some(link)) = found
         && let Err(error) = handle.link().del(link.header.index).execute().await
     {

@@ -9,8 +9,12 @@ pub(super) fn read(family: &str, interface: &str, key: &str) -> io::Result<Strin
 
 /// Writes `net.FAMILY.conf.INTERFACE.KEY`.
 pub(super) fn write(family: &str, interface: &str, key: &str, value: &str) -> io::Result<()> {
-    fs::write(path(family, interface, key), value)
-        .map_err(|error| io::Error::new(error.kind(), format!("net.{family}.conf.{interface}.{key} = {value}: {error}")))
+    fs::write(path(family, interface, key), value).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("net.{family}.conf.{interface}.{key} = {value}: {error}"),
+        )
+    })
 }
 
 fn path(family: &str, interface: &str, key: &str) -> String {

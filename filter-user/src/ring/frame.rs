@@ -71,6 +71,9 @@ impl AsMut<[u8]> for Frame {
 impl Drop for Frame {
     fn drop(&mut self) {
         LEAKED.fetch_add(1, Ordering::Relaxed);
-        debug_assert!(std::thread::panicking(), "a frame was dropped instead of given back");
+        debug_assert!(
+            std::thread::panicking(),
+            "a frame was dropped instead of given back"
+        );
     }
 }

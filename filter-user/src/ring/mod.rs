@@ -14,7 +14,10 @@
 //! A [`Frame`] cannot be copied, is made only by the RX ring or [`QueueRings::allocate`], and is consumed by
 //! `forward`, `transmit` or `release`; dropping one in any other way is a bug that debug builds stop at and
 //! release builds count.
-#![expect(unsafe_code, reason = "descriptors, rings and the mapped queue states are memory shared with the kernel")]
+#![expect(
+    unsafe_code,
+    reason = "descriptors, rings and the mapped queue states are memory shared with the kernel"
+)]
 
 mod frame;
 mod queue_rings;

@@ -3,8 +3,7 @@
 use std::{
     error::Error,
     ffi::CString,
-    fmt, io,
-    mem,
+    fmt, io, mem,
     num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
     ptr::NonNull,
@@ -127,7 +126,8 @@ impl QueueRings {
     /// See [`BindError`].
     pub fn bind(config: &RingConfig) -> Result<Self, BindError> {
         let half = QueueSize::new(config.frames / 2).map_err(|error| BindError::Size(error.to_string()))?;
-        let frame_size = FrameSize::new(config.frame_size).map_err(|error| BindError::Size(error.to_string()))?;
+        let frame_size =
+            FrameSize::new(config.frame_size).map_err(|error| BindError::Size(error.to_string()))?;
         let umem_config = UmemConfig::builder()
             .frame_size(frame_size)
             .fill_queue_size(half)
@@ -144,7 +144,8 @@ impl QueueRings {
         let (fill, completions) = rings.ok_or_else(|| missing_rings(&config.interface, config.queue))?;
         let nic = Sender::new(tx, completions, half.get());
         let (tx, output_rx, rings) = open(&umem, &config.output, config.output_queue, half, config.mode)?;
-        let (output_fill, completions) = rings.ok_or_else(|| missing_rings(&config.output, config.output_queue))?;
+        let (output_fill, completions) =
+            rings.ok_or_else(|| missing_rings(&config.output, config.output_queue))?;
         let output = Sender::new(tx, completions, half.get());
 
         let mut rings = Self {
@@ -192,7 +193,13 @@ impl QueueRings {
     pub fn take_metadata(&mut self, frame: &Frame) -> Option<Metadata> {
         // SAFETY: in front of the data lie at least the 256 bytes of XDP headroom of the same frame, which
         // belong to the owner of the `Frame`; `Metadata` is bytes without padding.
-        let area = unsafe { &mut *frame.data().as_ptr().sub(Metadata::SIZE).cast::<[u8; Metadata::SIZE]>() };
+        let area = unsafe {
+            &mut *frame
+                .data()
+                .as_ptr()
+                .sub(Metadata::SIZE)
+                .cast::<[u8; Metadata::SIZE]>()
+        };
         let metadata = Metadata::from_bytes(area);
         if metadata.is_some() {
             area.fill(0);
@@ -302,7 +309,13 @@ impl QueueRings {
 
 impl Sender {
     fn new(tx: TxQueue, completions: CompQueue, ring_size: u32) -> Self {
-        Self { tx, completions, pending: Vec::with_capacity(ring_size as usize), ring_size, in_flight: 0 }
+        Self {
+            tx,
+            completions,
+            pending: Vec::with_capacity(ring_size as usize),
+            ring_size,
+            in_flight: 0,
+        }
     }
 
     fn flush(&mut self, scratch: &mut [FrameDesc], free: &mut Vec<FrameDesc>) -> io::Result<()> {
@@ -357,8 +370,18 @@ unsafe fn own(umem: &Umem, descriptor: FrameDesc) -> Frame {
 
 type Opened = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
 
-fn open(umem: &Umem, interface: &str, queue: u32, size: QueueSize, mode: CopyMode) -> Result<Opened, BindError> {
-    let failed = |source| BindError::Socket { interface: interface.to_owned(), queue, source };
+fn open(
+    umem: &Umem,
+    interface: &str,
+    queue: u32,
+    size: QueueSize,
+    mode: CopyMode,
+) -> Result<Opened, BindError> {
+    let failed = |source| BindError::Socket {
+        interface: interface.to_owned(),
+        queue,
+        source,
+    };
     let name = CString::new(interface).map_err(|error| failed(io::Error::other(error)))?;
     let flags = BindFlags::XDP_USE_NEED_WAKEUP
         | match mode {
@@ -392,7 +415,11 @@ fn open(umem: &Umem, interface: &str, queue: u32, size: QueueSize, mode: CopyMod
 
 fn missing_rings(interface: &str, queue: u32) -> BindError {
     let source = io::Error::other("the kernel gave no fill and completion ring");
-    BindError::Socket { interface: interface.to_owned(), queue, source }
+    BindError::Socket {
+        interface: interface.to_owned(),
+        queue,
+        source,
+    }
 }
 
 /// The operating system's error below one of xsk-rs's.
@@ -420,6 +447,9 @@ impl Drop for QueueRings {
 
 impl fmt::Debug for QueueRings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueRings").field("frames", &self.frames).field("free", &self.free.len()).finish_non_exhaustive()
+        f.debug_struct("QueueRings")
+            .field("frames", &self.frames)
+            .field("free", &self.free.len())
+            .finish_non_exhaustive()
     }
 }

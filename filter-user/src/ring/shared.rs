@@ -37,9 +37,19 @@ impl SharedQueues {
         let length = NonZeroUsize::new(LENGTH).expect("the array is not empty");
         // SAFETY: a fresh shared mapping of a map that is at least this long (the array has `MAX_QUEUES`
         // entries); nothing else refers to the chosen address.
-        let address =
-            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, map, 0)? };
-        Ok(Arc::new(Self { address: address.cast() }))
+        let address = unsafe {
+            mmap(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                map,
+                0,
+            )?
+        };
+        Ok(Arc::new(Self {
+            address: address.cast(),
+        }))
     }
 
     /// The state of one queue.
@@ -49,8 +59,14 @@ impl SharedQueues {
     /// If `queue` is not below [`MAX_QUEUES`].
     #[must_use]
     pub fn queue(self: &Arc<Self>, queue: u32) -> QueueHandle {
-        assert!(queue < MAX_QUEUES, "queue {queue} is beyond the {MAX_QUEUES} the maps have room for");
-        QueueHandle { queues: Arc::clone(self), index: queue as usize }
+        assert!(
+            queue < MAX_QUEUES,
+            "queue {queue} is beyond the {MAX_QUEUES} the maps have room for"
+        );
+        QueueHandle {
+            queues: Arc::clone(self),
+            index: queue as usize,
+        }
     }
 
     fn field(&self, index: usize, offset: usize) -> &AtomicU64 {
@@ -87,22 +103,30 @@ impl QueueHandle {
     /// Packets that were taken from the ring, or given up.
     #[must_use]
     pub fn consumed(&self) -> u64 {
-        self.queues.field(self.index, QueueState::CONSUMED_OFFSET).load(Ordering::Relaxed)
+        self.queues
+            .field(self.index, QueueState::CONSUMED_OFFSET)
+            .load(Ordering::Relaxed)
     }
 
     /// Tells the XDP program how many packets have been taken.
     pub fn set_consumed(&self, consumed: u64) {
-        self.queues.field(self.index, QueueState::CONSUMED_OFFSET).store(consumed, Ordering::Release);
+        self.queues
+            .field(self.index, QueueState::CONSUMED_OFFSET)
+            .store(consumed, Ordering::Release);
     }
 
     /// When the engine last went round, nanoseconds of `CLOCK_MONOTONIC`; 0 for never.
     #[must_use]
     pub fn heartbeat(&self) -> u64 {
-        self.queues.field(self.index, QueueState::HEARTBEAT_OFFSET).load(Ordering::Relaxed)
+        self.queues
+            .field(self.index, QueueState::HEARTBEAT_OFFSET)
+            .load(Ordering::Relaxed)
     }
 
     /// Tells the XDP program that the engine is alive; 0 says that it has gone.
     pub fn set_heartbeat(&self, now_ns: u64) {
-        self.queues.field(self.index, QueueState::HEARTBEAT_OFFSET).store(now_ns, Ordering::Release);
+        self.queues
+            .field(self.index, QueueState::HEARTBEAT_OFFSET)
+            .store(now_ns, Ordering::Release);
     }
 }

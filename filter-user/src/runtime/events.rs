@@ -59,7 +59,11 @@ struct Log {
 
 impl Log {
     fn new() -> Self {
-        Self { second: Instant::now(), written: 0, suppressed: 0 }
+        Self {
+            second: Instant::now(),
+            written: 0,
+            suppressed: 0,
+        }
     }
 
     fn turn(&mut self) {

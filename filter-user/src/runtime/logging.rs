@@ -1,6 +1,8 @@
 //! Log lines on standard error, at a level that can be changed while the engine runs.
 
-use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::LevelFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 use crate::config::Level;
 

@@ -22,10 +22,18 @@ pub(super) fn fill(tables: &mut Tables, config: &Config) -> anyhow::Result<()> {
     tables.set_services(&services(config))?;
     let allow: Vec<_> = config.lists.allow.iter().map(prefix).collect();
     let watch: Vec<_> = config.lists.watch.iter().map(prefix).collect();
-    for stale in tables.allowed().into_iter().filter(|prefix| !allow.contains(prefix)) {
+    for stale in tables
+        .allowed()
+        .into_iter()
+        .filter(|prefix| !allow.contains(prefix))
+    {
         tables.disallow(stale)?;
     }
-    for stale in tables.watched().into_iter().filter(|prefix| !watch.contains(prefix)) {
+    for stale in tables
+        .watched()
+        .into_iter()
+        .filter(|prefix| !watch.contains(prefix))
+    {
         tables.unwatch(stale)?;
     }
     allow.into_iter().try_for_each(|prefix| tables.allow(prefix))?;
@@ -44,8 +52,14 @@ fn fill_blocks(tables: &mut Tables, nets: &[IpNet]) -> Result<(), TableError> {
     for prefix in stale {
         tables.unblock(prefix)?;
     }
-    let block = Block { since_ns: monotonic_ns(), reason: Block::REASON_CONFIGURATION, ..Block::default() };
-    wanted.into_iter().try_for_each(|prefix| tables.block(prefix, block))
+    let block = Block {
+        since_ns: monotonic_ns(),
+        reason: Block::REASON_CONFIGURATION,
+        ..Block::default()
+    };
+    wanted
+        .into_iter()
+        .try_for_each(|prefix| tables.block(prefix, block))
 }
 
 fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
@@ -60,7 +74,10 @@ fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
             Inspect::Suspicious => Service::INSPECT_SUSPICIOUS,
             Inspect::All => Service::INSPECT_ALL,
         };
-        let value = Service { inspect, index: index as u32 };
+        let value = Service {
+            inspect,
+            index: index as u32,
+        };
         entries.push((ServiceKey::new(address, service.port), value));
         // Fragments have no ports: the strictest service of the address counts for them.
         let whole = ServiceKey::new(address, 0);
@@ -91,12 +108,21 @@ pub(super) fn settings(config: &Config, tables: &Tables) -> anyhow::Result<Setti
         soft_limit: config.suspicious.soft_limit_pps,
         sample_mask: SAMPLE - 1,
         reserved: 0,
-        source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix).octets,
+        source_mask: Address::v6([0xff; 16])
+            .masked_v6(config.reputation.ipv6_prefix)
+            .octets,
     })
 }
 
 fn triggers(suspicious: &Suspicious) -> u32 {
-    let Suspicious { new_source_requests, reputation, watch, soft_limit_pps, prescreen, odd_packets } = *suspicious;
+    let Suspicious {
+        new_source_requests,
+        reputation,
+        watch,
+        soft_limit_pps,
+        prescreen,
+        odd_packets,
+    } = *suspicious;
     [
         (new_source_requests > 0, Settings::TRIGGER_NEW),
         (reputation, Settings::TRIGGER_REPUTATION),
@@ -111,7 +137,10 @@ fn triggers(suspicious: &Suspicious) -> u32 {
 
 /// The maps' form of a CIDR block.
 pub(super) fn prefix(net: &IpNet) -> Prefix {
-    Prefix { address: net.network(), length: net.prefix_len() }
+    Prefix {
+        address: net.network(),
+        length: net.prefix_len(),
+    }
 }
 
 #[cfg(test)]

@@ -264,7 +264,12 @@ fn announce(state: &State) {
         config.engine.on_failure,
     );
     for service in config.services() {
-        tracing::info!("service {} port {}: inspect {}", service.address, service.port, service.inspect);
+        tracing::info!(
+            "service {} port {}: inspect {}",
+            service.address,
+            service.port,
+            service.inspect
+        );
     }
     tracing::debug!("started at {} ns of the monotonic clock", monotonic_ns());
 }

@@ -11,8 +11,8 @@ use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
     config::{self, Level},
     control::{
-        BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RequestCounters,
-        RulesStatus, Status,
+        BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal, RefusalCode,
+        RequestCounters, RulesStatus, Status,
     },
     engine::{Command, EngineCounters, EngineDrop},
     flow::DropReason,
@@ -29,7 +29,10 @@ impl Engine for State {
         let counters: Vec<_> = self.queues.iter().map(|queue| queue.counters.read()).collect();
         let (packets, blocks) = {
             let tables = self.tables();
-            (tables.counters().unwrap_or_default(), tables.source_blocks.keys().count())
+            (
+                tables.counters().unwrap_or_default(),
+                tables.source_blocks.keys().count(),
+            )
         };
         let xdp = Reason::ALL.iter().map(|reason| PacketCounter {
             action: action_name(reason.action()).to_owned(),
@@ -58,7 +61,12 @@ impl Engine for State {
                 last_error: rules.last_error.clone(),
             },
             xdp: xdp.collect(),
-            queues: self.queues.iter().zip(&counters).map(|(queue, counters)| self.queue(queue, counters)).collect(),
+            queues: self
+                .queues
+                .iter()
+                .zip(&counters)
+                .map(|(queue, counters)| self.queue(queue, counters))
+                .collect(),
             requests: requests(&counters),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources: Fill::new(reputation.len() as u64, reputation.capacity() as u64),
@@ -71,14 +79,24 @@ impl Engine for State {
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
         let now = monotonic_ns();
         let until_ns = for_s.map_or(0, |seconds| now.saturating_add(seconds.saturating_mul(NS_PER_S)));
-        let block = Block { until_ns, since_ns: now, reason: Block::REASON_OPERATOR, ..Block::default() };
+        let block = Block {
+            until_ns,
+            since_ns: now,
+            reason: Block::REASON_OPERATOR,
+            ..Block::default()
+        };
         {
             let mut tables = self.tables();
             if self.is_source(&target) {
                 let key = Address::from(target.addr());
-                tables.source_blocks.insert(key, block, 0).map_err(|error| full(&error.to_string()))?;
+                tables
+                    .source_blocks
+                    .insert(key, block, 0)
+                    .map_err(|error| full(&error.to_string()))?;
             } else {
-                tables.block(prefix(&target), block).map_err(|error| full(&error.to_string()))?;
+                tables
+                    .block(prefix(&target), block)
+                    .map_err(|error| full(&error.to_string()))?;
             }
         }
         let mut reasons = self.reasons();
@@ -113,11 +131,17 @@ impl Engine for State {
     }
 
     fn allow(&self, target: IpNet) -> Result<(), Refusal> {
-        self.tables().allow(prefix(&target)).map_err(|error| full(&error.to_string()))
+        self.tables()
+            .allow(prefix(&target))
+            .map_err(|error| full(&error.to_string()))
     }
 
     fn disallow(&self, target: IpNet) -> Result<(), Refusal> {
-        if self.tables().disallow(prefix(&target)).map_err(|error| failed(&error))? {
+        if self
+            .tables()
+            .disallow(prefix(&target))
+            .map_err(|error| failed(&error))?
+        {
             return Ok(());
         }
         Err(Refusal::new(
@@ -131,13 +155,18 @@ impl Engine for State {
         let now = monotonic_ns();
         let mut entries: Vec<_> = {
             let tables = self.tables();
-            let sources = tables.source_blocks.iter().flatten().map(|(address, block)| {
-                (self.source_net(IpAddr::from(address)), block)
-            });
-            let prefixes = tables.blocked().map(|(prefix, block)| {
-                (IpNet::new_assert(prefix.address, prefix.length), block)
-            });
-            sources.chain(prefixes).filter(|(_, block)| block.holds(now)).collect()
+            let sources = tables
+                .source_blocks
+                .iter()
+                .flatten()
+                .map(|(address, block)| (self.source_net(IpAddr::from(address)), block));
+            let prefixes = tables
+                .blocked()
+                .map(|(prefix, block)| (IpNet::new_assert(prefix.address, prefix.length), block));
+            sources
+                .chain(prefixes)
+                .filter(|(_, block)| block.holds(now))
+                .collect()
         };
         entries = page.of(entries, |(target, _)| *target);
         let reasons = self.reasons();
@@ -146,7 +175,8 @@ impl Engine for State {
             .map(|(target, block)| BlockEntry {
                 target,
                 origin: origin(&block),
-                remaining_s: (block.until_ns != 0).then(|| block.until_ns.saturating_sub(now).div_ceil(NS_PER_S)),
+                remaining_s: (block.until_ns != 0)
+                    .then(|| block.until_ns.saturating_sub(now).div_ceil(NS_PER_S)),
                 packets: block.hits,
                 reason: reasons.get(&target).cloned().unwrap_or_default(),
             })
@@ -155,7 +185,10 @@ impl Engine for State {
 
     fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal> {
         let prefixes = self.tables().allowed();
-        let nets = prefixes.iter().map(|prefix| IpNet::new_assert(prefix.address, prefix.length)).collect();
+        let nets = prefixes
+            .iter()
+            .map(|prefix| IpNet::new_assert(prefix.address, prefix.length))
+            .collect();
         Ok(page.of(nets, |net| *net))
     }
 
@@ -178,7 +211,11 @@ impl Engine for State {
                         )
                     })?;
                 }
-                let message = format!("{} rules in force, version {}", rules.set.rules().len(), rules.version);
+                let message = format!(
+                    "{} rules in force, version {}",
+                    rules.set.rules().len(),
+                    rules.version
+                );
                 state.rules = rules;
                 state.reloads += 1;
                 state.last_error = None;
@@ -187,7 +224,11 @@ impl Engine for State {
             Err(error) => {
                 let message = error.to_string();
                 state.last_error = Some(message.clone());
-                Err(Refusal::new(RefusalCode::Invalid, message, "the rules before it stay in force"))
+                Err(Refusal::new(
+                    RefusalCode::Invalid,
+                    message,
+                    "the rules before it stay in force",
+                ))
             }
         }
     }
@@ -203,7 +244,9 @@ impl Engine for State {
             ));
         }
         if let Some(level) = engine {
-            self.logging.set(level).map_err(|error| Refusal::new(RefusalCode::Failed, error.to_string(), ""))?;
+            self.logging
+                .set(level)
+                .map_err(|error| Refusal::new(RefusalCode::Failed, error.to_string(), ""))?;
         }
         Ok(())
     }
@@ -218,7 +261,11 @@ impl State {
     fn queue(&self, queue: &super::state::Queue, counters: &EngineCounters) -> QueueStatus {
         let limits = &self.config.limits;
         let heartbeat = queue.handle.heartbeat();
-        let age = if heartbeat == 0 { u64::MAX } else { monotonic_ns().saturating_sub(heartbeat) };
+        let age = if heartbeat == 0 {
+            u64::MAX
+        } else {
+            monotonic_ns().saturating_sub(heartbeat)
+        };
         let in_flight = queue.handle.redirected().saturating_sub(queue.handle.consumed());
         QueueStatus {
             queue: queue.number,
@@ -240,15 +287,23 @@ impl State {
         let mut warnings = Vec::new();
         let leaked = crate::ring::leaked_frames();
         if leaked > 0 {
-            warnings.push(format!("{leaked} frames were lost inside the engine: a bug, please report it"));
+            warnings.push(format!(
+                "{leaked} frames were lost inside the engine: a bug, please report it"
+            ));
         }
         let lost = sum(counters, |counters| counters.events_lost);
         if lost > 0 {
-            warnings.push(format!("{lost} decisions came too fast to be logged and counted as offences"));
+            warnings.push(format!(
+                "{lost} decisions came too fast to be logged and counted as offences"
+            ));
         }
-        let full = sum(counters, |counters| counters.unscored[0] + counters.dropped[EngineDrop::TableFull as usize]);
+        let full = sum(counters, |counters| {
+            counters.unscored[0] + counters.dropped[EngineDrop::TableFull as usize]
+        });
         if full > 0 {
-            warnings.push(format!("the flow table was full for {full} packets; raise limits.max_flows"));
+            warnings.push(format!(
+                "the flow table was full for {full} packets; raise limits.max_flows"
+            ));
         }
         if let Some(error) = &self.rules_state().last_error {
             warnings.push(format!("the last reload was refused: {error}"));
@@ -275,18 +330,29 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
 }
 
 fn dropped(counters: &EngineCounters) -> BTreeMap<String, u64> {
-    let engine = EngineDrop::ALL.iter().map(|reason| (reason.name(), counters.dropped[*reason as usize]));
-    let stream = DropReason::ALL.iter().map(|reason| (reason.name(), counters.stream_dropped[*reason as usize]));
+    let engine = EngineDrop::ALL
+        .iter()
+        .map(|reason| (reason.name(), counters.dropped[*reason as usize]));
+    let stream = DropReason::ALL
+        .iter()
+        .map(|reason| (reason.name(), counters.stream_dropped[*reason as usize]));
     named(engine.chain(stream))
 }
 
 fn unscored(counters: &EngineCounters) -> BTreeMap<String, u64> {
     use crate::engine::counters::Unscored;
-    named(Unscored::ALL.iter().map(|reason| (reason.name(), counters.unscored[*reason as usize])))
+    named(
+        Unscored::ALL
+            .iter()
+            .map(|reason| (reason.name(), counters.unscored[*reason as usize])),
+    )
 }
 
 fn named<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<String, u64> {
-    counts.filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+    counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
 }
 
 fn sum(counters: &[EngineCounters], count: impl Fn(&EngineCounters) -> u64) -> u64 {

@@ -81,9 +81,13 @@ impl QueueThreads {
         let count = recorders.len() as u32;
         let mut started = Self { queues: Vec::new() };
         for (queue, recorder) in (0..).zip(recorders) {
-            let output = reinjection.output(queue).ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
+            let output = reinjection
+                .output(queue)
+                .ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
             let (rings, zero_copy) = bind(config, interface, queue, output)?;
-            sockets.set(queue, rings.socket_fd(), 0).context("cannot enter the socket into the map")?;
+            sockets
+                .set(queue, rings.socket_fd(), 0)
+                .context("cannot enter the socket into the map")?;
             let handle = shared.queue(queue);
             let maps = LiveMaps::new(Tables::open(tables.pin_dir())?, handle.clone());
             let scorer = Scorer::new(Arc::clone(&rules.set), policy(config), REQUESTS);
@@ -163,7 +167,12 @@ impl Drop for QueueThreads {
     }
 }
 
-fn bind(config: &Config, interface: &Interface, queue: u32, output: &str) -> anyhow::Result<(QueueRings, bool)> {
+fn bind(
+    config: &Config,
+    interface: &Interface,
+    queue: u32,
+    output: &str,
+) -> anyhow::Result<(QueueRings, bool)> {
     let frame = interface.mtu + LINK_HEADER;
     if frame > LARGE_FRAME && queue == 0 {
         tracing::warn!(
@@ -228,6 +237,7 @@ fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> Worke
             Idle::Sleep => u64::from(config.engine.poll.spin_us) * 1000,
         },
         sleep: heartbeat / 4,
+        report_allowed: false,
     }
 }
 
@@ -250,8 +260,8 @@ pub(super) fn policy(config: &Config) -> Policy {
 pub(super) fn page(config: &Config) -> anyhow::Result<Page> {
     match &config.response.page {
         Some(path) => {
-            let html =
-                fs::read_to_string(path).with_context(|| format!("cannot read response.page {}", path.display()))?;
+            let html = fs::read_to_string(path)
+                .with_context(|| format!("cannot read response.page {}", path.display()))?;
             Ok(Page::new(&html))
         }
         None => Ok(Page::default()),
@@ -261,17 +271,25 @@ pub(super) fn page(config: &Config) -> anyhow::Result<Page> {
 /// The CPUs to pin threads to, in turn: those configured, or all this process may use.
 fn cpus(config: &Config) -> anyhow::Result<Vec<u32>> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot read the CPU affinity")?;
-    let allowed: Vec<_> = (0..CpuSet::count() as u32).filter(|cpu| allowed.is_set(*cpu as usize).unwrap_or(false)).collect();
+    let allowed: Vec<_> = (0..CpuSet::count() as u32)
+        .filter(|cpu| allowed.is_set(*cpu as usize).unwrap_or(false))
+        .collect();
     if let Some(cpu) = config.engine.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
         bail!("engine.cpus names CPU {cpu}, which this process may not use; it may use {allowed:?}");
     }
-    Ok(if config.engine.cpus.is_empty() { allowed } else { config.engine.cpus.clone() })
+    Ok(if config.engine.cpus.is_empty() {
+        allowed
+    } else {
+        config.engine.cpus.clone()
+    })
 }
 
 fn pin(cpu: Option<u32>) {
     let Some(cpu) = cpu else { return };
     let mut set = CpuSet::new();
-    let pinned = set.set(cpu as usize).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
+    let pinned = set
+        .set(cpu as usize)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
     if let Err(error) = pinned {
         tracing::warn!("cannot pin a thread to CPU {cpu}: {error}");
     }

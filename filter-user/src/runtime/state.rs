@@ -80,7 +80,10 @@ impl State {
             commands: thread.commands.clone(),
         });
         Self {
-            reputation: Mutex::new(Reputation::new(&config.reputation, config.limits.max_sources as usize)),
+            reputation: Mutex::new(Reputation::new(
+                &config.reputation,
+                config.limits.max_sources as usize,
+            )),
             queues: queues.collect(),
             config,
             interface,
@@ -89,7 +92,11 @@ impl State {
             logging,
             started: Instant::now(),
             protected,
-            rules: Mutex::new(RulesState { rules, reloads: 0, last_error: None }),
+            rules: Mutex::new(RulesState {
+                rules,
+                reloads: 0,
+                last_error: None,
+            }),
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),
         }
@@ -122,10 +129,17 @@ impl State {
             let mut reputation = self.reputation();
             let verdict = reputation.offence(source, now_ns);
             let key = reputation.source(source);
-            (key, reputation.points(source, now_ns), reputation.strikes(source, now_ns), verdict)
+            (
+                key,
+                reputation.points(source, now_ns),
+                reputation.strikes(source, now_ns),
+                verdict,
+            )
         };
         self.set_reputation(source, points);
-        let Verdict::Block { for_ns } = verdict else { return };
+        let Verdict::Block { for_ns } = verdict else {
+            return;
+        };
         let net = self.source_net(source);
         if self.config.scoring.mode == crate::config::Mode::Detect {
             return;
@@ -141,7 +155,11 @@ impl State {
             reason: Block::REASON_REPUTATION,
             strikes,
         };
-        match self.tables().source_blocks.insert(Address::from(source), block, 0) {
+        match self
+            .tables()
+            .source_blocks
+            .insert(Address::from(source), block, 0)
+        {
             Ok(()) => tracing::info!("source {net} is blocked for {:?}", Duration::from_nanos(for_ns)),
             Err(error) => tracing::error!("source {net} cannot be blocked: {error}"),
         }
@@ -161,7 +179,10 @@ impl State {
         let key = Address::from(source);
         let mut tables = self.tables();
         let mut entry = tables.sources.get(&key, 0).unwrap_or_default();
-        #[expect(clippy::cast_sign_loss, reason = "points are not negative, and the cast saturates")]
+        #[expect(
+            clippy::cast_sign_loss,
+            reason = "points are not negative, and the cast saturates"
+        )]
         let reputation = (points * 1000.0) as u32;
         entry.reputation = reputation.max(u32::from(entry.reputation > 0 && points > 0.01));
         if let Err(error) = tables.sources.insert(key, entry, 0) {
@@ -182,14 +203,23 @@ impl State {
         let now = monotonic_ns();
         let marked: Vec<_> = {
             let tables = self.tables();
-            tables.sources.iter().flatten().filter(|(_, source)| source.reputation > 0).map(|(key, _)| key).collect()
+            tables
+                .sources
+                .iter()
+                .flatten()
+                .filter(|(_, source)| source.reputation > 0)
+                .map(|(key, _)| key)
+                .collect()
         };
         for key in marked {
             let source = IpAddr::from(key);
             let points = self.reputation().points(source, now);
             let mut tables = self.tables();
             if let Ok(mut entry) = tables.sources.get(&key, 0) {
-                #[expect(clippy::cast_sign_loss, reason = "points are not negative, and the cast saturates")]
+                #[expect(
+                    clippy::cast_sign_loss,
+                    reason = "points are not negative, and the cast saturates"
+                )]
                 let reputation = (points * 1000.0) as u32;
                 entry.reputation = reputation;
                 if let Err(error) = tables.sources.insert(key, entry, 0) {
