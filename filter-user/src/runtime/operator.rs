@@ -39,9 +39,20 @@ impl Engine for State {
             reason: bare_name(*reason).to_owned(),
             packets: packets.get(*reason),
         });
-        let rules = self.rules_state();
+        let rules = {
+            let state = self.rules_state();
+            RulesStatus {
+                version: state.rules.version.clone(),
+                count: state.rules.set.rules().len() as u64,
+                reloads: state.reloads,
+                last_error: state.last_error.clone(),
+            }
+        };
+        let sources = {
+            let reputation = self.reputation();
+            Fill::new(reputation.len() as u64, reputation.capacity() as u64)
+        };
         let limits = &self.config.limits;
-        let reputation = self.reputation();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -54,12 +65,8 @@ impl Engine for State {
             forward: self.config.engine.forward,
             mode: self.config.scoring.mode,
             on_failure: self.config.engine.on_failure,
-            rules: RulesStatus {
-                version: rules.rules.version.clone(),
-                count: rules.rules.set.rules().len() as u64,
-                reloads: rules.reloads,
-                last_error: rules.last_error.clone(),
-            },
+            warnings: Self::warnings(&counters, rules.last_error.as_deref()),
+            rules,
             xdp: xdp.collect(),
             queues: self
                 .queues
@@ -69,10 +76,9 @@ impl Engine for State {
                 .collect(),
             requests: requests(&counters),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
-            sources: Fill::new(reputation.len() as u64, reputation.capacity() as u64),
+            sources,
             blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
             held_bytes: Fill::new(sum(&counters, |counters| counters.held_bytes), limits.held_bytes),
-            warnings: self.warnings(&counters),
         }
     }
 
@@ -283,7 +289,7 @@ impl State {
         }
     }
 
-    fn warnings(&self, counters: &[EngineCounters]) -> Vec<String> {
+    fn warnings(counters: &[EngineCounters], reload_error: Option<&str>) -> Vec<String> {
         let mut warnings = Vec::new();
         let leaked = crate::ring::leaked_frames();
         if leaked > 0 {
@@ -305,7 +311,7 @@ impl State {
                 "the flow table was full for {full} packets; raise limits.max_flows"
             ));
         }
-        if let Some(error) = &self.rules_state().last_error {
+        if let Some(error) = reload_error {
             warnings.push(format!("the last reload was refused: {error}"));
         }
         warnings
