@@ -44,6 +44,16 @@ impl Rules {
         Self::compile(&packs)
     }
 
+    /// Runs every rule against its own samples: it must hit those it should, and no other.
+    pub fn test(&self) -> Result<(), RulesError> {
+        let errors = self.set.check_samples();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(RulesError::Packs(errors))
+        }
+    }
+
     fn compile(packs: &[PackSource<'_>]) -> Result<Self, RulesError> {
         let set = RuleSet::compile(packs).map_err(RulesError::Packs)?;
         Ok(Self {
@@ -180,6 +190,18 @@ mod tests {
 
         write("b.toml", &PACK.replace("id = 1", "id = 3"));
         assert_ne!(load().expect("others").version, rules.version);
+
+        assert!(rules.test().is_ok());
+        write(
+            "b.toml",
+            &PACK.replace("id = 1", "id = 3").replace("a needle", "a pin"),
+        );
+        let wrong = load()
+            .expect("it compiles")
+            .test()
+            .expect_err("a sample is not hit")
+            .to_string();
+        assert!(wrong.contains("b.toml:8:") && wrong.contains("fix:"), "{wrong}");
 
         write("b.toml", "family = \"sqli\"\n[[rule]]\nid = 'x'\n");
         let broken = load().expect_err("a mistake").to_string();

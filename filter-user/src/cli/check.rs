@@ -7,7 +7,7 @@ use clap::Args;
 use super::Connection;
 use crate::{config::Config, rules::Rules};
 
-/// Check a configuration, a rule pack, or a directory of rule packs.
+/// Check a configuration, or rule packs and their samples.
 #[derive(Debug, Args)]
 #[command(
     after_help = "A file with `family` or [[rule]] in it is taken for a rule pack, any other for a configuration.
@@ -26,6 +26,7 @@ impl Check {
         let name = self.file.display();
         if self.is_rules() {
             let rules = Rules::load_path(&self.file)?;
+            rules.test()?;
             writeln!(out, "{name}: ok, {} rules", rules.set.rules().len())?;
         } else {
             Config::load(Some(&self.file), &[])?;

@@ -12,7 +12,8 @@ use crate::rules::{self, RulesError};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   portcullis rules list --json
-  portcullis rules lint my-rules/")]
+  portcullis rules lint my-rules/
+  portcullis rules test my-rules/sqli.toml")]
 pub(super) enum Rules {
     /// Print the rules in force, one a line
     List {
@@ -21,6 +22,11 @@ pub(super) enum Rules {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Run rules against their own samples
+    Test {
+        /// A rule pack or a directory of them [default: the configuration's]
+        path: Option<PathBuf>,
     },
     /// Compile rules; every mistake is named with its line
     Lint {
@@ -76,6 +82,15 @@ impl Rules {
                     )?;
                 }
                 Ok(())
+            }
+            Self::Test { path } => {
+                let rules = load(connection, path)?;
+                rules.test()?;
+                Ok(writeln!(
+                    out,
+                    "{} rules agree with their samples",
+                    rules.set.rules().len()
+                )?)
             }
             Self::Lint { path } => {
                 let rules = load(connection, path)?;

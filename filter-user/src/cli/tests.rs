@@ -3,7 +3,10 @@
 use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
-use crate::config::Config;
+use crate::{
+    config::Config,
+    control::{ServerLimits, testing::Served},
+};
 
 /// A datapath that only notes what it was started with.
 #[derive(Default)]
@@ -211,6 +214,10 @@ fn mistakes_say_what_to_do() {
     }
 }
 
+/// A rule pack.
+const PACK: &str = "family = \"sqli\"\n[[rule]]\nid = 1\nmessage = \"x\"\nseverity = \"critical\"\ntargets = [\"inputs\"]\n\
+                regex = 'needle'\nsamples.match = [\"needle\", \"a needle\"]\nsamples.pass = [\"hay\", \"stack\"]\n";
+
 #[test]
 fn check_tells_rules_from_configurations() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -219,10 +226,8 @@ fn check_tells_rules_from_configurations() {
         std::fs::write(&file, text).expect("written");
         portcullis(&["check", file.to_str().expect("text")])
     };
-    let pack = "family = \"sqli\"\n[[rule]]\nid = 1\nmessage = \"x\"\nseverity = \"critical\"\ntargets = [\"inputs\"]\n\
-                regex = 'needle'\nsamples.match = [\"needle\", \"a needle\"]\nsamples.pass = [\"hay\", \"stack\"]\n";
     for (name, text, code, message) in [
-        ("a.toml", pack, 0, "a.toml: ok, 1 rules"),
+        ("a.toml", PACK, 0, "a.toml: ok, 1 rules"),
         (
             "b.toml",
             "family = \"sqli\"\n[[rule]]\nid = 'x'\n",
@@ -286,7 +291,10 @@ fn scan_reads_files_and_says_what_it_could_not() {
     );
     let bad = write("bad.jsonl", b"{\"id\":\"a\",\"path\":\"/\"}\nnot json\n");
     let capture = write("cut.pcap", b"\xd4\xc3\xb2\xa1");
-    let scan = |args: &[&str]| portcullis(&[&["scan", "--config", "/dev/null"], args].concat());
+    let pack = write("pack.toml", PACK.replace("needle", "union select").as_bytes());
+    let rules = format!("scoring.rules={}", pack.trim_end_matches("/pack.toml"));
+    let scan =
+        |args: &[&str]| portcullis(&[&["scan", "--config", "/dev/null", "--set", &rules], args].concat());
 
     let (text, code, _) = scan(&["--stats", &good]);
     assert_eq!(code, ExitCode::SUCCESS);
@@ -326,6 +334,84 @@ fn scan_reads_files_and_says_what_it_could_not() {
     assert_eq!((text.as_str(), code), ("", ExitCode::from(exit::BAD_INPUT)));
     let (text, code, _) = scan(&["--set", "scoring.rules=/nowhere", &good]);
     assert_eq!(code, ExitCode::from(6), "{text}");
+}
+
+#[test]
+fn a_running_engine_is_asked_and_told() {
+    let served = Served::start(ServerLimits::default());
+    let socket = served.path.to_str().expect("text");
+    let ask = |args: &[&str]| portcullis(&[args, &["--socket", socket]].concat());
+    let report = tempfile::tempdir().expect("a directory");
+    let report = report.path().to_str().expect("text");
+    for (args, code, message) in [
+        (
+            &["status"][..],
+            0,
+            "portcullis 1.2.3 on eth0 (native XDP, forwards to host), pid 7, up 1s",
+        ),
+        (&["status"], 0, "source_blocked"),
+        (&["status"], 0, "warning: look"),
+        (
+            &["block", "198.51.100.7", "--for", "10m", "--reason", "x\ty"],
+            0,
+            "198.51.100.7 is blocked for 600 s",
+        ),
+        (
+            &["block", "2001:db8::/48"],
+            0,
+            "2001:db8::/48 is blocked until it is unblocked",
+        ),
+        (
+            &["blocks"],
+            0,
+            "198.51.100.7                                operator         10m            0  xy",
+        ),
+        (
+            &["blocks"],
+            0,
+            "2001:db8::/48                               operator       never",
+        ),
+        (
+            &["blocks", "--json"],
+            0,
+            "{\"target\":\"198.51.100.7/32\",\"origin\":\"operator\",\"remaining_s\":600",
+        ),
+        (
+            &["block", "192.0.2.0/24"],
+            5,
+            "overlaps 192.0.2.1, which lists.never_block names\n  fix: block the parts",
+        ),
+        (&["unblock", "198.51.100.7", "--json"], 0, "\"result\": \"done\""),
+        (&["unblock", "198.51.100.7"], 5, "no such entry"),
+        (&["allow", "10.0.0.0/8"], 0, "10.0.0.0/8 is on the allow list"),
+        (&["allow"], 0, "10.0.0.0/8"),
+        (&["allow", "--json"], 0, "\"10.0.0.0/8\""),
+        (&["allow", "10.0.0.0/8", "--remove"], 0, "off the allow list"),
+        (&["reload"], 6, "rules/x.toml:3"),
+        (
+            &["report", "--output", report],
+            0,
+            "driver_to_forwarded    all            1",
+        ),
+        (&["report", "--json", "--reset"], 0, "\"driver_to_forwarded\""),
+        (
+            &["report", "--output", report],
+            0,
+            "driver_to_forwarded    all            0",
+        ),
+    ] {
+        let (text, seen, _) = ask(args);
+        assert!(
+            text.contains(message),
+            "{args:?}\n  wanted {message}\n  got {text}"
+        );
+        assert_eq!(seen, ExitCode::from(code), "{args:?}: {text}");
+    }
+    let (json, ..) = ask(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(status["queues"][0]["received"], u64::MAX);
+    let (again, ..) = portcullis(&["report", "--json", "--from", &format!("{report}/latency.json")]);
+    assert!(serde_json::from_str::<serde_json::Value>(&again).expect("JSON")["percentiles"].is_array());
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod server;
 mod socket;
 mod status;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use client::{Client, ClientError};

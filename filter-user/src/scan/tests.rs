@@ -6,12 +6,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use filter_score::{OwnedDecision, Verdict};
+use filter_score::{OwnedDecision, PackSource, Verdict};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{config::RulesSource, rules::Rules};
 
 #[derive(Default)]
 struct Seen {
@@ -44,10 +43,36 @@ impl Seen {
     }
 }
 
+/// One rule for what is in [`BAD`], one for what is no HTTP.
+const PACK: &str = r#"
+family = "protocol"
+[[rule]]
+id = 1
+message = "not HTTP"
+severity = "critical"
+violation = "bad-method"
+samples.match = ["\u0016", "\u0017"]
+samples.pass = ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PUT / HTTP/1.1\r\nHost: a\r\n\r\n"]
+[[rule]]
+id = 2
+family = "sqli"
+message = "UNION SELECT"
+severity = "critical"
+targets = ["inputs"]
+regex = 'union\s+select'
+samples.match = ["union select", "1 union  select 2"]
+samples.pass = ["union", "select"]
+"#;
+
 fn judge() -> Judge {
+    let rules = RuleSet::compile(&[PackSource {
+        name: "fixture",
+        text: PACK,
+    }])
+    .expect("the pack is right");
     Judge {
-        rules: Rules::load(&RulesSource::Builtin).expect("the builtin rules").set,
-        policy: filter_score::Policy::default(),
+        rules: Arc::new(rules),
+        policy: Policy::default(),
     }
 }
 

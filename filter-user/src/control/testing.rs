@@ -1,0 +1,202 @@
+//! An engine of plain tables, and a server in front of it.
+
+use std::{
+    collections::BTreeMap,
+    io::BufReader,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{
+    config::{FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
+    latency::{Latencies, LatencyBook, Stage},
+};
+
+pub(crate) fn net(text: &str) -> IpNet {
+    parse_cidr(text).expect("a block")
+}
+
+pub(crate) struct Tables {
+    blocks: Mutex<BTreeMap<IpNet, BlockEntry>>,
+    allowed: Mutex<Vec<IpNet>>,
+    book: LatencyBook,
+}
+
+impl Tables {
+    pub(crate) fn new() -> Self {
+        let (book, mut recorders) = LatencyBook::new(1);
+        recorders[0].record(Stage::DriverToForwarded, 5_000);
+        Self {
+            blocks: Mutex::default(),
+            allowed: Mutex::default(),
+            book,
+        }
+    }
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(RefusalCode::NotFound, "there is no such entry", "list them")
+}
+
+impl Engine for Tables {
+    fn status(&self) -> Status {
+        Status {
+            version: "1.2.3".into(),
+            pid: 7,
+            uptime_s: 1.5,
+            interface: "eth0".into(),
+            xdp_mode: XdpMode::Native,
+            forward: Forward::Host,
+            mode: Mode::Block,
+            on_failure: FailurePolicy::Drop,
+            rules: RulesStatus::default(),
+            xdp: vec![PacketCounter {
+                action: "drop".into(),
+                reason: "source_blocked".into(),
+                packets: 3,
+                bytes: 180,
+            }],
+            queues: vec![QueueStatus {
+                received: u64::MAX,
+                ..QueueStatus::default()
+            }],
+            requests: RequestCounters {
+                allow: 2,
+                block: 1,
+                ..RequestCounters::default()
+            },
+            flows: Fill::new(1, 10),
+            sources: Fill::default(),
+            blocks: Fill::default(),
+            held_bytes: Fill::default(),
+            warnings: vec!["look".into()],
+        }
+    }
+
+    fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
+        let entry = BlockEntry {
+            target,
+            origin: BlockOrigin::Operator,
+            remaining_s: for_s,
+            packets: 0,
+            reason: reason.to_owned(),
+        };
+        self.blocks.lock().unwrap().insert(target, entry);
+        Ok(())
+    }
+
+    fn unblock(&self, target: IpNet) -> Result<(), Refusal> {
+        self.blocks
+            .lock()
+            .unwrap()
+            .remove(&target)
+            .map(drop)
+            .ok_or_else(not_found)
+    }
+
+    fn allow(&self, target: IpNet) -> Result<(), Refusal> {
+        self.allowed.lock().unwrap().push(target);
+        Ok(())
+    }
+
+    fn disallow(&self, target: IpNet) -> Result<(), Refusal> {
+        let mut allowed = self.allowed.lock().unwrap();
+        let at = allowed
+            .iter()
+            .position(|entry| *entry == target)
+            .ok_or_else(not_found)?;
+        allowed.remove(at);
+        Ok(())
+    }
+
+    fn blocks(&self, page: Page) -> Result<Vec<BlockEntry>, Refusal> {
+        Ok(
+            page.of(self.blocks.lock().unwrap().values().cloned().collect(), |entry| {
+                entry.target
+            }),
+        )
+    }
+
+    fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal> {
+        Ok(page.of(self.allowed.lock().unwrap().clone(), |target| *target))
+    }
+
+    fn latencies(&self, reset: bool) -> Latencies {
+        self.book.snapshot(reset)
+    }
+
+    fn reload(&self) -> Result<String, Refusal> {
+        Err(Refusal::new(
+            RefusalCode::Invalid,
+            "rules/x.toml:3: no such target",
+            "see the list of targets",
+        ))
+    }
+
+    fn set_log_level(&self, _: Option<Level>, _: Option<Level>) -> Result<(), Refusal> {
+        panic!("an engine with a mistake in it")
+    }
+}
+
+/// A served engine; it stops when dropped.
+pub(crate) struct Served {
+    pub(crate) path: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Served {
+    pub(crate) fn start(limits: ServerLimits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let socket = ControlSocket::bind(&path).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let protected = Arc::new(Protected::configured(&[net("192.0.2.1")]));
+                tokio::select! {
+                    served = serve(&socket, Arc::new(Tables::new()), protected, limits) => served.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            path,
+            stop: Some(stop),
+            thread: Some(thread),
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(&self.path).unwrap()
+    }
+
+    /// A connection for what no [`Client`] would say.
+    pub(crate) fn raw(&self) -> BufReader<UnixStream> {
+        let stream = UnixStream::connect(&self.path).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        BufReader::new(stream)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            assert!(thread.join().is_ok() || thread::panicking(), "the server failed");
+        }
+    }
+}
