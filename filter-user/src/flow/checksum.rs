@@ -226,10 +226,10 @@ mod tests {
             let pseudo = PseudoHeader::ipv6(source, destination, segment.len() as u32);
             complete(&mut segment, pseudo);
             prop_assert_eq!(verify(&segment, pseudo), Checksum::Valid);
-            let mut header = vec![0; 12];
+            let mut header = [0; 4];
             header[2..4].copy_from_slice(&(segment.len() as u16).to_be_bytes());
             header[1] = 6;
-            let whole: Vec<u8> = [&source[..], &destination[..], &header[..4], &segment[..]].concat();
+            let whole: Vec<u8> = [&source[..], &destination[..], &header[..], &segment[..]].concat();
             prop_assert_eq!(naive(&whole), 0xffff);
         }
     }

@@ -5,5 +5,6 @@ mod case;
 mod harness;
 mod honest;
 mod receiver;
+mod reclaim;
 mod rules;
 mod table_model;

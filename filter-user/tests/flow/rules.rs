@@ -1,6 +1,6 @@
 //! The rules of the stream, one test each, with where they come from.
 
-use filter_user::flow::{Action, Continuity, DropReason, Flags, Segment, StreamLimits, TimeoutClass};
+use filter_user::flow::{Action, Continuity, DropReason, Flags, Segment, Seq, StreamLimits, TimeoutClass};
 
 use crate::case::{Case, Dropped, FIRST, Forwarded, Held, ISN, SERVER, Scored, Server, limits, text};
 
@@ -450,6 +450,20 @@ fn mid_stream_begins_at_the_servers_acknowledgement() {
     assert_eq!(case.data(0, "ab"), [Forwarded("ab")]);
     assert_eq!(case.data(2, "cd"), [Scored("cd"), Scored("ef")]);
     assert_eq!(case.continuity, Some(Continuity::Next));
+}
+
+/// A SYN in front of it stays open, until the server has said which connection it means.
+#[test]
+fn a_syn_before_mid_stream_data_is_still_settled_by_the_server() {
+    let mut case = Case::unseen(limits());
+    case.server_acknowledges(Seq(1000));
+    assert_eq!(case.send(Seq(1500), Flags::SYN, ""), [Forwarded("")]);
+    assert_eq!(case.stream.class(), TimeoutClass::HalfOpen);
+    assert_eq!(case.send(Seq(1000), Flags::ACK, "ab"), [Scored("ab")]);
+    assert_eq!(case.send(Seq(1002), Flags::ACK, "cd"), [Scored("cd")]);
+    case.server_opens(SERVER, Seq(1501));
+    assert_eq!(case.send(Seq(1501), Flags::ACK, "new"), [Scored("new")]);
+    assert_eq!(case.continuity, Some(Continuity::Start));
 }
 
 /// Without the server's word it begins at the first data, and what lies before follows the failure policy.

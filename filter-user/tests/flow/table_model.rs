@@ -42,14 +42,10 @@ impl Model {
         let due = TimeoutClass::ALL
             .into_iter()
             .find_map(|class| self.due(class, now));
-        let evictable = TimeoutClass::ALL
+        let mut evictable = TimeoutClass::ALL
             .into_iter()
             .filter(|&class| self.limits.class(class).evictable);
-        let evicted = || {
-            evictable
-                .filter_map(|class| self.entries.iter().position(|e| e.class == class))
-                .next()
-        };
+        let mut evicted = || evictable.find_map(|class| self.entries.iter().position(|e| e.class == class));
         due.map(|at| (at, Removal::Expired))
             .or_else(|| evicted().map(|at| (at, Removal::Evicted)))
     }
