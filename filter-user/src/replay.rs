@@ -23,7 +23,7 @@ use crate::{
         memory::{MemoryClock, MemoryMaps, MemoryRings},
         page::Page,
     },
-    flow::{self, StreamLimits, table::TableLimits},
+    flow::{StreamLimits, table::TableLimits},
     latency::LatencyBook,
     scan::{Capture, Judge, Sink},
 };
@@ -149,7 +149,7 @@ fn worker_config() -> WorkerConfig {
         on_failure: config::FailurePolicy::Pass,
         table: TableLimits::with_capacity(FLOWS),
         stream: StreamLimits {
-            unverifiable: flow::FailurePolicy::Pass,
+            unverifiable: config::FailurePolicy::Pass,
             ..StreamLimits::default()
         },
         held_segments: 16_384,

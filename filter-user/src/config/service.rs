@@ -103,8 +103,8 @@ pub struct Suspicious {
     pub reputation: bool,
     /// The source is on `lists.watch`.
     pub watch: bool,
-    /// The source sends more packets per second than this; 0: off.
-    pub soft_limit_pps: u32,
+    /// The source sends more requests per second than this; 0: off.
+    pub soft_limit_rps: u32,
     /// The head of the first payload fails the XDP program's cheap look.
     pub prescreen: bool,
     /// The packet is a fragment or carries unusual TCP options.
@@ -117,7 +117,7 @@ impl Default for Suspicious {
             new_source_requests: 3,
             reputation: true,
             watch: true,
-            soft_limit_pps: 10_000,
+            soft_limit_rps: 100,
             prescreen: true,
             odd_packets: true,
         }

@@ -37,7 +37,9 @@ const EXPIRE_BATCH: usize = 256;
 /// Ticks without a frame after which redirected packets that never came are given up.
 const SETTLE_TICKS: u32 = 4;
 /// Bytes of one chunk of retransmission evidence.
-const EVIDENCE_CHUNK: usize = 2048;
+const EVIDENCE_CHUNK: usize = 512;
+/// Below this part of the pool's chunks, servers are asked what they have.
+const EVIDENCE_RESERVE: usize = 16;
 
 /// Bounds, policies and timing of one loop.
 #[derive(Clone, Debug)]
@@ -389,8 +391,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             let class = flow.class();
             self.table.touch(handle, class, now);
         }
-        // A long gap in the pool's use shows in the oldest chunk: ask its server what it has.
-        if self.reassembly.evidence.free_chunks() == 0 {
+        let evidence = &self.reassembly.evidence;
+        if evidence.free_chunks() < evidence.chunks() / EVIDENCE_RESERVE {
             self.relieve_evidence();
         }
     }
@@ -570,7 +572,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    /// The evidence pool is empty: the flow whose chunk is out the longest has most likely been acknowledged.
+    /// The evidence pool runs low: the flow whose chunk is out the longest has most likely been acknowledged.
     fn relieve_evidence(&mut self) {
         let Self {
             table,
@@ -582,7 +584,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             return;
         };
         let Some((key, flow)) = table.at_slot(owner) else {
-            return;
+            return reassembly.evidence.defer_oldest();
         };
         let key = *key;
         let acknowledged = maps

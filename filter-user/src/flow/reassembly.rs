@@ -1,15 +1,6 @@
 //! What the streams of one thread share.
 
-use super::{DropCounters, EvidencePool, HoldPool, Seq};
-
-/// What becomes of bytes that cannot be checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FailurePolicy {
-    /// They go on unchecked.
-    Pass,
-    /// They are dropped.
-    Drop,
-}
+use super::{DropCounters, EvidencePool, FailurePolicy, HoldPool, Seq};
 
 /// Bounds and policy of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

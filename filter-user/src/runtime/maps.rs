@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::{
     bpf::{Prefix, TableError, Tables, monotonic_ns},
     config::{self, Config, FailurePolicy, FragmentPolicy, Inspect, Suspicious, VlanPolicy},
+    control::Protected,
 };
 
 /// One drop in this many is reported; a power of two.
@@ -18,7 +19,12 @@ const SAMPLE: u32 = 64;
 
 /// Services and lists into their maps. What an earlier configuration put there and this one does not is removed;
 /// blocks by operators, by reputation and by hand stay.
-pub(super) fn fill(tables: &mut Tables, config: &Config) -> anyhow::Result<()> {
+///
+/// A block list that would hit a protected address is refused.
+pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) -> anyhow::Result<()> {
+    for net in &config.lists.block {
+        protected.check(net).map_err(|refusal| anyhow::anyhow!("lists.block: {refusal}\n  fix: {}", refusal.remedy))?;
+    }
     tables.set_services(&services(config))?;
     let allow: Vec<_> = config.lists.allow.iter().map(prefix).collect();
     let watch: Vec<_> = config.lists.watch.iter().map(prefix).collect();
@@ -105,7 +111,7 @@ pub(super) fn settings(config: &Config, tables: &Tables) -> anyhow::Result<Setti
         fragment_pass: u32::from(config.engine.fragments == FragmentPolicy::Pass),
         triggers: triggers(&config.suspicious),
         new_source_requests: config.suspicious.new_source_requests,
-        soft_limit: config.suspicious.soft_limit_pps,
+        soft_limit: config.suspicious.soft_limit_rps,
         sample_mask: SAMPLE - 1,
         reserved: 0,
         source_mask: Address::v6([0xff; 16])
@@ -119,7 +125,7 @@ fn triggers(suspicious: &Suspicious) -> u32 {
         new_source_requests,
         reputation,
         watch,
-        soft_limit_pps,
+        soft_limit_rps,
         prescreen,
         odd_packets,
     } = *suspicious;
@@ -127,7 +133,7 @@ fn triggers(suspicious: &Suspicious) -> u32 {
         (new_source_requests > 0, Settings::TRIGGER_NEW),
         (reputation, Settings::TRIGGER_REPUTATION),
         (watch, Settings::TRIGGER_WATCH),
-        (soft_limit_pps > 0, Settings::TRIGGER_SOFT_LIMIT),
+        (soft_limit_rps > 0, Settings::TRIGGER_SOFT_LIMIT),
         (prescreen, Settings::TRIGGER_PRESCREEN),
         (odd_packets, Settings::TRIGGER_ODD),
     ]

@@ -39,7 +39,7 @@ use state::State;
 /// How often the supervisor looks at its threads and reads the kernel's logs.
 const WATCH: Duration = Duration::from_millis(100);
 /// How often blocks that have ended are removed from the maps.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_secs(5);
 /// How often the reputation in the XDP program's map is refreshed.
 const REPUTATION: Duration = Duration::from_secs(30);
 /// How long packets still in the rings have after the program is detached.
@@ -81,7 +81,7 @@ async fn engine(
 
     let mut kernel = Kernel::load(&load_options(&config))?;
     let mut tables = Tables::open(kernel.pin_dir())?;
-    maps::fill(&mut tables, &config)?;
+    maps::fill(&mut tables, &config, &protected)?;
     let shared_queues = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
     let reinjection = Reinjection::create(&interface, queue_count).await?;
     let (latency, recorders) = LatencyBook::new(queue_count as usize);

@@ -25,7 +25,7 @@ use crate::{
         live::{LiveMaps, SystemClock},
         page::Page,
     },
-    flow::{self, StreamLimits, table::TableLimits},
+    flow::{StreamLimits, table::TableLimits},
     host::{Interface, Reinjection},
     latency::LatencyRecorder,
     ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
@@ -217,10 +217,7 @@ fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> Worke
         table,
         stream: StreamLimits {
             held_bytes: limits.held_bytes_per_flow,
-            unverifiable: match config.engine.on_failure {
-                config::FailurePolicy::Pass => flow::FailurePolicy::Pass,
-                config::FailurePolicy::Drop => flow::FailurePolicy::Drop,
-            },
+            unverifiable: config.engine.on_failure,
             ..StreamLimits::default()
         },
         // A quarter of the UMEM: the rest keeps the rings running.

@@ -1,5 +1,6 @@
 //! The verbs of `cargo xtask`, one file each.
 
+pub mod bench;
 pub mod build;
 pub mod clippy;
 pub mod lab;
@@ -28,6 +29,7 @@ enum Verb {
     Test(test::Test),
     Clippy(clippy::Clippy),
     Lab(lab::LabVerb),
+    Bench(bench::Bench),
 }
 
 impl Cli {
@@ -43,6 +45,7 @@ impl Cli {
             Verb::Test(verb) => verb.run(),
             Verb::Clippy(verb) => verb.run(),
             Verb::Lab(verb) => verb.run(),
+            Verb::Bench(verb) => verb.run(),
         }
     }
 }

@@ -1,0 +1,62 @@
+//! End-to-end benchmarks: candidates in turn on one machine in one run, so that what is compared ran under the
+//! same conditions.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `engine` | the engine in the lab's gateway, started and stopped |
+//! | `http` | wrk through the lab: plain forwarding beside the engine |
+//! | `machine` | what it ran on |
+//! | `statistics` | median, spread and ratio of interleaved rounds |
+//! | `wrk` | the load generator and what it prints |
+
+mod engine;
+mod http;
+mod machine;
+mod statistics;
+mod wrk;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+
+/// Runs benchmarks and writes their results as JSON.
+#[derive(Parser, Debug)]
+struct Cli {
+    /// Which benchmarks; all without a name.
+    names: Vec<Benchmark>,
+    /// The engine's binary.
+    #[arg(long)]
+    engine: PathBuf,
+    /// Where the results go.
+    #[arg(long)]
+    output: PathBuf,
+    /// Short rounds: to see that it works, not to quote.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Benchmark {
+    /// Requests per second through the lab.
+    Http,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
+    let names = if cli.names.is_empty() { vec![Benchmark::Http] } else { cli.names.clone() };
+    for name in names {
+        let (file, text, json) = match name {
+            Benchmark::Http => {
+                let report = http::run(&cli.engine, cli.quick)?;
+                ("http.json", report.to_string(), serde_json::to_string_pretty(&report)?)
+            }
+        };
+        println!("{text}");
+        let path = cli.output.join(file);
+        fs::write(&path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
+        println!("written to {}", path.display());
+    }
+    Ok(())
+}
