@@ -39,9 +39,8 @@ impl Test {
         } else {
             command.arg("test");
         }
-        command
-            .args(["--workspace", "--exclude", "filter-ebpf"])
-            .args(&self.arguments);
+        // In the root the default members are meant, which leave the eBPF program out; `-p` narrows them.
+        command.args(&self.arguments);
         let status = command.status().context("starting the test runner")?;
         Ok(if status.success() {
             ExitCode::SUCCESS
