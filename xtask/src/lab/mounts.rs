@@ -5,13 +5,14 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{process, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::{chdir, chroot, fchdir};
 
 /// Where the engine pins its maps and programs.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -22,6 +23,9 @@ pub const RUNTIME: &str = "/run/portcullis";
 #[derive(Debug)]
 pub struct Mounts {
     namespace: File,
+    /// This process's root directory inside. Entering a mount namespace moves to the namespace's own root, which
+    /// is another one if this process lives in a chroot.
+    root: File,
 }
 
 impl Mounts {
@@ -59,17 +63,17 @@ impl Mounts {
         )
         .with_context(|| format!("mounting a tmpfs on {RUNTIME}"))?;
         let namespace = File::open("/proc/thread-self/ns/mnt").context("opening the mount namespace")?;
-        Ok(Self { namespace })
+        let root = File::open("/").context("opening the root directory")?;
+        Ok(Self { namespace, root })
     }
 
-    /// A path through which other processes can enter the view while this value lives.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!(
-            "/proc/{}/fd/{}",
-            process::id(),
-            self.namespace.as_raw_fd()
-        ))
+    /// The options with which nsenter(1) enters the view while this value lives.
+    pub(super) fn nsenter_options(&self) -> [String; 2] {
+        let path = |file: &File| format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd());
+        [
+            format!("--mount={}", path(&self.namespace)),
+            format!("--root={}", path(&self.root)),
+        ]
     }
 
     /// Moves the calling thread into the view, for good.
@@ -78,8 +82,11 @@ impl Mounts {
         unshare(CloneFlags::CLONE_FS).context("unsharing the working directory")?;
         let directory = std::env::current_dir();
         setns(&self.namespace, CloneFlags::CLONE_NEWNS).context("entering the lab's mounts")?;
+        fchdir(&self.root)
+            .and_then(|()| chroot("."))
+            .context("entering the lab's root directory")?;
         if let Ok(directory) = directory {
-            nix::unistd::chdir(&directory).with_context(|| format!("changing to {}", directory.display()))?;
+            chdir(&directory).with_context(|| format!("changing to {}", directory.display()))?;
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Namespace {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", path(&self.name).display()));
         if let Some(mounts) = &self.mounts {
-            command.arg(format!("--mount={}", mounts.path().display()));
+            command.args(mounts.nsenter_options());
         }
         command.arg("--");
         if self.mounts.is_some() {
