@@ -181,6 +181,11 @@ pub fn serial() -> Result<SerialGuard> {
     lock("serial.lock", FlockArg::LockExclusive).map(|lock| SerialGuard { _lock: lock })
 }
 
+/// Held while namespaces are created, one lab at a time on this machine.
+pub(super) fn creating() -> Result<SerialGuard> {
+    lock("creating.lock", FlockArg::LockExclusive).map(|lock| SerialGuard { _lock: lock })
+}
+
 /// Takes the lock of a named lab for as long as the guard lives.
 ///
 /// # Errors

@@ -109,11 +109,12 @@ impl Namespace {
     /// If the closure does.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         let enter = || -> Result<()> {
+            // Opened outside of the lab's view, which need not have what the host mounted later.
+            let path = path(&self.name);
+            let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
             if let Some(mounts) = &self.mounts {
                 mounts.enter_thread()?;
             }
-            let path = path(&self.name);
-            let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
             setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("entering {}", path.display()))
         };
         thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::{Context as _, Result, bail};
 
 use super::namespace::{Namespace, run};
-use super::{Lab, address};
+use super::{Lab, address, lifetime};
 
 /// The most queues a link can have.
 pub const MAX_QUEUES: u32 = 4;
@@ -64,8 +64,14 @@ pub(super) fn build(lab: &Lab, options: &Options) -> Result<()> {
         bail!("a link has 1 to {MAX_QUEUES} queues, not {queues}");
     }
     let (client, gateway, server) = (lab.client(), lab.gateway(), lab.server());
+    {
+        // The first `ip netns add` on a machine prepares a directory, and two at once hide each other's work.
+        let _alone = lifetime::creating()?;
+        [client, gateway, server]
+            .into_iter()
+            .try_for_each(Namespace::create)?;
+    }
     for namespace in [client, gateway, server] {
-        namespace.create()?;
         // Addresses are usable at once, and nothing on the wire but what tests send.
         namespace.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         namespace.sysctl("net/ipv6/conf/default/dad_transmits", "0")?;
