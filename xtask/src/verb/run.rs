@@ -18,6 +18,8 @@ use crate::lab::wait::wait_for;
 use crate::lab::{Lab, Nginx, address, engine_config, lifetime};
 use crate::privilege;
 
+/// How long the engine may take until it filters; it compiles its rules first.
+const START: Duration = Duration::from_secs(60);
 /// How long the engine may take to end when it is told to.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -124,6 +126,7 @@ impl Run {
             .process_group(0)
             .spawn()
             .context("starting the engine")?;
+        wait_until_it_filters(&lab, engine, &mut child)?;
         print_advice(engine);
         let ended = wait_for_end(&mut child, &signals);
         let stopped = stop(&mut child);
@@ -139,6 +142,17 @@ impl Run {
             }
         }
     }
+}
+
+/// Waits until the engine answers on its control socket, or has ended.
+fn wait_until_it_filters(lab: &Lab, engine: &Path, child: &mut Child) -> Result<()> {
+    wait_for("the engine answering", START, || {
+        let mut status = lab.gateway().command(engine);
+        status.arg("status").stdout(Stdio::null()).stderr(Stdio::null());
+        let answers = status.status().is_ok_and(|status| status.success());
+        let ended = !matches!(child.try_wait(), Ok(None));
+        (answers || ended).then_some(())
+    })
 }
 
 fn signals() -> SigSet {
