@@ -5,6 +5,10 @@
 //! Every map type is `#[repr(C)]`, has no implicit padding (checked at compile time) and spells its fields
 //! out, because `bpftool map dump` shows these names to operators.
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "packet pointers have to stay within one function for the eBPF verifier to follow their bounds"
+)]
 
 pub mod address;
 pub mod block;
