@@ -176,7 +176,8 @@ pub(crate) fn read(source: PackSource<'_>, errors: &mut Vec<PackError>) -> Vec<R
     let mut reader = Reader { source, errors };
     let (document, syntax_errors) = DeTable::parse_recoverable(source.text);
     if !syntax_errors.is_empty() {
-        for error in syntax_errors {
+        // The first ones; the parser's attempts to go on after a syntax error find little of use.
+        for error in syntax_errors.into_iter().take(3) {
             reader.toml_error(&error, &(0..0));
         }
         return Vec::new();

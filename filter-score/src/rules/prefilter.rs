@@ -9,61 +9,64 @@
 use super::set::RuleBits;
 
 /// Bits of the trigram hash.
-const HASH_BITS: u32 = 15;
+const HASH_BITS: u32 = 18;
 const SLOTS: usize = 1 << HASH_BITS;
-const HASH_MASK: u32 = SLOTS as u32 - 1;
+const HASH_MASK: u64 = SLOTS as u64 - 1;
 /// Each step shifts by this much, so that a byte has left the hash after three.
 const SHIFT: u32 = HASH_BITS / 3;
 
-/// Classes of bytes that occurred in a field; they decide which decodings are tried.
+/// Classes of bytes that occurred in a field; they decide which decodings are tried and which rules are
+/// out of the question. Every character of the languages attacks are written in is a class of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Classes(u32);
+pub(crate) struct Classes(u64);
+
+/// The lower half of a table entry is the byte's part of the hash.
+const CLASS_SHIFT: u32 = 32;
+const SINGLE: &[u8; 26] = b"%+&\\'\"`$^{*#/<(=;|@![:>,)}";
+const OTHERS: u32 = CLASS_SHIFT + SINGLE.len() as u32;
 
 impl Classes {
-    pub(crate) const PERCENT: Self = Self(1 << 16);
-    pub(crate) const PLUS: Self = Self(1 << 17);
-    pub(crate) const AMPERSAND: Self = Self(1 << 18);
-    pub(crate) const BACKSLASH: Self = Self(1 << 19);
-    pub(crate) const NUL: Self = Self(1 << 20);
-    /// Control bytes that no header value may have, NUL and line ends apart.
-    pub(crate) const CONTROL: Self = Self(1 << 21);
-    pub(crate) const CR: Self = Self(1 << 22);
-    pub(crate) const HIGH: Self = Self(1 << 23);
-    pub(crate) const QUOTE: Self = Self(1 << 24);
-    /// `$`, `^`, `{`: shell expansions beside quotes and backslashes.
-    pub(crate) const EXPANSION: Self = Self(1 << 25);
-    pub(crate) const STAR: Self = Self(1 << 26);
-    /// `#` or a line feed: SQL line comments.
-    pub(crate) const LINE: Self = Self(1 << 27);
-    pub(crate) const SLASH: Self = Self(1 << 28);
-
-    pub(crate) const ANGLE: Self = Self(1 << 29);
-    pub(crate) const PAREN: Self = Self(1 << 30);
-    pub(crate) const EQUALS: Self = Self(1 << 31);
+    pub(crate) const PERCENT: Self = Self::of(b'%');
+    pub(crate) const PLUS: Self = Self::of(b'+');
+    pub(crate) const AMPERSAND: Self = Self::of(b'&');
+    pub(crate) const BACKSLASH: Self = Self::of(b'\\');
+    pub(crate) const STAR: Self = Self::of(b'*');
+    pub(crate) const SLASH: Self = Self::of(b'/');
+    pub(crate) const NUL: Self = Self::of(0);
+    pub(crate) const CR: Self = Self::of(b'\r');
+    /// Control bytes that no header value may have, NUL, tab and line ends apart.
+    pub(crate) const CONTROL: Self = Self::of(1);
+    pub(crate) const HIGH: Self = Self::of(0x80);
+    pub(crate) const QUOTE: Self = Self::of(b'\'').or(Self::of(b'"')).or(Self::of(b'`'));
+    /// Shell expansions beside quotes and backslashes.
+    pub(crate) const EXPANSION: Self = Self::of(b'$').or(Self::of(b'^'));
+    /// SQL line comments.
+    pub(crate) const LINE: Self = Self::of(b'#').or(Self::of(b'\n'));
 
     /// Classes that are rare enough in ordinary fields to stand in for a literal.
-    pub(crate) const RARE: Self =
-        Self(Self::QUOTE.0 | Self::NUL.0 | Self::BACKSLASH.0 | Self::CR.0 | Self::LINE.0 | Self::HIGH.0 | Self::PERCENT.0);
+    pub(crate) const RARE: Self = Self::QUOTE
+        .or(Self::NUL)
+        .or(Self::BACKSLASH)
+        .or(Self::CR)
+        .or(Self::LINE)
+        .or(Self::HIGH)
+        .or(Self::PERCENT);
 
     pub(crate) const fn of(byte: u8) -> Self {
+        let mut at = 0;
+        while at < SINGLE.len() {
+            if SINGLE[at] == byte {
+                return Self(1 << (CLASS_SHIFT + at as u32));
+            }
+            at += 1;
+        }
         match byte {
-            b'%' => Self::PERCENT,
-            b'+' => Self::PLUS,
-            b'&' => Self::AMPERSAND,
-            b'\\' => Self::BACKSLASH,
-            0 => Self::NUL,
-            b'\r' => Self::CR,
-            b'\n' | b'#' => Self::LINE,
+            0 => Self(1 << OTHERS),
+            b'\r' => Self(1 << (OTHERS + 1)),
+            b'\n' => Self(1 << (OTHERS + 2)),
             b'\t' => Self(0),
-            1..=0x1f | 0x7f => Self::CONTROL,
-            0x80.. => Self::HIGH,
-            b'\'' | b'"' | b'`' => Self::QUOTE,
-            b'$' | b'^' | b'{' => Self::EXPANSION,
-            b'*' => Self::STAR,
-            b'/' => Self::SLASH,
-            b'<' => Self::ANGLE,
-            b'(' => Self::PAREN,
-            b'=' => Self::EQUALS,
+            1..=0x1f | 0x7f => Self(1 << (OTHERS + 3)),
+            0x80.. => Self(1 << (OTHERS + 4)),
             _ => Self(0),
         }
     }
@@ -137,7 +140,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Prefilter {
     /// Hash contribution in the low bits, class bits above.
-    table: Box<[u32; 256]>,
+    table: Box<[u64; 256]>,
     bitmap: Box<[u64; SLOTS / 64]>,
     /// `entries[slots[h]..slots[h + 1]]` are anchored at hash `h`.
     slots: Vec<u32>,
@@ -152,7 +155,7 @@ impl Prefilter {
         literals.sort();
         literals.dedup();
         let table = table();
-        let mut anchored: Vec<(u32, Entry)> = Vec::new();
+        let mut anchored: Vec<(u64, Entry)> = Vec::new();
         let mut bytes = Vec::new();
         let mut rules: Vec<u16> = Vec::new();
         for group in literals.chunk_by(|a, b| a.0 == b.0) {
@@ -170,7 +173,7 @@ impl Prefilter {
             };
             if literal.len() == 2 {
                 // Anchored on the byte after it, whatever that is; past the end of the field it is NUL.
-                let mut hashes: Vec<u32> =
+                let mut hashes: Vec<u64> =
                     (0..=255).map(|third| hash(&table, &[literal[0], literal[1], third])).collect();
                 hashes.sort_unstable();
                 hashes.dedup();
@@ -199,8 +202,8 @@ impl Prefilter {
     #[inline]
     pub(crate) fn scan(&self, field: &[u8], candidates: &mut Candidates) -> Classes {
         const BLOCK: usize = 8;
-        let mut state = 0u32;
-        let mut seen = 0u32;
+        let mut state = 0u64;
+        let mut seen = 0u64;
         let mut blocks = field.chunks_exact(BLOCK);
         let mut at = 0;
         for block in &mut blocks {
@@ -232,12 +235,12 @@ impl Prefilter {
         if hits & 1 != 0 {
             self.examine(field, at, tail.len() + 1, before, candidates);
         }
-        Classes(seen & !HASH_MASK)
+        Classes(seen >> CLASS_SHIFT << CLASS_SHIFT)
     }
 
     /// Compares the literals of every set bit in `count` positions from `at`.
     #[cold]
-    fn examine(&self, field: &[u8], at: usize, count: usize, mut state: u32, candidates: &mut Candidates) {
+    fn examine(&self, field: &[u8], at: usize, count: usize, mut state: u64, candidates: &mut Candidates) {
         for position in at..at + count {
             let byte = field.get(position).copied().unwrap_or(0);
             state = ((state << SHIFT) ^ self.table[usize::from(byte)]) & HASH_MASK;
@@ -262,17 +265,17 @@ impl Prefilter {
     }
 }
 
-fn hash(table: &[u32; 256], trigram: &[u8]) -> u32 {
+fn hash(table: &[u64; 256], trigram: &[u8]) -> u64 {
     trigram.iter().fold(0, |state, byte| ((state << SHIFT) ^ table[usize::from(*byte)]) & HASH_MASK)
 }
 
 /// Scatters the folded bytes over the hash (multiplication by an odd constant, upper bits).
-fn table() -> Box<[u32; 256]> {
+fn table() -> Box<[u64; 256]> {
     let mut table = Box::new([0; 256]);
     for byte in 0..=255u8 {
         let folded = u32::from(byte.to_ascii_lowercase());
         let scattered = folded.wrapping_add(1).wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS);
-        table[usize::from(byte)] = scattered | Classes::of(byte).0;
+        table[usize::from(byte)] = u64::from(scattered) | Classes::of(byte).0;
     }
     table
 }
@@ -326,7 +329,7 @@ mod tests {
         let classes = prefilter.scan(b"0123456789%", &mut candidates);
         assert_eq!(classes, Classes::PERCENT);
         let classes = prefilter.scan(b"a\0b'\\", &mut candidates);
-        assert_eq!(classes, Classes::NUL.or(Classes::QUOTE).or(Classes::BACKSLASH));
-        assert_eq!(prefilter.scan(b"plain text, 12:34", &mut candidates), Classes::default());
+        assert_eq!(classes, Classes::NUL.or(Classes::of(b'\'')).or(Classes::BACKSLASH));
+        assert_eq!(prefilter.scan(b"plain text-1234", &mut candidates), Classes::default());
     }
 }
