@@ -94,8 +94,17 @@ impl Evaluator<'_> {
         if let Some(index) = self.rules.violation(violation)
             && self.active.contains(index)
         {
-            let place = Place { target: Target::Request, name: b"" };
-            self.findings.record(index, &self.rules.rules[index], place, evidence, DecodingSet::default());
+            let place = Place {
+                target: Target::Request,
+                name: b"",
+            };
+            self.findings.record(
+                index,
+                &self.rules.rules[index],
+                place,
+                evidence,
+                DecodingSet::default(),
+            );
         }
     }
 
@@ -110,8 +119,16 @@ impl Evaluator<'_> {
         };
         for round in 0..URL_ROUNDS {
             let plus = plus && round == 0;
-            let needed = if plus { Classes::PERCENT.or(Classes::PLUS) } else { Classes::PERCENT };
-            let decoding = if round == 0 { DecodingSet::URL } else { DecodingSet::URL_REPEATED };
+            let needed = if plus {
+                Classes::PERCENT.or(Classes::PLUS)
+            } else {
+                Classes::PERCENT
+            };
+            let decoding = if round == 0 {
+                DecodingSet::URL
+            } else {
+                DecodingSet::URL_REPEATED
+            };
             if !classes.intersects(needed)
                 || !chain.apply(decoding, |text, out| percent::decode(text, plus, out).changed)
             {
@@ -123,16 +140,18 @@ impl Evaluator<'_> {
             (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
             (Classes::AMPERSAND, DecodingSet::ENTITY, entity::decode),
             (Classes::BACKSLASH, DecodingSet::ESCAPE, escape::decode),
-            (Classes::NUL.or(Classes::CONTROL), DecodingSet::CONTROL, strip_control),
+            (
+                Classes::NUL.or(Classes::CONTROL),
+                DecodingSet::CONTROL,
+                strip_control,
+            ),
         ];
         for (needed, decoding, decode) in steps {
             if classes.intersects(needed) && chain.apply(decoding, decode) {
                 classes = self.look(place, chain.text(), chain.applied);
             }
         }
-        if place.target != Target::Header
-            && classes.intersects(Classes::SLASH.or(Classes::BACKSLASH))
-        {
+        if place.target != Target::Header && classes.intersects(Classes::SLASH.or(Classes::BACKSLASH)) {
             self.variant(place, &mut chain, DecodingSet::PATH, path::normalise);
         }
         if classes.intersects(Classes::STAR.or(Classes::LINE)) {
@@ -184,7 +203,10 @@ impl Evaluator<'_> {
             let named = || {
                 rule.headers.is_empty()
                     || place.target != Target::Header
-                    || rule.headers.iter().any(|header| place.name.eq_ignore_ascii_case(header.as_bytes()))
+                    || rule
+                        .headers
+                        .iter()
+                        .any(|header| place.name.eq_ignore_ascii_case(header.as_bytes()))
             };
             if !rule.targets.contains(place.target)
                 || !rule.decodings.contains(decodings.optional())
@@ -198,7 +220,8 @@ impl Evaluator<'_> {
             if let Check::Pattern(pattern) = &rule.check
                 && let Some(end) = pattern.find(text)
             {
-                self.findings.record(index, rule, place, evidence(text, end), decodings);
+                self.findings
+                    .record(index, rule, place, evidence(text, end), decodings);
             }
         }
     }
@@ -212,6 +235,10 @@ fn evidence(text: &[u8], end: usize) -> &[u8] {
 /// Removes NUL and other control bytes except tabs and line ends.
 fn strip_control(input: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
-    out.extend(input.iter().filter(|byte| !matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)));
+    out.extend(
+        input
+            .iter()
+            .filter(|byte| !matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)),
+    );
     out.len() != input.len()
 }

@@ -16,7 +16,11 @@ impl<const N: usize> Excerpt<N> {
         let length = source.len().min(N);
         let mut bytes = [0; N];
         bytes[..length].copy_from_slice(&source[..length]);
-        Self { bytes, length: length as u16, truncated: source.len() > N }
+        Self {
+            bytes,
+            length: length as u16,
+            truncated: source.len() > N,
+        }
     }
 
     /// What was kept.
@@ -36,7 +40,11 @@ impl<const N: usize> Excerpt<N> {
 impl<const N: usize> fmt::Display for Excerpt<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.as_bytes().escape_ascii())?;
-        if self.truncated { f.write_char('…') } else { Ok(()) }
+        if self.truncated {
+            f.write_char('…')
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -48,6 +56,10 @@ impl<const N: usize> fmt::Debug for Excerpt<N> {
 
 impl<const N: usize> Default for Excerpt<N> {
     fn default() -> Self {
-        Self { bytes: [0; N], length: 0, truncated: false }
+        Self {
+            bytes: [0; N],
+            length: 0,
+            truncated: false,
+        }
     }
 }

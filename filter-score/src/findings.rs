@@ -42,7 +42,12 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn new(rules: usize) -> Self {
-        Self { hits: Vec::with_capacity(MAX_HITS), seen: RuleBits::new(rules), omitted: 0, anomaly: 0 }
+        Self {
+            hits: Vec::with_capacity(MAX_HITS),
+            seen: RuleBits::new(rules),
+            omitted: 0,
+            anomaly: 0,
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -72,7 +77,14 @@ impl Findings {
         self.seen.contains(rule)
     }
 
-    pub(crate) fn record(&mut self, index: usize, rule: &Rule, place: Place<'_>, matched: &[u8], decodings: DecodingSet) {
+    pub(crate) fn record(
+        &mut self,
+        index: usize,
+        rule: &Rule,
+        place: Place<'_>,
+        matched: &[u8],
+        decodings: DecodingSet,
+    ) {
         if !self.seen.insert(index) {
             return;
         }

@@ -53,7 +53,11 @@ impl Inspection<'_> {
             Phase::Body => self.body(input),
             Phase::BodyEnd => {
                 self.end_of_unit(&[]);
-                *self.phase = if self.head.chunked { Phase::Trailers } else { Phase::Complete };
+                *self.phase = if self.head.chunked {
+                    Phase::Trailers
+                } else {
+                    Phase::Complete
+                };
                 (0, Event::Continue)
             }
             Phase::ChunkSize => self.chunk_size(input),
@@ -159,7 +163,11 @@ impl Inspection<'_> {
     fn request_line(&mut self, line: &[u8]) -> Event {
         *self.line = Excerpt::of(line);
         *self.phase = Phase::Headers;
-        let http::RequestLine { method, target, version } = http::parse_request_line(line);
+        let http::RequestLine {
+            method,
+            target,
+            version,
+        } = http::parse_request_line(line);
         self.head.version = version;
         self.head.connect = method == b"CONNECT";
         match version {
@@ -178,8 +186,14 @@ impl Inspection<'_> {
             self.evaluator.violation(Violation::BadTarget, target);
             (target, None)
         });
-        let mut classes =
-            self.evaluator.field(Place { target: Target::Path, name: b"" }, path, false);
+        let mut classes = self.evaluator.field(
+            Place {
+                target: Target::Path,
+                name: b"",
+            },
+            path,
+            false,
+        );
         if let Some(query) = query {
             for param in query.split(|byte| *byte == b'&') {
                 classes = classes.or(self.param(Target::Query, Target::QueryName, param));
@@ -189,7 +203,11 @@ impl Inspection<'_> {
         if classes.intersects(Classes::HIGH) {
             self.evaluator.violation(Violation::NonAsciiTarget, target);
         }
-        if version == Version::Http09 { Event::Opaque(OpaqueKind::Http09) } else { Event::Continue }
+        if version == Version::Http09 {
+            Event::Opaque(OpaqueKind::Http09)
+        } else {
+            Event::Continue
+        }
     }
 
     fn control_bytes(&mut self, classes: Classes, line: &[u8]) {
@@ -216,10 +234,24 @@ impl Inspection<'_> {
         };
         let mut classes = Classes::default();
         if !name.is_empty() {
-            classes = self.evaluator.field(Place { target: name_target, name }, name, true);
+            classes = self.evaluator.field(
+                Place {
+                    target: name_target,
+                    name,
+                },
+                name,
+                true,
+            );
         }
         if !value.is_empty() {
-            classes = classes.or(self.evaluator.field(Place { target: value_target, name }, value, true));
+            classes = classes.or(self.evaluator.field(
+                Place {
+                    target: value_target,
+                    name,
+                },
+                value,
+                true,
+            ));
         }
         classes
     }
@@ -231,7 +263,14 @@ impl Inspection<'_> {
         }
         if let [b' ' | b'\t', ..] = line {
             self.evaluator.violation(Violation::ObsFold, line);
-            let classes = self.evaluator.field(Place { target: Target::Header, name: b"" }, line, false);
+            let classes = self.evaluator.field(
+                Place {
+                    target: Target::Header,
+                    name: b"",
+                },
+                line,
+                false,
+            );
             self.control_bytes(classes, line);
             return;
         }
@@ -245,14 +284,24 @@ impl Inspection<'_> {
                     },
                     line,
                 );
-                let classes = self.evaluator.field(Place { target: Target::Header, name: b"" }, line, false);
+                let classes = self.evaluator.field(
+                    Place {
+                        target: Target::Header,
+                        name: b"",
+                    },
+                    line,
+                    false,
+                );
                 self.control_bytes(classes, line);
                 return;
             }
         };
         let known = http::name_of(name);
         if *self.phase == Phase::Trailers {
-            if matches!(known, FieldName::Host | FieldName::ContentLength | FieldName::TransferEncoding) {
+            if matches!(
+                known,
+                FieldName::Host | FieldName::ContentLength | FieldName::TransferEncoding
+            ) {
                 self.evaluator.violation(Violation::BadTrailer, line);
             }
         } else if known != FieldName::Other {
@@ -261,7 +310,14 @@ impl Inspection<'_> {
         let classes = if known == FieldName::Cookie {
             self.cookies(value)
         } else {
-            self.evaluator.field(Place { target: Target::Header, name }, value, false)
+            self.evaluator.field(
+                Place {
+                    target: Target::Header,
+                    name,
+                },
+                value,
+                false,
+            )
         };
         if classes.intersects(Classes::NUL.or(Classes::CR).or(Classes::CONTROL)) {
             self.control_bytes(classes, line);
@@ -276,9 +332,23 @@ impl Inspection<'_> {
                 None => (&b""[..], http::trim(cookie)),
             };
             if !name.is_empty() {
-                classes = classes.or(self.evaluator.field(Place { target: Target::CookieName, name }, name, false));
+                classes = classes.or(self.evaluator.field(
+                    Place {
+                        target: Target::CookieName,
+                        name,
+                    },
+                    name,
+                    false,
+                ));
             }
-            classes = classes.or(self.evaluator.field(Place { target: Target::Cookie, name }, value, false));
+            classes = classes.or(self.evaluator.field(
+                Place {
+                    target: Target::Cookie,
+                    name,
+                },
+                value,
+                false,
+            ));
         }
         classes
     }
@@ -294,8 +364,10 @@ impl Inspection<'_> {
             }
             FieldName::ContentLength => {
                 let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                let length =
-                    std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
+                let length = std::str::from_utf8(value)
+                    .ok()
+                    .filter(|_| digits)
+                    .and_then(|text| text.parse::<u64>().ok());
                 match (length, head.content_length) {
                     (None, _) => {
                         self.evaluator.violation(Violation::BadContentLength, line);
@@ -313,7 +385,11 @@ impl Inspection<'_> {
                 }
             }
             FieldName::TransferEncoding => {
-                let coding = if head.chunked { TransferCoding::Bad } else { http::transfer_coding(value) };
+                let coding = if head.chunked {
+                    TransferCoding::Bad
+                } else {
+                    http::transfer_coding(value)
+                };
                 head.chunked = true;
                 match coding {
                     TransferCoding::Chunked => {}
@@ -330,7 +406,10 @@ impl Inspection<'_> {
             }
             FieldName::Upgrade => {
                 head.upgrade = true;
-                if value.split(|byte| *byte == b',').any(|name| http::trim(name).eq_ignore_ascii_case(b"h2c")) {
+                if value
+                    .split(|byte| *byte == b',')
+                    .any(|name| http::trim(name).eq_ignore_ascii_case(b"h2c"))
+                {
                     self.evaluator.violation(Violation::UpgradeH2c, line);
                 }
             }
@@ -343,7 +422,8 @@ impl Inspection<'_> {
             self.evaluator.violation(Violation::MissingHost, b"");
         }
         if self.head.chunked && self.head.content_length.is_some_and(|length| length != u64::MAX) {
-            self.evaluator.violation(Violation::LengthAndTransferEncoding, b"");
+            self.evaluator
+                .violation(Violation::LengthAndTransferEncoding, b"");
         }
         if self.head.chunked && self.head.version == Version::Http10 {
             self.evaluator.violation(Violation::TransferEncodingHttp10, b"");
@@ -366,7 +446,9 @@ impl Inspection<'_> {
     }
 
     fn body(&mut self, input: &[u8]) -> (usize, Event) {
-        let available = input.len().min(usize::try_from(*self.remaining).unwrap_or(usize::MAX));
+        let available = input
+            .len()
+            .min(usize::try_from(*self.remaining).unwrap_or(usize::MAX));
         let room = self.limits.window as usize - self.carry.len();
         let piece = &input[..available.min(room)];
         let taken = if self.head.kind == BodyKind::Encoded {
@@ -389,7 +471,11 @@ impl Inspection<'_> {
         };
         *self.remaining -= taken as u64;
         if *self.remaining == 0 {
-            *self.phase = if self.head.chunked { Phase::ChunkEnd(0) } else { Phase::BodyEnd };
+            *self.phase = if self.head.chunked {
+                Phase::ChunkEnd(0)
+            } else {
+                Phase::BodyEnd
+            };
         }
         (taken, Event::Continue)
     }
@@ -457,16 +543,37 @@ impl Inspection<'_> {
                 self.param(Target::Form, Target::FormName, text);
             }
             BodyKind::Form => {
-                self.evaluator.field(Place { target: Target::Form, name: b"" }, text, true);
+                self.evaluator.field(
+                    Place {
+                        target: Target::Form,
+                        name: b"",
+                    },
+                    text,
+                    true,
+                );
             }
             BodyKind::Json => {
                 if self.json.in_string || !http::json_noise(text) {
-                    self.evaluator.field(Place { target: Target::Json, name: b"" }, text, false);
+                    self.evaluator.field(
+                        Place {
+                            target: Target::Json,
+                            name: b"",
+                        },
+                        text,
+                        false,
+                    );
                 }
             }
             BodyKind::Unknown if http::is_binary(text) => {}
             BodyKind::Unknown | BodyKind::Text => {
-                self.evaluator.field(Place { target: Target::Body, name: b"" }, text, false);
+                self.evaluator.field(
+                    Place {
+                        target: Target::Body,
+                        name: b"",
+                    },
+                    text,
+                    false,
+                );
             }
             BodyKind::Encoded => {}
         }
@@ -500,7 +607,11 @@ impl Inspection<'_> {
             self.evaluator.violation(Violation::BadChunk, &input[..1]);
             return (1, Event::Opaque(OpaqueKind::Unframed));
         }
-        *self.phase = if seen == 0 { Phase::ChunkEnd(1) } else { Phase::ChunkSize };
+        *self.phase = if seen == 0 {
+            Phase::ChunkEnd(1)
+        } else {
+            Phase::ChunkSize
+        };
         (1, Event::Continue)
     }
 }

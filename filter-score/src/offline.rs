@@ -17,7 +17,16 @@ impl OfflineScorer {
     /// Always in detect mode: a block needs no stopping here. What counts are the thresholds.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy) -> Self {
-        Self { scorer: Scorer::new(rules, Policy { mode: Mode::Detect, ..policy }, 1) }
+        Self {
+            scorer: Scorer::new(
+                rules,
+                Policy {
+                    mode: Mode::Detect,
+                    ..policy
+                },
+                1,
+            ),
+        }
     }
 
     /// Scores the first request in `raw`. One that is incomplete or does not parse gets a decision
@@ -25,7 +34,10 @@ impl OfflineScorer {
     pub fn score_request(&mut self, raw: &[u8]) -> OwnedDecision {
         let mut worst: Option<OwnedDecision> = None;
         let mut keep = |decision: &crate::Decision<'_>| {
-            if worst.as_ref().is_none_or(|worst| decision.anomaly > worst.anomaly) {
+            if worst
+                .as_ref()
+                .is_none_or(|worst| decision.anomaly > worst.anomaly)
+            {
                 worst = Some(decision.to_owned());
             }
         };
@@ -60,7 +72,14 @@ impl RequestParts<'_> {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut raw = Vec::with_capacity(256 + self.body.len());
-        raw.extend_from_slice(if self.method.is_empty() { "GET" } else { self.method }.as_bytes());
+        raw.extend_from_slice(
+            if self.method.is_empty() {
+                "GET"
+            } else {
+                self.method
+            }
+            .as_bytes(),
+        );
         raw.push(b' ');
         raw.extend_from_slice(if self.path.is_empty() { "/" } else { self.path }.as_bytes());
         let mut separator = if self.path.contains('?') { b'&' } else { b'?' };
@@ -72,7 +91,11 @@ impl RequestParts<'_> {
             percent_encode(value.as_bytes(), &mut raw);
         }
         raw.extend_from_slice(b" HTTP/1.1\r\n");
-        let has = |wanted: &str| self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        let has = |wanted: &str| {
+            self.headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        };
         if !has("host") {
             raw.extend_from_slice(b"Host: localhost\r\n");
         }
@@ -95,7 +118,11 @@ pub fn percent_encode(bytes: &[u8], out: &mut Vec<u8>) {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(byte);
         } else {
-            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            out.extend_from_slice(&[
+                b'%',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]);
         }
     }
 }

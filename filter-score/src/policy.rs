@@ -65,7 +65,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { head_bytes: 32 * 1024, headers: 128, params: 1024, window: 8 * 1024, overlap: 512, chunk_line: 256 }
+        Self {
+            head_bytes: 32 * 1024,
+            headers: 128,
+            params: 1024,
+            window: 8 * 1024,
+            overlap: 512,
+            chunk_line: 256,
+        }
     }
 }
 
@@ -83,11 +90,31 @@ impl Policy {
     /// Checks ranges and relations between settings.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let checks = [
-            ("suspicious", (0.0..=1.0).contains(&self.suspicious), "must lie between 0 and 1"),
-            ("block", self.block > 0.0 && self.block <= 1.0, "must be above 0 and at most 1"),
-            ("block", self.block >= self.suspicious, "must not be below `suspicious`"),
-            ("anomaly", self.anomaly > 0, "must be at least 1, or every request would be blocked"),
-            ("paranoia", (1..=4).contains(&self.paranoia), "must be 1, 2, 3 or 4"),
+            (
+                "suspicious",
+                (0.0..=1.0).contains(&self.suspicious),
+                "must lie between 0 and 1",
+            ),
+            (
+                "block",
+                self.block > 0.0 && self.block <= 1.0,
+                "must be above 0 and at most 1",
+            ),
+            (
+                "block",
+                self.block >= self.suspicious,
+                "must not be below `suspicious`",
+            ),
+            (
+                "anomaly",
+                self.anomaly > 0,
+                "must be at least 1, or every request would be blocked",
+            ),
+            (
+                "paranoia",
+                (1..=4).contains(&self.paranoia),
+                "must be 1, 2, 3 or 4",
+            ),
             (
                 "limits.head-bytes",
                 (1024..=1 << 20).contains(&self.limits.head_bytes),
@@ -95,13 +122,21 @@ impl Policy {
             ),
             ("limits.headers", self.limits.headers > 0, "must be at least 1"),
             ("limits.params", self.limits.params > 0, "must be at least 1"),
-            ("limits.window", (1024..=1 << 20).contains(&self.limits.window), "must lie between 1024 and 1048576 bytes"),
+            (
+                "limits.window",
+                (1024..=1 << 20).contains(&self.limits.window),
+                "must lie between 1024 and 1048576 bytes",
+            ),
             (
                 "limits.overlap",
                 self.limits.overlap >= 64 && self.limits.overlap <= self.limits.window / 2,
                 "must be at least 64 bytes and at most half of `limits.window`",
             ),
-            ("limits.chunk-line", (32..=4096).contains(&self.limits.chunk_line), "must lie between 32 and 4096 bytes"),
+            (
+                "limits.chunk-line",
+                (32..=4096).contains(&self.limits.chunk_line),
+                "must lie between 32 and 4096 bytes",
+            ),
         ];
         match checks.into_iter().find(|(_, holds, _)| !holds) {
             Some((field, _, problem)) => Err(PolicyError { field, problem }),
@@ -117,12 +152,24 @@ mod tests {
     #[test]
     fn defaults_are_valid_and_contradictions_are_named() {
         assert_eq!(Policy::default().validate(), Ok(()));
-        let policy = Policy { block: 0.3, ..Policy::default() };
+        let policy = Policy {
+            block: 0.3,
+            ..Policy::default()
+        };
         assert_eq!(policy.validate().unwrap_err().field, "block");
-        let policy = Policy { block: f32::NAN, ..Policy::default() };
+        let policy = Policy {
+            block: f32::NAN,
+            ..Policy::default()
+        };
         assert_eq!(policy.validate().unwrap_err().field, "block");
-        let limits = Limits { overlap: 8000, ..Limits::default() };
-        let policy = Policy { limits, ..Policy::default() };
+        let limits = Limits {
+            overlap: 8000,
+            ..Limits::default()
+        };
+        let policy = Policy {
+            limits,
+            ..Policy::default()
+        };
         assert_eq!(policy.validate().unwrap_err().field, "limits.overlap");
     }
 

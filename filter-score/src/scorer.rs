@@ -44,7 +44,10 @@ impl Stream {
     /// begins with a request line.
     #[must_use]
     pub fn resuming() -> Self {
-        Self { state: State::Unsynced, ..Self::default() }
+        Self {
+            state: State::Unsynced,
+            ..Self::default()
+        }
     }
 
     /// Whether no request is in progress and the next byte begins one.
@@ -74,7 +77,9 @@ impl Scorer {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy, capacity: usize) -> Self {
         let count = rules.rules.len();
-        let pool = (0..=capacity).map(|_| Box::new(Request::new(count, policy.limits, 0))).collect();
+        let pool = (0..=capacity)
+            .map(|_| Box::new(Request::new(count, policy.limits, 0)))
+            .collect();
         Self {
             active: active(&rules, &policy),
             scratch: Scratch::new(count, Request::carry_bytes(policy.limits)),
@@ -322,8 +327,17 @@ fn active(rules: &RuleSet, policy: &Policy) -> RuleBits {
 /// Whether a segment begins with what only a request line begins with: a usual method and the start of
 /// a target. Shorter segments do not count.
 fn begins_request(segment: &[u8]) -> bool {
-    const METHODS: [&[u8]; 9] =
-        [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
+    const METHODS: [&[u8]; 9] = [
+        b"GET ",
+        b"POST ",
+        b"HEAD ",
+        b"PUT ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"TRACE ",
+        b"CONNECT ",
+    ];
     METHODS.iter().any(|method| {
         segment.strip_prefix(*method).is_some_and(|target| {
             matches!(target, [b'/', ..] | [b'*', b' ', ..])

@@ -82,16 +82,29 @@ impl TargetSet {
                 Target::Json,
                 Target::Body,
             ])),
-            "args" => {
-                Some(Self::group(&[Target::Query, Target::Cookie, Target::Form, Target::Json, Target::Body]))
-            }
-            "names" => Some(Self::group(&[Target::QueryName, Target::FormName, Target::CookieName])),
-            _ => Target::ALL.iter().find(|(_, n)| *n == name).map(|(target, _)| Self::of(*target)),
+            "args" => Some(Self::group(&[
+                Target::Query,
+                Target::Cookie,
+                Target::Form,
+                Target::Json,
+                Target::Body,
+            ])),
+            "names" => Some(Self::group(&[
+                Target::QueryName,
+                Target::FormName,
+                Target::CookieName,
+            ])),
+            _ => Target::ALL
+                .iter()
+                .find(|(_, n)| *n == name)
+                .map(|(target, _)| Self::of(*target)),
         }
     }
 
     fn group(targets: &[Target]) -> Self {
-        targets.iter().fold(Self::default(), |set, target| set | Self::of(*target))
+        targets
+            .iter()
+            .fold(Self::default(), |set, target| set | Self::of(*target))
     }
 
     /// Whether the set has this target.
@@ -109,7 +122,10 @@ impl TargetSet {
     /// The first target in the order of [`Target::ALL`].
     #[must_use]
     pub fn first(self) -> Option<Target> {
-        Target::ALL.iter().map(|(target, _)| *target).find(|target| self.contains(*target))
+        Target::ALL
+            .iter()
+            .map(|(target, _)| *target)
+            .find(|target| self.contains(*target))
     }
 }
 

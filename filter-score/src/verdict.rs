@@ -129,7 +129,10 @@ impl<'a> Decision<'a> {
     /// One line for a person: what was found where, worst first.
     #[must_use]
     pub fn explanation(&self) -> Explanation<'a> {
-        Explanation { hits: self.hits, omitted: self.omitted_hits }
+        Explanation {
+            hits: self.hits,
+            omitted: self.omitted_hits,
+        }
     }
 
     /// A copy for logs and reports. Allocates.
@@ -165,7 +168,12 @@ impl fmt::Display for Explanation<'_> {
             return f.write_str("nothing found");
         }
         let mut separator = "";
-        for severity in [Severity::Critical, Severity::Error, Severity::Warning, Severity::Notice] {
+        for severity in [
+            Severity::Critical,
+            Severity::Error,
+            Severity::Warning,
+            Severity::Notice,
+        ] {
             for hit in self.hits.iter().filter(|hit| hit.rule.severity == severity) {
                 write!(f, "{separator}{hit}")?;
                 separator = "; ";
@@ -180,8 +188,21 @@ impl fmt::Display for Explanation<'_> {
 
 impl fmt::Display for Hit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, target, name, matched, decodings } = self;
-        write!(f, "{} [{} {}] in {}", rule.message, rule.family.name(), rule.id, target.name())?;
+        let Self {
+            rule,
+            target,
+            name,
+            matched,
+            decodings,
+        } = self;
+        write!(
+            f,
+            "{} [{} {}] in {}",
+            rule.message,
+            rule.family.name(),
+            rule.id,
+            target.name()
+        )?;
         if !name.as_bytes().is_empty() {
             write!(f, ":{name}")?;
         }

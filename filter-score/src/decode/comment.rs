@@ -11,7 +11,11 @@ pub(crate) fn strip(input: &[u8], out: &mut Vec<u8>) -> bool {
         let at = input.len() - rest.len();
         match rest {
             [b'/', b'*', b'!', body @ ..] => {
-                let digits = body.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+                let digits = body
+                    .iter()
+                    .take(6)
+                    .take_while(|byte| byte.is_ascii_digit())
+                    .count();
                 out.push(b' ');
                 rest = &body[digits..];
                 changed = true;

@@ -28,14 +28,20 @@ pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
 fn escape(input: &[u8], out: &mut Vec<u8>) -> usize {
     match input {
         [_, b'u', b'{', digits @ ..] => {
-            let count = digits.iter().take(6).take_while(|byte| hex(**byte).is_some()).count();
+            let count = digits
+                .iter()
+                .take(6)
+                .take_while(|byte| hex(**byte).is_some())
+                .count();
             if count == 0 || digits.get(count) != Some(&b'}') {
                 return 0;
             }
             push_code_point(out, number(&digits[..count]));
             count + 4
         }
-        [_, b'u', digits @ ..] if digits.len() >= 4 && digits[..4].iter().all(|byte| hex(*byte).is_some()) => {
+        [_, b'u', digits @ ..]
+            if digits.len() >= 4 && digits[..4].iter().all(|byte| hex(*byte).is_some()) =>
+        {
             push_code_point(out, number(&digits[..4]));
             6
         }
@@ -54,13 +60,21 @@ fn escape(input: &[u8], out: &mut Vec<u8>) -> usize {
             });
             2
         }
-        [_, punctuation @ (b'"' | b'\'' | b'/' | b'\\' | b'`' | b'<' | b'>' | b'(' | b')'), ..] => {
+        [
+            _,
+            punctuation @ (b'"' | b'\'' | b'/' | b'\\' | b'`' | b'<' | b'>' | b'(' | b')'),
+            ..,
+        ] => {
             out.push(*punctuation);
             2
         }
         // CSS: one to six digits and an optional space; four at least, so that paths are left alone.
         [_, digits @ ..] => {
-            let count = digits.iter().take(6).take_while(|byte| hex(**byte).is_some()).count();
+            let count = digits
+                .iter()
+                .take(6)
+                .take_while(|byte| hex(**byte).is_some())
+                .count();
             if count < 4 && !(count == 2 && digits[0] < b'8' && digits.get(2) == Some(&b' ')) {
                 return 0;
             }
@@ -72,7 +86,9 @@ fn escape(input: &[u8], out: &mut Vec<u8>) -> usize {
 }
 
 fn number(digits: &[u8]) -> u32 {
-    digits.iter().fold(0, |number, digit| number << 4 | u32::from(hex(*digit).unwrap_or(0)))
+    digits.iter().fold(0, |number, digit| {
+        number << 4 | u32::from(hex(*digit).unwrap_or(0))
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ pub(crate) fn normalise(input: &[u8], out: &mut Vec<u8>) -> bool {
         match segment {
             b"." => {}
             b".." => {
-                let cut = out.strip_suffix(b"/").and_then(|path| memchr::memrchr(b'/', path));
+                let cut = out
+                    .strip_suffix(b"/")
+                    .and_then(|path| memchr::memrchr(b'/', path));
                 out.truncate(cut.map_or(usize::from(out.first() == Some(&b'/')), |at| at + 1));
             }
             b"" if out.ends_with(b"/") && !out.ends_with(b":/") => {}

@@ -28,7 +28,10 @@ pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
             if let [_, b'u' | b'U', a, b, c, d, tail @ ..] = rest
                 && let (Some(a), Some(b), Some(c), Some(d)) = (hex(*a), hex(*b), hex(*c), hex(*d))
             {
-                push_code_point(out, u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d));
+                push_code_point(
+                    out,
+                    u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d),
+                );
                 rest = tail;
                 outcome.changed = true;
                 continue;

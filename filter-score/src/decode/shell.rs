@@ -13,7 +13,11 @@ pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
             [b'$', b'{', name @ ..] if starts_ifs(name) => {
                 out.push(b' ');
                 // The closing brace is looked for nearby only, to stay linear.
-                2 + name.iter().take(24).position(|byte| *byte == b'}').map_or(3, |at| at + 1)
+                2 + name
+                    .iter()
+                    .take(24)
+                    .position(|byte| *byte == b'}')
+                    .map_or(3, |at| at + 1)
             }
             [b'$', name @ ..] if starts_ifs(name) => {
                 out.push(b' ');
@@ -40,7 +44,9 @@ fn tricky(input: &[u8]) -> bool {
     input.iter().enumerate().any(|(at, byte)| match byte {
         b'\'' | b'"' | b'^' | b'`' => {
             let next = input.get(at + 1);
-            at > 0 && word(input.get(at - 1)) && (word(next) || (next == Some(byte) && word(input.get(at + 2))))
+            at > 0
+                && word(input.get(at - 1))
+                && (word(next) || (next == Some(byte) && word(input.get(at + 2))))
         }
         b'\\' => word(input.get(at + 1)),
         b'$' => match &input[at + 1..] {

@@ -38,9 +38,15 @@ pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
             [0xf8, 0x80, 0x80, fourth @ 0x80..=0x81, fifth @ 0x80..=0xbf, ..] => {
                 (Some((fourth & 1) << 6 | (fifth & 0x3f)), 5)
             }
-            [0xfc, 0x80, 0x80, 0x80, fifth @ 0x80..=0x81, sixth @ 0x80..=0xbf, ..] => {
-                (Some((fifth & 1) << 6 | (sixth & 0x3f)), 6)
-            }
+            [
+                0xfc,
+                0x80,
+                0x80,
+                0x80,
+                fifth @ 0x80..=0x81,
+                sixth @ 0x80..=0xbf,
+                ..,
+            ] => (Some((fifth & 1) << 6 | (sixth & 0x3f)), 6),
             [0xc2..=0xdf, second @ 0x80..=0xbf, ..] => {
                 (fold(u32::from(byte & 0x1f) << 6 | u32::from(second & 0x3f)), 2)
             }

@@ -17,7 +17,10 @@ pub(crate) enum BodyKind {
 impl BodyKind {
     /// By media type; parameters and case do not matter.
     pub(crate) fn of(content_type: &[u8]) -> Self {
-        let end = content_type.iter().position(|byte| matches!(byte, b';' | b',' | b' ')).unwrap_or(content_type.len());
+        let end = content_type
+            .iter()
+            .position(|byte| matches!(byte, b';' | b',' | b' '))
+            .unwrap_or(content_type.len());
         let mut lower = [0; 64];
         let length = end.min(lower.len());
         let media_type = &mut lower[..length];
@@ -25,7 +28,10 @@ impl BodyKind {
         media_type.make_ascii_lowercase();
         if media_type == b"application/x-www-form-urlencoded" {
             Self::Form
-        } else if media_type == b"application/json" || media_type.ends_with(b"+json") || media_type == b"text/json" {
+        } else if media_type == b"application/json"
+            || media_type.ends_with(b"+json")
+            || media_type == b"text/json"
+        {
             Self::Json
         } else if media_type.starts_with(b"text/")
             || media_type.ends_with(b"/xml")

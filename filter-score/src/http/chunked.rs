@@ -50,7 +50,10 @@ impl ChunkSize {
             (Part::Extension, b'\r') => self.state = Part::LineFeed,
             (Part::Extension, b'\t' | b' '..=0x7e) => {}
             (Part::LineFeed, b'\n') => {
-                return SizeLine::Done { size: self.size, extension: self.extension };
+                return SizeLine::Done {
+                    size: self.size,
+                    extension: self.extension,
+                };
             }
             _ => return SizeLine::Bad,
         }

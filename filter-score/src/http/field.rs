@@ -38,7 +38,10 @@ pub(crate) fn is_token(byte: u8) -> bool {
 
 /// Splits a line (without its line end) into name and value without surrounding white space.
 pub(crate) fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), FieldError> {
-    let end = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
+    let end = line
+        .iter()
+        .position(|byte| !is_token(*byte))
+        .unwrap_or(line.len());
     match line.get(end) {
         Some(b':') if end > 0 => Ok((&line[..end], trim(&line[end + 1..]))),
         Some(b' ' | b'\t') if end > 0 && trim(&line[end..]).first() == Some(&b':') => {
@@ -89,9 +92,19 @@ pub(crate) fn transfer_coding(value: &[u8]) -> TransferCoding {
         return TransferCoding::Chunked;
     }
     let mut parts = value.split(|byte| *byte == b',').map(trim).rev();
-    let chunked = parts.next().is_some_and(|part| part.eq_ignore_ascii_case(b"chunked"));
-    let known = |part: &[u8]| ["gzip", "deflate", "x-gzip"].iter().any(|name| part.eq_ignore_ascii_case(name.as_bytes()));
-    if chunked && parts.all(known) { TransferCoding::CompressedChunked } else { TransferCoding::Bad }
+    let chunked = parts
+        .next()
+        .is_some_and(|part| part.eq_ignore_ascii_case(b"chunked"));
+    let known = |part: &[u8]| {
+        ["gzip", "deflate", "x-gzip"]
+            .iter()
+            .any(|name| part.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    if chunked && parts.all(known) {
+        TransferCoding::CompressedChunked
+    } else {
+        TransferCoding::Bad
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,11 @@ pub(crate) fn parse(line: &[u8]) -> RequestLine<'_> {
         b"HTTP/2.0" if method == b"PRI" && target == b"*" => Version::Http2Preface,
         _ => Version::Unknown,
     };
-    RequestLine { method, target, version }
+    RequestLine {
+        method,
+        target,
+        version,
+    }
 }
 
 /// Path and query of a request target, or `None` if it is none of the forms of RFC 9112 §3.2.
@@ -64,12 +68,16 @@ pub(crate) fn path_and_query<'a>(method: &[u8], target: &'a [u8]) -> Option<(&'a
         _ if method == b"CONNECT" => return Some((target, None)),
         _ => {
             let scheme = memchr::memmem::find(target, b"://")?;
-            let letters = target[..scheme].iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+            let letters = target[..scheme]
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
             if scheme == 0 || !letters {
                 return None;
             }
             let authority = &target[scheme + 3..];
-            let end = authority.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+            let end = authority
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
             end.map_or(&b"/"[..], |at| &authority[at..])
         }
     };
@@ -108,8 +116,11 @@ mod tests {
             ("GET /x HTTP/1.1x", "GET", "/x", Version::Unknown),
         ];
         for (line, method, target, version) in table {
-            let expected =
-                RequestLine { method: method.as_bytes(), target: target.as_bytes(), version: *version };
+            let expected = RequestLine {
+                method: method.as_bytes(),
+                target: target.as_bytes(),
+                version: *version,
+            };
             assert_eq!(parse(line.as_bytes()), expected, "{line}");
         }
     }
@@ -130,7 +141,11 @@ mod tests {
         ];
         for (method, target, expected) in table {
             let expected = expected.map(|(path, query)| (path.as_bytes(), query.map(str::as_bytes)));
-            assert_eq!(path_and_query(method.as_bytes(), target.as_bytes()), expected, "{target}");
+            assert_eq!(
+                path_and_query(method.as_bytes(), target.as_bytes()),
+                expected,
+                "{target}"
+            );
         }
     }
 }

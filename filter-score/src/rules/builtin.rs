@@ -11,5 +11,14 @@ macro_rules! packs {
 /// The packs of the `rules` folder as they were when the program was built.
 #[must_use]
 pub fn builtin_packs() -> &'static [PackSource<'static>] {
-    packs!["sqli.toml", "xss.toml", "traversal.toml", "cmdi.toml", "log4shell.toml", "injection.toml", "scanners.toml", "protocol.toml"]
+    packs![
+        "sqli.toml",
+        "xss.toml",
+        "traversal.toml",
+        "cmdi.toml",
+        "log4shell.toml",
+        "injection.toml",
+        "scanners.toml",
+        "protocol.toml"
+    ]
 }

@@ -20,7 +20,13 @@ pub struct PackError {
 
 impl fmt::Display for PackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message, remedy } = self;
+        let Self {
+            file,
+            line,
+            column,
+            message,
+            remedy,
+        } = self;
         write!(f, "{file}:{line}:{column}: {message}; {remedy}")
     }
 }
@@ -48,6 +54,12 @@ impl Place {
 
     pub(crate) fn error(&self, message: impl Into<String>, remedy: impl Into<String>) -> PackError {
         let Self { file, line, column } = self.clone();
-        PackError { file, line, column, message: message.into(), remedy: remedy.into() }
+        PackError {
+            file,
+            line,
+            column,
+            message: message.into(),
+            remedy: remedy.into(),
+        }
     }
 }

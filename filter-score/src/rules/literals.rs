@@ -31,7 +31,9 @@ fn parse(regex: &str) -> Option<Hir> {
 
 /// Classes of bytes that every match contains: at least one byte of each.
 pub(crate) fn gates(regex: &str) -> Vec<Classes> {
-    let Some(hir) = parse(regex) else { return Vec::new() };
+    let Some(hir) = parse(regex) else {
+        return Vec::new();
+    };
     let mut gates = mandatory(&hir);
     gates.dedup();
     gates
@@ -39,11 +41,19 @@ pub(crate) fn gates(regex: &str) -> Vec<Classes> {
 
 fn mandatory(hir: &Hir) -> Vec<Classes> {
     match hir.kind() {
-        HirKind::Literal(literal) => {
-            literal.0.iter().map(|byte| Classes::of(*byte)).filter(|class| !class.is_empty()).collect()
-        }
+        HirKind::Literal(literal) => literal
+            .0
+            .iter()
+            .map(|byte| Classes::of(*byte))
+            .filter(|class| !class.is_empty())
+            .collect(),
         HirKind::Class(Class::Bytes(class)) => {
-            let bytes = || class.ranges().iter().flat_map(|range| range.start()..=range.end());
+            let bytes = || {
+                class
+                    .ranges()
+                    .iter()
+                    .flat_map(|range| range.start()..=range.end())
+            };
             if bytes().any(|byte| Classes::of(byte).is_empty()) {
                 return Vec::new();
             }
@@ -95,12 +105,19 @@ fn better(a: Option<Vec<Vec<u8>>>, b: Option<Vec<Vec<u8>>>) -> Option<Vec<Vec<u8
 }
 
 fn analyse(hir: &Hir) -> Analysis {
-    let none = Analysis { exact: None, required: None };
+    let none = Analysis {
+        exact: None,
+        required: None,
+    };
     match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => Analysis { exact: Some(vec![Vec::new()]), required: None },
-        HirKind::Literal(literal) => {
-            Analysis { exact: Some(vec![literal.0.to_ascii_lowercase()]), required: None }
-        }
+        HirKind::Empty | HirKind::Look(_) => Analysis {
+            exact: Some(vec![Vec::new()]),
+            required: None,
+        },
+        HirKind::Literal(literal) => Analysis {
+            exact: Some(vec![literal.0.to_ascii_lowercase()]),
+            required: None,
+        },
         HirKind::Class(Class::Bytes(class)) => {
             let mut bytes: Vec<u8> = class
                 .ranges()
@@ -112,7 +129,10 @@ fn analyse(hir: &Hir) -> Analysis {
             bytes.sort_unstable();
             bytes.dedup();
             let exact = (bytes.len() <= 8).then(|| bytes.into_iter().map(|byte| vec![byte]).collect());
-            Analysis { exact, required: None }
+            Analysis {
+                exact,
+                required: None,
+            }
         }
         HirKind::Class(Class::Unicode(_)) => none,
         HirKind::Capture(capture) => analyse(&capture.sub),
@@ -128,7 +148,10 @@ fn analyse(hir: &Hir) -> Analysis {
                 },
                 (0, _) => none,
                 (1, Some(1)) => sub,
-                _ => Analysis { exact: None, required: sub.best() },
+                _ => Analysis {
+                    exact: None,
+                    required: sub.best(),
+                },
             }
         }
         HirKind::Concat(parts) => concat(parts),
@@ -155,29 +178,52 @@ fn concat(parts: &[Hir]) -> Analysis {
         required = better(required, Some(std::mem::replace(&mut run, next)));
     }
     if all_exact {
-        return Analysis { exact: Some(run), required };
+        return Analysis {
+            exact: Some(run),
+            required,
+        };
     }
-    Analysis { exact: None, required: better(required, Some(run)) }
+    Analysis {
+        exact: None,
+        required: better(required, Some(run)),
+    }
 }
 
 fn cross(left: &[Vec<u8>], right: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    left.iter().flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat())).collect()
+    left.iter()
+        .flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat()))
+        .collect()
 }
 
 fn alternation(parts: &[Hir]) -> Analysis {
     let parts: Vec<_> = parts.iter().map(analyse).collect();
     if parts.iter().all(|part| part.exact.is_some()) {
-        let exact: Vec<_> = parts.into_iter().filter_map(|part| part.exact).flatten().collect();
-        return Analysis { exact: Some(exact), required: None };
+        let exact: Vec<_> = parts
+            .into_iter()
+            .filter_map(|part| part.exact)
+            .flatten()
+            .collect();
+        return Analysis {
+            exact: Some(exact),
+            required: None,
+        };
     }
     let mut required = Vec::new();
     for part in parts {
         match part.best() {
             Some(set) => required.extend(set),
-            None => return Analysis { exact: None, required: None },
+            None => {
+                return Analysis {
+                    exact: None,
+                    required: None,
+                };
+            }
         }
     }
-    Analysis { exact: None, required: Some(required) }
+    Analysis {
+        exact: None,
+        required: Some(required),
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +266,11 @@ mod tests {
                 assert_eq!(found, Some(vec!["onload".to_owned()]));
                 continue;
             }
-            assert_eq!(found.as_deref(), Some(&expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()[..]), "{regex}");
+            assert_eq!(
+                found.as_deref(),
+                Some(&expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()[..]),
+                "{regex}"
+            );
         }
         let many: Vec<_> = (100..200).map(|number| format!("w{number}")).collect();
         assert_eq!(literals(&format!(r"\b(?:{})\s*x", many.join("|"))), Some(many));

@@ -194,7 +194,10 @@ pub(crate) fn read(source: PackSource<'_>, errors: &mut Vec<PackError>) -> Vec<R
             }
         }
     }
-    rules.into_iter().filter_map(|value| reader.rule(value, family)).collect()
+    rules
+        .into_iter()
+        .filter_map(|value| reader.rule(value, family))
+        .collect()
 }
 
 struct Reader<'a> {
@@ -247,7 +250,10 @@ impl<'a> Reader<'a> {
 
     fn located(&self, text: Spanned<String>) -> Located {
         let place = self.place(text.span());
-        Located { text: text.into_inner(), place }
+        Located {
+            text: text.into_inner(),
+            place,
+        }
     }
 
     fn rule(&mut self, value: Spanned<DeValue<'a>>, pack_family: Option<Family>) -> Option<RuleSpec> {
@@ -255,11 +261,19 @@ impl<'a> Reader<'a> {
         let raw: RawRule = self.deserialize(value)?;
         let errors_before = self.errors.len();
         let family = raw.family.or(pack_family).unwrap_or_else(|| {
-            self.report(span.clone(), "no family", "add `family = \"…\"` at the head of the pack or in the rule");
+            self.report(
+                span.clone(),
+                "no family",
+                "add `family = \"…\"` at the head of the pack or in the rule",
+            );
             Family::Custom
         });
         if raw.message.get_ref().trim().is_empty() {
-            self.report(raw.message.span(), "empty message", "say in a few words what was found");
+            self.report(
+                raw.message.span(),
+                "empty message",
+                "say in a few words what was found",
+            );
         }
         let paranoia = raw.paranoia.map_or(1, |level| {
             if !(1..=4).contains(level.get_ref()) {
@@ -269,10 +283,17 @@ impl<'a> Reader<'a> {
         });
         let (targets, headers) = self.targets(raw.targets, &span, raw.violation.is_some());
         let decodings = self.decodings(raw.decodings.unwrap_or_default());
-        let literals: Vec<Located> =
-            raw.literals.unwrap_or_default().into_iter().map(|literal| self.located(literal)).collect();
+        let literals: Vec<Located> = raw
+            .literals
+            .unwrap_or_default()
+            .into_iter()
+            .map(|literal| self.located(literal))
+            .collect();
         let test = match (raw.regex, raw.violation) {
-            (Some(regex), None) => Some(Test::Regex { regex: self.located(regex), literals }),
+            (Some(regex), None) => Some(Test::Regex {
+                regex: self.located(regex),
+                literals,
+            }),
             (None, Some(violation)) if literals.is_empty() => Some(Test::Violation(violation)),
             _ => {
                 self.report(
@@ -286,10 +307,22 @@ impl<'a> Reader<'a> {
         let samples_span = raw.samples.span();
         let samples = raw.samples.into_inner();
         if samples.matching.len() < 2 || samples.pass.len() < 2 {
-            self.report(samples_span, "too few samples", "give at least two each in `samples.match` and `samples.pass`");
+            self.report(
+                samples_span,
+                "too few samples",
+                "give at least two each in `samples.match` and `samples.pass`",
+            );
         }
-        let matching = samples.matching.into_iter().map(|sample| self.located(sample)).collect();
-        let passing = samples.pass.into_iter().map(|sample| self.located(sample)).collect();
+        let matching = samples
+            .matching
+            .into_iter()
+            .map(|sample| self.located(sample))
+            .collect();
+        let passing = samples
+            .pass
+            .into_iter()
+            .map(|sample| self.located(sample))
+            .collect();
         if self.errors.len() > errors_before {
             return None;
         }
@@ -321,7 +354,11 @@ impl<'a> Reader<'a> {
             if violation {
                 return (TargetSet::of(Target::Request), headers);
             }
-            self.report(rule.clone(), "no targets", "add `targets = [\"inputs\"]` or a narrower list");
+            self.report(
+                rule.clone(),
+                "no targets",
+                "add `targets = [\"inputs\"]` or a narrower list",
+            );
             return (TargetSet::default(), headers);
         };
         let mut targets = TargetSet::default();
@@ -338,7 +375,10 @@ impl<'a> Reader<'a> {
                 self.report(
                     span,
                     format!("unknown target `{name}`"),
-                    format!("use inputs, args, names, header:NAME or one of {}", known.join(", ")),
+                    format!(
+                        "use inputs, args, names, header:NAME or one of {}",
+                        known.join(", ")
+                    ),
                 );
             }
         }

@@ -16,7 +16,11 @@ pub(crate) struct Pattern(dense::DFA<Vec<u32>>);
 
 /// Case-insensitive, over bytes, `.` matches every byte.
 pub(crate) fn syntax_config() -> syntax::Config {
-    syntax::Config::new().case_insensitive(true).unicode(false).utf8(false).dot_matches_new_line(true)
+    syntax::Config::new()
+        .case_insensitive(true)
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
 }
 
 impl Pattern {
@@ -25,7 +29,11 @@ impl Pattern {
         // Only whether and where the first match ends is asked: sets of states without order are fewer.
         let compiled = dense::Builder::new()
             .syntax(syntax_config())
-            .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(DFA_BYTES)))
+            .thompson(
+                thompson::Config::new()
+                    .utf8(false)
+                    .nfa_size_limit(Some(DFA_BYTES)),
+            )
             .configure(
                 dense::Config::new()
                     .match_kind(MatchKind::All)
@@ -56,7 +64,11 @@ impl Pattern {
     /// Where the match that ends first ends.
     pub(crate) fn find(&self, haystack: &[u8]) -> Option<usize> {
         // A search fails only on quit bytes, and none are configured.
-        self.0.try_search_fwd(&Input::new(haystack).earliest(true)).ok().flatten().map(|found| found.offset())
+        self.0
+            .try_search_fwd(&Input::new(haystack).earliest(true))
+            .ok()
+            .flatten()
+            .map(|found| found.offset())
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -77,7 +89,12 @@ mod tests {
 
     #[test]
     fn refuses_what_explodes_or_does_not_parse() {
-        assert!(Pattern::compile("a.{0,60}b.{0,60}c").unwrap_err().1.contains("too large"));
+        assert!(
+            Pattern::compile("a.{0,60}b.{0,60}c")
+                .unwrap_err()
+                .1
+                .contains("too large")
+        );
         assert!(Pattern::compile("(a").unwrap_err().1.contains("correct"));
     }
 }

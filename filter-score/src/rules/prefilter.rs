@@ -98,7 +98,10 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     pub(crate) fn new(rules: usize) -> Self {
-        Self { bits: RuleBits::new(rules), list: Vec::with_capacity(rules) }
+        Self {
+            bits: RuleBits::new(rules),
+            list: Vec::with_capacity(rules),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -173,8 +176,9 @@ impl Prefilter {
             };
             if literal.len() == 2 {
                 // Anchored on the byte after it, whatever that is; past the end of the field it is NUL.
-                let mut hashes: Vec<u64> =
-                    (0..=255).map(|third| hash(&table, &[literal[0], literal[1], third])).collect();
+                let mut hashes: Vec<u64> = (0..=255)
+                    .map(|third| hash(&table, &[literal[0], literal[1], third]))
+                    .collect();
                 hashes.sort_unstable();
                 hashes.dedup();
                 anchored.extend(hashes.into_iter().map(|hash| (hash, entry(usize::MAX))));
@@ -194,7 +198,14 @@ impl Prefilter {
             slots[slot + 1] += slots[slot];
         }
         let entries = anchored.into_iter().map(|(_, entry)| entry).collect();
-        Self { table, bitmap, slots, entries, bytes, rules }
+        Self {
+            table,
+            bitmap,
+            slots,
+            entries,
+            bytes,
+            rules,
+        }
     }
 
     /// Adds the rules whose literals occur in `field` to `candidates` and returns the classes of bytes
@@ -250,10 +261,18 @@ impl Prefilter {
             let slot = state as usize;
             for entry in &self.entries[self.slots[slot] as usize..self.slots[slot + 1] as usize] {
                 // One past the literal's last byte; for a two-byte literal that is `position` itself.
-                let end = if entry.after == u16::MAX { position } else { position + 1 + usize::from(entry.after) };
+                let end = if entry.after == u16::MAX {
+                    position
+                } else {
+                    position + 1 + usize::from(entry.after)
+                };
                 let length = usize::from(entry.length);
-                let Some(start) = end.checked_sub(length) else { continue };
-                let Some(found) = field.get(start..end) else { continue };
+                let Some(start) = end.checked_sub(length) else {
+                    continue;
+                };
+                let Some(found) = field.get(start..end) else {
+                    continue;
+                };
                 let literal = &self.bytes[entry.start as usize..entry.start as usize + length];
                 if found.eq_ignore_ascii_case(literal) {
                     for &rule in &self.rules[entry.rules.start as usize..entry.rules.end as usize] {
@@ -266,7 +285,9 @@ impl Prefilter {
 }
 
 fn hash(table: &[u64; 256], trigram: &[u8]) -> u64 {
-    trigram.iter().fold(0, |state, byte| ((state << SHIFT) ^ table[usize::from(*byte)]) & HASH_MASK)
+    trigram.iter().fold(0, |state, byte| {
+        ((state << SHIFT) ^ table[usize::from(*byte)]) & HASH_MASK
+    })
 }
 
 /// Scatters the folded bytes over the hash (multiplication by an odd constant, upper bits).
@@ -290,7 +311,12 @@ fn rarest_trigram(literal: &[u8]) -> usize {
         _ => 6,
     };
     (0..=literal.len() - 3)
-        .max_by_key(|at| literal[*at..*at + 3].iter().map(|byte| rarity(*byte)).sum::<u32>())
+        .max_by_key(|at| {
+            literal[*at..*at + 3]
+                .iter()
+                .map(|byte| rarity(*byte))
+                .sum::<u32>()
+        })
         .unwrap_or(0)
 }
 
@@ -307,17 +333,34 @@ mod tests {
 
     #[test]
     fn finds_literals_everywhere_in_a_field() {
-        let literals = [("select", 0), ("||", 1), ("union", 2), ("${jndi", 3), ("select", 4), ("abc", 5)];
-        let prefilter =
-            Prefilter::new(literals.iter().map(|(l, r)| (l.as_bytes().to_vec(), *r)).collect());
+        let literals = [
+            ("select", 0),
+            ("||", 1),
+            ("union", 2),
+            ("${jndi", 3),
+            ("select", 4),
+            ("abc", 5),
+        ];
+        let prefilter = Prefilter::new(
+            literals
+                .iter()
+                .map(|(l, r)| (l.as_bytes().to_vec(), *r))
+                .collect(),
+        );
         for padding in 0..20 {
             let pad = "y".repeat(padding);
             assert_eq!(found(&prefilter, format!("{pad}SeLect").as_bytes()), [0, 4]);
             assert_eq!(found(&prefilter, format!("{pad}||").as_bytes()), [1]);
             assert_eq!(found(&prefilter, format!("{pad}||{pad}").as_bytes()), [1]);
-            assert_eq!(found(&prefilter, format!("{pad}abc{pad}${{JNDI:").as_bytes()), [3, 5]);
+            assert_eq!(
+                found(&prefilter, format!("{pad}abc{pad}${{JNDI:").as_bytes()),
+                [3, 5]
+            );
             assert_eq!(found(&prefilter, format!("{pad}unionselec{pad}").as_bytes()), [2]);
-            assert_eq!(found(&prefilter, format!("{pad}|{pad}u").as_bytes()), if padding == 0 { &[][..] } else { &[] });
+            assert_eq!(
+                found(&prefilter, format!("{pad}|{pad}u").as_bytes()),
+                if padding == 0 { &[][..] } else { &[] }
+            );
         }
         assert!(found(&prefilter, b"").is_empty());
     }
@@ -329,7 +372,13 @@ mod tests {
         let classes = prefilter.scan(b"0123456789%", &mut candidates);
         assert_eq!(classes, Classes::PERCENT);
         let classes = prefilter.scan(b"a\0b'\\", &mut candidates);
-        assert_eq!(classes, Classes::NUL.or(Classes::of(b'\'')).or(Classes::BACKSLASH));
-        assert_eq!(prefilter.scan(b"plain text-1234", &mut candidates), Classes::default());
+        assert_eq!(
+            classes,
+            Classes::NUL.or(Classes::of(b'\'')).or(Classes::BACKSLASH)
+        );
+        assert_eq!(
+            prefilter.scan(b"plain text-1234", &mut candidates),
+            Classes::default()
+        );
     }
 }

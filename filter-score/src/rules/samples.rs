@@ -24,9 +24,15 @@ impl RuleSet {
                 for sample in samples {
                     if self.matches(index, rule, &expand(&sample.text)) != must_match {
                         let (what, remedy) = if must_match {
-                            ("does not match", "correct the rule, or move the sample to `samples.pass`")
+                            (
+                                "does not match",
+                                "correct the rule, or move the sample to `samples.pass`",
+                            )
                         } else {
-                            ("matches", "narrow the rule, or move the sample to `samples.match`")
+                            (
+                                "matches",
+                                "narrow the rule, or move the sample to `samples.match`",
+                            )
                         };
                         let message = format!("rule {} {what} this sample", rule.info.id);
                         errors.push(sample.place.error(message, remedy));
@@ -39,7 +45,10 @@ impl RuleSet {
 
     fn matches(self: &Arc<Self>, index: usize, rule: &Rule, sample: &str) -> bool {
         if let Check::Violation(_) = rule.check {
-            let policy = Policy { paranoia: 4, ..Policy::default() };
+            let policy = Policy {
+                paranoia: 4,
+                ..Policy::default()
+            };
             let decision = OfflineScorer::new(Arc::clone(self), policy).score_request(sample.as_bytes());
             return decision.rules.iter().any(|hit| hit.id == rule.info.id);
         }
@@ -54,7 +63,14 @@ impl RuleSet {
         };
         let target = rule.targets.first().unwrap_or(Target::Query);
         let name = rule.headers.first().map_or("", String::as_str);
-        evaluator.field(Place { target, name: name.as_bytes() }, sample.as_bytes(), false);
+        evaluator.field(
+            Place {
+                target,
+                name: name.as_bytes(),
+            },
+            sample.as_bytes(),
+            false,
+        );
         findings.anomaly() > 0
     }
 }

@@ -111,7 +111,10 @@ impl RuleSet {
         Ok(Self {
             prefilter: Prefilter::new(compiler.literals),
             rules: compiler.rules,
-            gated_classes: compiler.gated.iter().fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
+            gated_classes: compiler
+                .gated
+                .iter()
+                .fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
             gated: compiler.gated,
             violations: compiler.violations,
         })
@@ -220,7 +223,9 @@ impl Compiler {
         if given.is_empty() {
             let rare = gates.iter().find(|gate| gate.within(Classes::RARE));
             match (literals::required(&regex.text), rare) {
-                (Some(set), _) => self.literals.extend(set.into_iter().map(|literal| (literal, rule))),
+                (Some(set), _) => self
+                    .literals
+                    .extend(set.into_iter().map(|literal| (literal, rule))),
                 (None, Some(gate)) => self.gated.push((*gate, rule)),
                 (None, None) => errors.push(regex.place.error(
                     "no literal of two bytes or more is part of every match",
@@ -230,9 +235,14 @@ impl Compiler {
         }
         for literal in given {
             if literal.text.len() < MIN_LITERAL || literal.text.len() > 255 {
-                errors.push(literal.place.error("literals have 2 to 255 bytes", "use another part of the pattern"));
+                errors.push(
+                    literal
+                        .place
+                        .error("literals have 2 to 255 bytes", "use another part of the pattern"),
+                );
             } else {
-                self.literals.push((literal.text.to_ascii_lowercase().into_bytes(), rule));
+                self.literals
+                    .push((literal.text.to_ascii_lowercase().into_bytes(), rule));
             }
         }
     }

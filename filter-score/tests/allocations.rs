@@ -1,0 +1,114 @@
+//! Feeding allocates nothing once the scorer is made.
+#![expect(unsafe_code, reason = "a global allocator that counts has to be one")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use filter_score::{Disposition, Policy, RuleSet, Scorer, Stream, builtin_packs};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system allocator unchanged; the counter neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    run();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let form = "a=1&text=what+a+fine+%C3%BCber+day%21&list=a%2Cb%2Cc";
+    let json = format!(
+        "{{\"name\": \"O\\u0027Neil\", \"note\": \"{}\"}}",
+        "lorem ipsum ".repeat(3000)
+    );
+    let post = |media: &str, body: &str| {
+        format!(
+            "POST /p HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    [
+        "GET /search?q=caf%C3%A9+%26+bar&page=2 HTTP/1.1\r\nHost: a\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\nCookie: a=b; c=\"d e\"\r\nAccept: */*\r\n\r\n".to_owned(),
+        post("application/x-www-form-urlencoded", form),
+        post("application/json", &json),
+        post("text/plain", &"it's a plain text, isn't it? /* yes */ ".repeat(2000)),
+        "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n".to_owned(),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+#[test]
+fn feeding_allocates_nothing() {
+    let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile"));
+    let mut scorer = Scorer::new(rules, Policy::default(), 4);
+    let requests = requests();
+    for segment in [1, 7, 1460, usize::MAX] {
+        for request in &requests {
+            let mut decided = 0;
+            let count = allocations(|| {
+                let mut stream = Stream::new();
+                for bytes in request.chunks(segment.min(request.len())) {
+                    assert_eq!(
+                        scorer.feed(&mut stream, bytes, |_| decided += 1),
+                        Disposition::Accept
+                    );
+                }
+                scorer.release(&mut stream);
+            });
+            assert_eq!(decided, 1);
+            assert_eq!(
+                count,
+                0,
+                "segments of {segment}: {}",
+                String::from_utf8_lossy(&request[..40])
+            );
+        }
+    }
+}
+
+#[test]
+fn blocking_allocates_nothing_either() {
+    let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile"));
+    let mut scorer = Scorer::new(rules, Policy::default(), 4);
+    let attack = b"GET /?q=%3Cscript%3Ealert(1)%3C/script%3E&r=1'+union+select+2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..3 {
+        let count = allocations(|| {
+            let mut stream = Stream::new();
+            assert_eq!(scorer.feed(&mut stream, attack, |_| ()), Disposition::Block);
+        });
+        assert_eq!(count, 0);
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0);
+}

@@ -1,0 +1,171 @@
+//! The same bytes get the same decisions however they are cut into segments, and no bytes make the
+//! parser panic, stall or keep a buffer.
+
+use std::sync::{Arc, LazyLock};
+
+use filter_score::{
+    Disposition, Limits, Mode, OwnedDecision, Policy, RuleSet, Scorer, Stream, builtin_packs,
+};
+use proptest::prelude::*;
+
+static RULES: LazyLock<Arc<RuleSet>> =
+    LazyLock::new(|| Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile")));
+
+/// Small windows, so that ordinary bodies cross them.
+fn policy(mode: Mode) -> Policy {
+    let limits = Limits {
+        head_bytes: 2048,
+        window: 1024,
+        overlap: 128,
+        ..Limits::default()
+    };
+    Policy {
+        mode,
+        limits,
+        ..Policy::default()
+    }
+}
+
+/// Feeds `bytes` cut at `cuts` and returns the decisions and the last disposition.
+fn run(mode: Mode, bytes: &[u8], cuts: &[usize]) -> (Vec<OwnedDecision>, Disposition) {
+    let mut scorer = Scorer::new(Arc::clone(&RULES), policy(mode), 1);
+    let mut stream = Stream::new();
+    let mut decisions = Vec::new();
+    let mut disposition = Disposition::Accept;
+    let mut start = 0;
+    for end in cuts.iter().copied().chain([bytes.len()]) {
+        disposition = scorer.feed(&mut stream, &bytes[start..end], |decision| {
+            decisions.push(decision.to_owned())
+        });
+        start = end;
+    }
+    let finished = scorer.finish(&mut stream, |decision| decisions.push(decision.to_owned()));
+    if finished == Disposition::Block {
+        disposition = finished;
+    }
+    assert_eq!(scorer.available(), 1, "the buffer came back");
+    (decisions, disposition)
+}
+
+fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in body.chunks(size.max(1)) {
+        out.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"0\r\nX-Trailer: y\r\n\r\n");
+    out
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9 ]{0,20}",
+        "[ -~]{0,40}",
+        Just("1' or 1=1--".to_owned()),
+        Just("<script>alert(1)</script>".to_owned()),
+        Just("%252e%252e%252f%252e%252e%252f%252e%252e%252fetc/passwd".to_owned()),
+        Just("\\u003cscript\\u003e \\\" \\\\".to_owned()),
+        Just("x".repeat(1500) + "; cat /etc/passwd"),
+        Just("漢字 & ünïcödé".to_owned()),
+    ]
+}
+
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    (value(), value(), value(), 0..6usize, 1..700usize).prop_map(|(query, header, body, kind, size)| {
+        let mut target = Vec::new();
+        filter_score::percent_encode(query.as_bytes(), &mut target);
+        let target = String::from_utf8(target).expect("percent-encoding is ASCII");
+        let header: String = header.chars().filter(|c| !c.is_control()).collect();
+        let head = format!(
+            "POST /p?q={target}&r=1 HTTP/1.1\r\nHost: h\r\nX-V: {header}\r\nCookie: a={target}; b=c\r\n"
+        );
+        let (media, body) = match kind {
+            0 | 1 => (
+                "application/x-www-form-urlencoded",
+                format!("a=b&q={}&c=d", body.replace('&', "%26")),
+            ),
+            2 | 3 => (
+                "application/json",
+                format!("{{\"a\": \"{body}\", \"b\": [1, null, \"{body}\"]}}"),
+            ),
+            _ => ("text/plain", body),
+        };
+        let head = format!("{head}Content-Type: {media}\r\n");
+        let (framing, body) = if kind % 2 == 0 {
+            (
+                "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
+                chunked(body.as_bytes(), size),
+            )
+        } else {
+            (
+                format!("Content-Length: {}\r\n\r\n", body.len()),
+                body.into_bytes(),
+            )
+        };
+        [head.as_bytes(), framing.as_bytes(), &body].concat()
+    })
+}
+
+fn cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<usize> {
+    let mut cuts: Vec<_> = cuts.iter().map(|index| index.index(bytes.len() + 1)).collect();
+    cuts.sort_unstable();
+    cuts
+}
+
+fn check(bytes: &[u8], cuts: &[usize]) {
+    for mode in [Mode::Block, Mode::Detect] {
+        let whole = run(mode, bytes, &[]);
+        assert_eq!(run(mode, bytes, cuts), whole, "cut at {cuts:?}");
+        let every: Vec<_> = (0..bytes.len()).collect();
+        assert_eq!(run(mode, bytes, &every), whole, "one byte a segment");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pipelined_requests(
+        requests in prop::collection::vec(request(), 1..4),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let bytes = requests.concat();
+        check(&bytes, &cut(&bytes, &cuts));
+    }
+
+    #[test]
+    fn damaged_requests(
+        mut request in request(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        for (at, byte) in damage {
+            let at = at.index(request.len());
+            request[at] = byte;
+        }
+        check(&request, &cut(&request, &cuts));
+    }
+
+    #[test]
+    fn arbitrary_bytes(
+        bytes in prop::collection::vec(any::<u8>(), 0..600),
+        prefix in prop_oneof![Just(""), Just("GET /"), Just("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")],
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let bytes = [prefix.as_bytes(), &bytes].concat();
+        check(&bytes, &cut(&bytes, &cuts));
+    }
+
+    #[test]
+    fn transfer_coding_does_not_matter(body in "[ -~]{0,3000}", size in 1..900usize) {
+        let body = format!("{body} <script>x</script> {body}").replace('\'', "");
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n";
+        let plain = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+        let cut = [format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes(), chunked(body.as_bytes(), size)].concat();
+        let ids = |bytes: &[u8]| -> Vec<_> {
+            run(Mode::Block, bytes, &[]).0.into_iter().map(|d| (d.decision, d.rules)).collect()
+        };
+        prop_assert_eq!(ids(&plain), ids(&cut));
+    }
+}

@@ -1,0 +1,229 @@
+//! Streams: when verdicts fall, what the dispositions mean, what happens at the bounds.
+
+use std::sync::{Arc, LazyLock};
+
+use filter_score::{
+    Disposition, Limits, Mode, OpaqueKind, OwnedDecision, PackSource, Policy, RuleSet, Scorer, Stream,
+    Verdict, builtin_packs,
+};
+
+static RULES: LazyLock<Arc<RuleSet>> =
+    LazyLock::new(|| Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile")));
+
+const ATTACK: &[u8] = b"GET /?q=1%27+or+1=1-- HTTP/1.1\r\n";
+const BENIGN: &[u8] = b"GET /a?b=c HTTP/1.1\r\nHost: example.com\r\n\r\n";
+
+fn scorer(capacity: usize) -> Scorer {
+    Scorer::new(Arc::clone(&RULES), Policy::default(), capacity)
+}
+
+fn feed(scorer: &mut Scorer, stream: &mut Stream, bytes: &[u8]) -> (Disposition, Vec<OwnedDecision>) {
+    let mut decisions = Vec::new();
+    let disposition = scorer.feed(stream, bytes, |decision| decisions.push(decision.to_owned()));
+    (disposition, decisions)
+}
+
+#[test]
+fn an_idle_stream_is_small() {
+    assert!(size_of::<Stream>() <= 64, "{}", size_of::<Stream>());
+}
+
+#[test]
+fn the_segment_that_completes_the_attack_is_blocked() {
+    let mut scorer = scorer(1);
+    let mut stream = Stream::new();
+    let (last, before) = ATTACK.split_last().unwrap();
+    assert_eq!(
+        feed(&mut scorer, &mut stream, before),
+        (Disposition::Accept, vec![])
+    );
+    let (disposition, decisions) = feed(&mut scorer, &mut stream, &[*last]);
+    assert_eq!(disposition, Disposition::Block);
+    assert_eq!(decisions.len(), 1);
+    assert_eq!(decisions[0].decision, Verdict::Block);
+    assert!(!decisions[0].complete);
+    assert_eq!(decisions[0].bytes, ATTACK.len() as u64);
+    assert_eq!(decisions[0].rules[0].target, "query:q");
+    assert_eq!(
+        feed(&mut scorer, &mut stream, BENIGN),
+        (Disposition::Block, vec![])
+    );
+    assert_eq!(scorer.available(), 1);
+}
+
+#[test]
+fn a_parameter_is_judged_at_its_delimiter_while_the_body_goes_on() {
+    let mut scorer = scorer(1);
+    let mut stream = Stream::new();
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10485760\r\n\r\n";
+    assert_eq!(feed(&mut scorer, &mut stream, head).0, Disposition::Accept);
+    assert_eq!(
+        feed(&mut scorer, &mut stream, b"a=b&q=<script>alert(1)</script>").0,
+        Disposition::Accept
+    );
+    assert_eq!(feed(&mut scorer, &mut stream, b"&").0, Disposition::Block);
+}
+
+#[test]
+fn padding_does_not_hide_an_attack() {
+    for padding in [8 << 10, 128 << 10, 1 << 20] {
+        for media in [
+            "text/plain",
+            "application/json",
+            "application/x-www-form-urlencoded",
+        ] {
+            let body = format!("a={}&q=1 union select password from users", "x".repeat(padding));
+            let raw = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let (disposition, _) = feed(&mut scorer(1), &mut Stream::new(), raw.as_bytes());
+            assert_eq!(disposition, Disposition::Block, "{padding} {media}");
+        }
+    }
+}
+
+#[test]
+fn detect_mode_reports_and_accepts() {
+    let policy = Policy {
+        mode: Mode::Detect,
+        ..Policy::default()
+    };
+    let mut scorer = Scorer::new(Arc::clone(&RULES), policy, 1);
+    let mut stream = Stream::new();
+    let raw = [ATTACK, b"Host: a\r\n\r\n", BENIGN].concat();
+    let (disposition, decisions) = feed(&mut scorer, &mut stream, &raw);
+    assert_eq!(disposition, Disposition::Accept);
+    let verdicts: Vec<_> = decisions.iter().map(|decision| decision.decision).collect();
+    assert_eq!(verdicts, [Verdict::Block, Verdict::Allow]);
+}
+
+#[test]
+fn when_buffers_run_out_complete_requests_are_still_scored() {
+    let mut scorer = scorer(1);
+    let mut holder = Stream::new();
+    assert_eq!(feed(&mut scorer, &mut holder, b"GET /").0, Disposition::Accept);
+    assert_eq!(scorer.available(), 0);
+    let mut other = Stream::new();
+    let (disposition, decisions) = feed(&mut scorer, &mut other, BENIGN);
+    assert_eq!((disposition, decisions.len()), (Disposition::Accept, 1));
+    assert_eq!(feed(&mut scorer, &mut other, b"GET /").0, Disposition::Exhausted);
+    assert_eq!(
+        feed(&mut scorer, &mut other, b"x HTTP/1.1\r\n").0,
+        Disposition::Unsynced
+    );
+    assert_eq!(
+        feed(&mut scorer, &mut other, BENIGN).0,
+        Disposition::Accept,
+        "in step again"
+    );
+    scorer.release(&mut holder);
+    assert_eq!(scorer.available(), 1);
+}
+
+#[test]
+fn mid_stream_pickup_waits_for_a_request_line() {
+    let mut scorer = scorer(1);
+    let mut stream = Stream::resuming();
+    for bytes in [&b"rest of a body"[..], b"GET", b"GETTER /x", b"GET x"] {
+        assert_eq!(feed(&mut scorer, &mut stream, bytes).0, Disposition::Unsynced);
+    }
+    let (disposition, decisions) = feed(&mut scorer, &mut stream, BENIGN);
+    assert_eq!((disposition, decisions.len()), (Disposition::Accept, 1));
+}
+
+#[test]
+fn opaque_streams() {
+    let table: &[(&[u8], OpaqueKind)] = &[
+        (b"GET /\r\n", OpaqueKind::Http09),
+        (
+            b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n\x81\x85",
+            OpaqueKind::Upgraded,
+        ),
+        (
+            b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n\x16\x03\x01",
+            OpaqueKind::Upgraded,
+        ),
+    ];
+    for (bytes, kind) in table {
+        let mut scorer = scorer(1);
+        let mut stream = Stream::new();
+        assert_eq!(
+            feed(&mut scorer, &mut stream, bytes).0,
+            Disposition::Opaque(*kind),
+            "{kind:?}"
+        );
+        assert_eq!(
+            feed(&mut scorer, &mut stream, BENIGN).0,
+            Disposition::Opaque(*kind)
+        );
+        assert_eq!(scorer.available(), 1);
+    }
+}
+
+#[test]
+fn an_upgrade_that_did_not_happen_hides_nothing() {
+    let raw = [
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        ATTACK,
+    ]
+    .concat();
+    assert_eq!(
+        feed(&mut scorer(1), &mut Stream::new(), &raw).0,
+        Disposition::Block
+    );
+}
+
+#[test]
+fn replacing_rules_spares_what_was_found() {
+    let mut scorer = scorer(2);
+    let mut stream = Stream::new();
+    let half =
+        b"POST /?x=..%2fadmin HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n";
+    assert_eq!(feed(&mut scorer, &mut stream, half).0, Disposition::Accept);
+    let pack = PackSource {
+        name: "own.toml",
+        text: "family = \"custom\"\n[[rule]]\nid = 1\nmessage = \"m\"\nseverity = \"warning\"\ntargets = [\"body\"]\nregex = 'forbidden'\nsamples.match = [\"forbidden\", \"a forbidden b\"]\nsamples.pass = [\"a\", \"b\"]",
+    };
+    let rules = Arc::new(RuleSet::compile(&[pack]).unwrap());
+    let limits = Limits {
+        window: 2048,
+        ..Limits::default()
+    };
+    scorer.replace(
+        rules,
+        Policy {
+            limits,
+            ..Policy::default()
+        },
+    );
+    let (disposition, decisions) = feed(&mut scorer, &mut stream, b"forbidden, forbidden");
+    assert_eq!(
+        disposition,
+        Disposition::Block,
+        "3 of the old rules and 3 of the new ones"
+    );
+    let ids: Vec<_> = decisions[0].rules.iter().map(|hit| hit.id).collect();
+    assert_eq!(ids, [120_112, 1]);
+    assert_eq!(scorer.available(), 2);
+}
+
+#[test]
+fn binary_bodies_are_left_alone() {
+    let mut state = 1u32;
+    let body: Vec<u8> = (0..200_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect();
+    for media in ["application/octet-stream", "image/png", "application/x-protobuf"] {
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let raw = [head.as_bytes(), &body].concat();
+        let (_, decisions) = feed(&mut scorer(1), &mut Stream::new(), &raw);
+        assert_eq!(decisions[0].anomaly, 0, "{}", decisions[0].explanation);
+    }
+}
