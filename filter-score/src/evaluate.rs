@@ -43,6 +43,9 @@ impl Scratch {
     }
 }
 
+/// Writes the decoded text and says whether anything changed.
+type Decoder = fn(&[u8], &mut Vec<u8>) -> bool;
+
 /// A field while it is decoded step by step.
 struct Chain<'a> {
     raw: &'a [u8],
@@ -136,7 +139,7 @@ impl Evaluator<'_> {
             }
             classes = self.look(place, chain.text(), chain.applied);
         }
-        let steps: [(Classes, DecodingSet, fn(&[u8], &mut Vec<u8>) -> bool); 4] = [
+        let steps: [(Classes, DecodingSet, Decoder); 4] = [
             (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
             (Classes::AMPERSAND, DecodingSet::ENTITY, entity::decode),
             (Classes::BACKSLASH, DecodingSet::ESCAPE, escape::decode),
@@ -165,13 +168,7 @@ impl Evaluator<'_> {
     }
 
     /// Looks at one more reading of the decoded text, from which no others are made.
-    fn variant(
-        &mut self,
-        place: Place<'_>,
-        chain: &mut Chain<'_>,
-        decoding: DecodingSet,
-        decode: fn(&[u8], &mut Vec<u8>) -> bool,
-    ) {
+    fn variant(&mut self, place: Place<'_>, chain: &mut Chain<'_>, decoding: DecodingSet, decode: Decoder) {
         let mut reading = take(&mut chain.next);
         if decode(chain.text(), &mut reading) {
             self.look(place, &reading, chain.applied | decoding);

@@ -33,6 +33,7 @@ impl Phase {
 
 /// What the head said about framing and body.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a head")]
 pub(crate) struct Head {
     pub(crate) version: Version,
     pub(crate) connect: bool,

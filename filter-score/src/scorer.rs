@@ -67,6 +67,7 @@ pub struct Scorer {
     scratch: Scratch,
     /// Free requests. One more than `capacity`, so that a request that is complete in its segment is
     /// scored even when all others are taken.
+    #[expect(clippy::vec_box, reason = "streams take the boxes as they are")]
     pool: Vec<Box<Request>>,
     generation: u32,
 }

@@ -1,7 +1,7 @@
 //! SQL comments, which separate words where a filter looks for spaces.
 
-/// Replaces `/* … */` by a space, unwraps the conditional `/*! … */` of MySQL, and ends `--` and `#`
-/// comments at the line end. True if anything changed. An open comment runs to the end, as in MySQL.
+/// Replaces `/* … */` by a space, unwraps the conditional `/*! … */` of `MySQL`, and ends `--` and `#`
+/// comments at the line end. True if anything changed. An open comment runs to the end, as in `MySQL`.
 pub(crate) fn strip(input: &[u8], out: &mut Vec<u8>) -> bool {
     let mut changed = false;
     out.clear();

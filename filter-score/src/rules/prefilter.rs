@@ -144,7 +144,7 @@ struct Entry {
 pub(crate) struct Prefilter {
     /// Hash contribution in the low bits, class bits above.
     table: Box<[u64; 256]>,
-    bitmap: Box<[u64; SLOTS / 64]>,
+    bitmap: Box<[u64]>,
     /// `entries[slots[h]..slots[h + 1]]` are anchored at hash `h`.
     slots: Vec<u32>,
     entries: Vec<Entry>,
@@ -188,7 +188,7 @@ impl Prefilter {
             }
         }
         anchored.sort_by_key(|(hash, _)| *hash);
-        let mut bitmap = Box::new([0u64; SLOTS / 64]);
+        let mut bitmap = vec![0u64; SLOTS / 64];
         let mut slots = vec![0u32; SLOTS + 1];
         for (hash, _) in &anchored {
             bitmap[(hash >> 6) as usize] |= 1 << (hash & 63);
@@ -200,7 +200,7 @@ impl Prefilter {
         let entries = anchored.into_iter().map(|(_, entry)| entry).collect();
         Self {
             table,
-            bitmap,
+            bitmap: bitmap.into(),
             slots,
             entries,
             bytes,
@@ -213,6 +213,11 @@ impl Prefilter {
     #[inline]
     pub(crate) fn scan(&self, field: &[u8], candidates: &mut Candidates) -> Classes {
         const BLOCK: usize = 8;
+        let bitmap: &[u64; SLOTS / 64] = self
+            .bitmap
+            .as_ref()
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("made with this size"));
         let mut state = 0u64;
         let mut seen = 0u64;
         let mut blocks = field.chunks_exact(BLOCK);
@@ -224,7 +229,7 @@ impl Prefilter {
                 let entry = self.table[usize::from(byte)];
                 seen |= entry;
                 state = ((state << SHIFT) ^ entry) & HASH_MASK;
-                hits |= self.bitmap[(state >> 6) as usize] >> (state & 63);
+                hits |= bitmap[(state >> 6) as usize] >> (state & 63);
             }
             if hits & 1 != 0 {
                 self.examine(field, at, BLOCK, before, candidates);
@@ -238,7 +243,7 @@ impl Prefilter {
         for &byte in tail.iter().chain(&[0]) {
             let entry = self.table[usize::from(byte)];
             state = ((state << SHIFT) ^ entry) & HASH_MASK;
-            hits |= self.bitmap[(state >> 6) as usize] >> (state & 63);
+            hits |= bitmap[(state >> 6) as usize] >> (state & 63);
         }
         for &byte in tail {
             seen |= self.table[usize::from(byte)];
@@ -290,18 +295,55 @@ fn hash(table: &[u64; 256], trigram: &[u8]) -> u64 {
     })
 }
 
-/// Scatters the folded bytes over the hash (multiplication by an odd constant, upper bits).
+/// The byte's part of the hash: one of 64 codes. Case is folded; digits and seldom seen bytes share
+/// codes, so that a hit is almost always the trigram itself.
+fn code(byte: u8) -> u8 {
+    const PUNCTUATION: &[u8; 28] = b" !\"#$%&'()*+,-./:;<=>?[\\_`{|";
+    let punctuation = |wanted: u8| PUNCTUATION.iter().position(|byte| *byte == wanted).unwrap_or(0) as u8;
+    match byte.to_ascii_lowercase() {
+        letter @ b'a'..=b'z' => letter - b'a',
+        b'0' => 26,
+        b'1' => 27,
+        b'2' => 28,
+        b'3' | b'4' => 29,
+        b'5' | b'6' => 30,
+        b'7'..=b'9' => 31,
+        b']' => 32 + punctuation(b')'),
+        b'}' => 32 + punctuation(b'>'),
+        b'~' => 32 + punctuation(b'!'),
+        b'^' => 32 + punctuation(b'`'),
+        b'@' => 32 + punctuation(b'#'),
+        b'\r' | b'\n' => 60,
+        0..=0x1f | 0x7f => 61,
+        0x80.. => 62,
+        other => 32 + punctuation(other),
+    }
+}
+
 fn table() -> Box<[u64; 256]> {
     let mut table = Box::new([0; 256]);
     for byte in 0..=255u8 {
-        let folded = u32::from(byte.to_ascii_lowercase());
-        let scattered = folded.wrapping_add(1).wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS);
-        table[usize::from(byte)] = u64::from(scattered) | Classes::of(byte).0;
+        table[usize::from(byte)] = u64::from(code(byte)) | Classes::of(byte).0;
     }
     table
 }
 
-/// Where the rarest three bytes of a literal stand, by how common its bytes are in HTTP fields.
+/// What ordinary requests are full of: literals are not anchored here if they have another place.
+const ORDINARY: &str = "get post http/1.1 host: www. connection: keep-alive cache-control: max-age=0 upgrade-insecure-requests: 1 \
+    user-agent: mozilla/5.0 (windows nt 10.0; win64; x64; rv:109.0) applewebkit/537.36 (khtml, like gecko) chrome/114.0.0.0 \
+    safari/537.36 edg/114.0 (macintosh; intel mac os x 10_15_7) version/16.5 (x11; linux x86_64) firefox/115.0 mobile android \
+    (iphone; cpu iphone os 16_5 like mac os x) accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,\
+    image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7 application/json, text/plain, */* accept-encoding: gzip, deflate, br \
+    accept-language: en-us,en;q=0.9,de;q=0.8,fr;q=0.7,zh-cn referer: https://www.example.com/path/index.html?id=1&name=value \
+    sec-ch-ua: \"not.a/brand\";v=\"8\", \"chromium\";v=\"114\", \"google chrome\";v=\"114\", \"microsoft edge\" sec-ch-ua-mobile: ?0 \
+    sec-ch-ua-platform: \"windows\" \"macos\" sec-fetch-site: same-origin cross-site sec-fetch-mode: cors no-cors navigate \
+    sec-fetch-dest: document script image style font empty iframe sec-fetch-user: ?1 origin: https:// cookie: session=1; content-type: \
+    application/x-www-form-urlencoded; charset=utf-8 content-length: 100 if-modified-since: mon, 01 jan 2024 00:00:00 gmt \
+    if-none-match: etag w/\" authorization: bearer x-requested-with: xmlhttprequest https%3a%2f%2fwww.example.com%2f {\"name\":\"value\",\
+    \"type\":1,\"data\":[{\"id\":true}]} &page=1&size=20&time=1688000000&callback=json .js?v= .css .png .jpg /static/ /api/v1/ \
+    action= user message error status process window onload location width height version event content title create storage";
+
+/// Where the rarest three bytes of a literal stand.
 fn rarest_trigram(literal: &[u8]) -> usize {
     let rarity = |byte: u8| match byte {
         b'a' | b'e' | b'i' | b'o' | b't' | b'n' | b's' | b'r' | b'c' | b'/' | b'.' | b'0'..=b'9' => 0u32,
@@ -310,14 +352,12 @@ fn rarest_trigram(literal: &[u8]) -> usize {
         b'x' | b'q' | b'j' | b'z' | b'(' | b')' | b'\'' => 4,
         _ => 6,
     };
-    (0..=literal.len() - 3)
-        .max_by_key(|at| {
-            literal[*at..*at + 3]
-                .iter()
-                .map(|byte| rarity(*byte))
-                .sum::<u32>()
-        })
-        .unwrap_or(0)
+    let score = |at: usize| {
+        let trigram = &literal[at..at + 3];
+        let ordinary = memchr::memmem::find(ORDINARY.as_bytes(), trigram).is_some();
+        (!ordinary, trigram.iter().map(|byte| rarity(*byte)).sum::<u32>())
+    };
+    (0..=literal.len() - 3).max_by_key(|at| score(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl RuleSet {
     }
 
     fn matches(self: &Arc<Self>, index: usize, rule: &Rule, sample: &str) -> bool {
-        if let Check::Violation(_) = rule.check {
+        if let Check::Violation = rule.check {
             let policy = Policy {
                 paranoia: 4,
                 ..Policy::default()

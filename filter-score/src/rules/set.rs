@@ -31,8 +31,9 @@ pub struct RuleInfo {
 
 #[derive(Debug)]
 pub(crate) enum Check {
-    Pattern(Pattern),
-    Violation(Violation),
+    Pattern(Box<Pattern>),
+    /// The parser finds it.
+    Violation,
 }
 
 #[derive(Debug)]
@@ -45,7 +46,6 @@ pub(crate) struct Rule {
     pub(crate) check: Check,
     /// A field without a byte of each of these classes cannot match.
     pub(crate) gates: Vec<Classes>,
-    pub(crate) place: Place,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
 }
@@ -121,6 +121,7 @@ impl RuleSet {
     }
 
     /// The compiled rules in the order of the packs.
+    #[must_use]
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Arc<RuleInfo>> {
         self.rules.iter().map(|rule| &rule.info)
     }
@@ -130,7 +131,7 @@ impl RuleSet {
     pub fn memory(&self) -> usize {
         let size = |rule: &Rule| match &rule.check {
             Check::Pattern(pattern) => pattern.memory(),
-            Check::Violation(_) => 0,
+            Check::Violation => 0,
         };
         self.rules.iter().map(size).sum()
     }
@@ -177,7 +178,7 @@ impl Compiler {
                 gates = literals::gates(&regex.text);
                 self.add_literals(index, regex, literals, &gates, errors);
                 match Pattern::compile(&regex.text) {
-                    Ok(pattern) => Check::Pattern(pattern),
+                    Ok(pattern) => Check::Pattern(Box::new(pattern)),
                     Err((message, remedy)) => {
                         errors.push(regex.place.error(message, remedy));
                         return;
@@ -189,7 +190,7 @@ impl Compiler {
                     let message = format!("the violation `{}` has a rule already", violation.name());
                     errors.push(spec.place.error(message, "remove one of the two"));
                 }
-                Check::Violation(*violation)
+                Check::Violation
             }
         };
         self.rules.push(Rule {
@@ -206,7 +207,6 @@ impl Compiler {
             decodings: spec.decodings,
             check,
             gates,
-            place: spec.place,
             matching: spec.matching,
             passing: spec.passing,
         });
