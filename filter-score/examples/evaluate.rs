@@ -208,7 +208,9 @@ fn main() -> Result<()> {
     let rules = match RuleSet::compile(builtin_packs()) {
         Ok(rules) => Arc::new(rules),
         Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("{error}"));
+            for error in &errors {
+                eprintln!("{error}");
+            }
             return Err("the packs do not compile".into());
         }
     };
@@ -271,9 +273,7 @@ fn main() -> Result<()> {
     }
     let raw: Vec<Entry> = payloads
         .into_iter()
-        .filter(|entry| {
-            entry.bytes.contains(&b'%') && !entry.bytes.iter().any(|byte| byte.is_ascii_whitespace())
-        })
+        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(u8::is_ascii_whitespace))
         .collect();
     let mut sent = Tally::default();
     for entry in &raw {

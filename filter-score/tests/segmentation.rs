@@ -35,7 +35,7 @@ fn run(mode: Mode, bytes: &[u8], cuts: &[usize]) -> (Vec<OwnedDecision>, Disposi
     let mut start = 0;
     for end in cuts.iter().copied().chain([bytes.len()]) {
         disposition = scorer.feed(&mut stream, &bytes[start..end], |decision| {
-            decisions.push(decision.to_owned())
+            decisions.push(decision.to_owned());
         });
         start = end;
     }

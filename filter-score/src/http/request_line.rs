@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn targets() {
-        let table: &[(&str, &str, Option<(&str, Option<&str>)>)] = &[
+        type PathAndQuery = Option<(&'static str, Option<&'static str>)>;
+        let table: &[(&str, &str, PathAndQuery)] = &[
             ("GET", "/a?b", Some(("/a", Some("b")))),
             ("GET", "http://host/a?b?c", Some(("/a", Some("b?c")))),
             ("GET", "http://host", Some(("/", None))),
