@@ -174,17 +174,17 @@ impl Compiler {
         };
         let mut gates = Vec::new();
         let check = match &spec.test {
-            Test::Regex { regex, literals } => {
-                gates = literals::gates(&regex.text);
-                self.add_literals(index, regex, literals, &gates, errors);
-                match Pattern::compile(&regex.text) {
-                    Ok(pattern) => Check::Pattern(Box::new(pattern)),
-                    Err((message, remedy)) => {
-                        errors.push(regex.place.error(message, remedy));
-                        return;
-                    }
+            Test::Regex { regex, literals } => match Pattern::compile(&regex.text) {
+                Ok(pattern) => {
+                    gates = literals::gates(&regex.text);
+                    self.add_literals(index, regex, literals, &gates, errors);
+                    Check::Pattern(Box::new(pattern))
                 }
-            }
+                Err((message, remedy)) => {
+                    errors.push(regex.place.error(message, remedy));
+                    return;
+                }
+            },
             Test::Violation(violation) => {
                 if self.violations[*violation as usize].replace(index).is_some() {
                     let message = format!("the violation `{}` has a rule already", violation.name());

@@ -1,0 +1,74 @@
+//! Recorded requests.
+
+use std::sync::Arc;
+
+use filter_score::{Family, OfflineScorer, Policy, RequestParts, RuleSet, Verdict, builtin_packs};
+
+fn scorer() -> OfflineScorer {
+    let rules = RuleSet::compile(builtin_packs()).expect("the built-in packs compile");
+    OfflineScorer::new(Arc::new(rules), Policy::default())
+}
+
+#[test]
+fn parts_become_a_request() {
+    let parts = RequestParts {
+        method: "POST",
+        path: "/a?x=1",
+        query_params: &[("q", "a b&c")],
+        headers: &[("X-Y", "z")],
+        body: b"hello",
+    };
+    assert_eq!(
+        String::from_utf8(parts.to_bytes()).unwrap(),
+        "POST /a?x=1&q=a%20b%26c HTTP/1.1\r\nHost: localhost\r\nX-Y: z\r\nContent-Length: 5\r\n\r\nhello"
+    );
+    let empty = RequestParts::default().to_bytes();
+    assert_eq!(empty, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+}
+
+#[test]
+fn a_block_explains_itself() {
+    let parts = RequestParts {
+        query_params: &[("q", "1' or 1=1--")],
+        ..RequestParts::default()
+    };
+    let decision = scorer().score_request(&parts.to_bytes());
+    assert_eq!(decision.decision, Verdict::Block);
+    assert_eq!(decision.categories, [Family::Sqli]);
+    assert!(decision.anomaly >= 5 && decision.score >= 0.7);
+    assert!(
+        decision.explanation.contains("in query:q: 1\\' or 1=1"),
+        "{}",
+        decision.explanation
+    );
+    assert!(
+        decision
+            .rules
+            .iter()
+            .all(|hit| hit.target == "query:q" && hit.decoding == "url")
+    );
+    let json = serde_json::to_value(&decision).unwrap();
+    assert_eq!(json["decision"], "block");
+    assert_eq!(json["categories"][0], "sqli");
+}
+
+#[test]
+fn what_does_not_parse_gets_a_decision_too() {
+    let mut scorer = scorer();
+    for raw in [
+        &b""[..],
+        b"\r\n",
+        b"\x16\x03\x01",
+        b"GET",
+        b"GET / HTTP/1.1\r\nHost: a",
+        b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
+    ] {
+        let decision = scorer.score_request(raw);
+        assert_eq!(
+            decision.categories,
+            [Family::Protocol],
+            "{raw:?}: {}",
+            decision.explanation
+        );
+    }
+}
