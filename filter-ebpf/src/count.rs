@@ -12,6 +12,11 @@ use crate::{
     policy::Decision,
 };
 
+const _: () = assert!(size_of::<Counters>() == Reason::ALL.len() * 8);
+
+/// Userspace reads in batches and need not be woken for each event.
+const BPF_RB_NO_WAKEUP: u64 = 1;
+
 /// Counts a packet under its reason.
 #[inline(always)]
 pub(crate) fn packet(reason: Reason) {
@@ -20,7 +25,6 @@ pub(crate) fn packet(reason: Reason) {
         // reason is one of them, and the value is this CPU's own.
         unsafe { *counters.cast::<u64>().add(reason as usize) += 1 };
     }
-    const _: () = assert!(size_of::<Counters>() == Reason::ALL.len() * 8);
 }
 
 /// Tells userspace of some of the drops.
@@ -49,8 +53,6 @@ pub(crate) fn sample(ctx: &XdpContext, decision: &Decision) {
             queue: ctx.rx_queue_index(),
             reserved: 0,
         });
-        // Userspace reads in batches and need not be woken for each.
-        const BPF_RB_NO_WAKEUP: u64 = 1;
         entry.submit(BPF_RB_NO_WAKEUP);
     }
 }

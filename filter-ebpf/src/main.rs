@@ -9,6 +9,14 @@
     unsafe_code,
     reason = "packet memory, map values and kernel helpers are only reachable through pointers"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "packet pointers have to stay within one function for the verifier to follow their bounds"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the entry points' signatures, and the functions made of them, are those of aya's macros"
+)]
 
 mod count;
 mod frame;
@@ -26,9 +34,12 @@ use aya_ebpf::{
 };
 use filter_common::Action;
 
+/// Tells the kernel that programs after this one see the packet, too; alone, it means "pass".
+const TCX_NEXT: i32 = -1;
+
 /// Decides about one received packet.
 #[xdp]
-pub fn portcullis(ctx: XdpContext) -> u32 {
+fn portcullis(ctx: XdpContext) -> u32 {
     let decision = policy::decide(&ctx);
     match decision.reason.action() {
         Action::Pass => {
@@ -46,10 +57,8 @@ pub fn portcullis(ctx: XdpContext) -> u32 {
 
 /// Observes one packet on its way out. Changes nothing.
 #[classifier]
-pub fn portcullis_out(ctx: TcContext) -> i32 {
+fn portcullis_out(ctx: TcContext) -> i32 {
     observe::reply(&ctx);
-    // TCX_NEXT: programs after this one see the packet too. Alone, it means "pass".
-    const TCX_NEXT: i32 = -1;
     TCX_NEXT
 }
 

@@ -99,7 +99,7 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
 /// RFC 9293 §3.4: comparison modulo 2³².
 #[inline(always)]
 fn after(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(b) as i32) > 0
+    a.wrapping_sub(b).cast_signed() > 0
 }
 
 #[inline(always)]

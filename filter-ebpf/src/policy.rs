@@ -101,9 +101,9 @@ fn by_address(packet: &Packet, settings: &Settings) -> Option<Reason> {
         return Some(Reason::AllowList);
     }
     let listed = if packet.is_v4 {
-        blocked_by(&BLOCK_V4, Key::new(32, v4_octets(&packet.source)))
+        blocked_by(&BLOCK_V4, &Key::new(32, v4_octets(&packet.source)))
     } else {
-        blocked_by(&BLOCK_V6, Key::new(128, packet.source.octets))
+        blocked_by(&BLOCK_V6, &Key::new(128, packet.source.octets))
     };
     if listed {
         return Some(Reason::BlockList);
@@ -116,11 +116,11 @@ fn by_address(packet: &Packet, settings: &Settings) -> Option<Reason> {
 #[inline(always)]
 fn blocked_by<K, const N: usize, const F: usize>(
     list: &'static LpmTrie<K, Block, N, F>,
-    key: Key<K>,
+    key: &Key<K>,
 ) -> bool {
     // SAFETY: the list is one of the maps, whose address the loader replaces with the map, and the key has
     // the map's key type.
-    let entry = unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const key).cast()) };
+    let entry = unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const *key).cast()) };
     hit((!entry.is_null()).then_some(entry.cast()))
 }
 

@@ -13,6 +13,10 @@ use crate::{
     policy::Decision,
 };
 
+/// Bytes of metadata, as the helper counts them.
+const STAMP: i32 = 16;
+const _: () = assert!(STAMP as usize == Metadata::SIZE);
+
 /// Redirects the packet to the socket of its RX queue.
 ///
 /// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
@@ -21,7 +25,7 @@ use crate::{
 pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     let queue = ctx.rx_queue_index();
     let Some(state) = QUEUES.get_ptr_mut(queue) else {
-        return fail(ctx, decision, Failure::Absent);
+        return fail(decision, Failure::Absent);
     };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -33,30 +37,31 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
         (heartbeat, (*state).redirected.wrapping_sub(consumed))
     };
     if heartbeat == 0 {
-        return fail(ctx, decision, Failure::Absent);
+        return fail(decision, Failure::Absent);
     }
     if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
-        return fail(ctx, decision, Failure::Hung);
+        return fail(decision, Failure::Hung);
     }
     if in_flight >= u64::from(decision.credits) {
-        return fail(ctx, decision, Failure::RingFull);
+        return fail(decision, Failure::RingFull);
     }
     let stamped = stamp(ctx, decision.reason, now);
-    match SOCKETS.redirect(queue, u64::from(xdp_action::XDP_PASS)) {
-        Ok(action) => {
-            enter(decision, queue, state);
-            count::packet(decision.reason);
-            action
-        }
-        Err(_) => {
-            if stamped {
-                // Passed packets that differ in metadata would not be merged by GRO.
-                // SAFETY: takes back what `stamp` added.
-                unsafe { bpf_xdp_adjust_meta(ctx.ctx, Metadata::SIZE as i32) };
-            }
-            fail(ctx, decision, Failure::Absent)
-        }
+    let fallback = if decision.on_failure == Settings::FAIL_PASS {
+        xdp_action::XDP_PASS
+    } else {
+        xdp_action::XDP_DROP
+    };
+    if let Ok(action) = SOCKETS.redirect(queue, u64::from(fallback)) {
+        enter(decision, queue, state);
+        count::packet(decision.reason);
+        return action;
     }
+    if stamped {
+        // Passed packets that differ in metadata would not be merged by GRO.
+        // SAFETY: takes back what `stamp` added.
+        unsafe { bpf_xdp_adjust_meta(ctx.ctx, STAMP) };
+    }
+    fail(decision, Failure::Absent)
 }
 
 #[inline(always)]
@@ -73,7 +78,7 @@ fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
 #[inline(always)]
 fn stamp(ctx: &XdpContext, reason: Reason, now: u64) -> bool {
     // SAFETY: a helper on the program's own context. Packet pointers are invalid after it; none is used.
-    if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(Metadata::SIZE as i32)) } != 0 {
+    if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -STAMP) } != 0 {
         return false;
     }
     let (start, end) = (ctx.metadata(), ctx.data());
@@ -98,7 +103,7 @@ enum Failure {
 }
 
 #[inline(always)]
-fn fail(ctx: &XdpContext, decision: &Decision, failure: Failure) -> u32 {
+fn fail(decision: &Decision, failure: Failure) -> u32 {
     let pass = decision.on_failure == Settings::FAIL_PASS;
     let reason = match (failure, pass) {
         (Failure::Absent, true) => Reason::CrashPass,
@@ -109,10 +114,5 @@ fn fail(ctx: &XdpContext, decision: &Decision, failure: Failure) -> u32 {
         (Failure::RingFull, false) => Reason::RingFullDrop,
     };
     count::packet(reason);
-    if pass {
-        xdp_action::XDP_PASS
-    } else {
-        let _ = ctx;
-        xdp_action::XDP_DROP
-    }
+    if pass { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
 }
