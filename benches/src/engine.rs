@@ -29,7 +29,8 @@ impl<'a> Engine<'a> {
     pub(crate) fn start(lab: &'a Lab, binary: &'a Path, configuration: &str) -> Result<Self> {
         let file = lab.directory().join("bench.toml");
         fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))?;
-        let log = fs::File::create(lab.directory().join("engine.log")).context("creating the engine's log")?;
+        let log =
+            fs::File::create(lab.directory().join("engine.log")).context("creating the engine's log")?;
         let child = lab
             .gateway()
             .command(binary)
@@ -42,11 +43,18 @@ impl<'a> Engine<'a> {
             .context("starting the engine")?;
         let mut engine = Self { lab, binary, child };
         wait_for("the engine answering", PATIENCE, || {
-            let answers = engine.client(&["status"]).output().is_ok_and(|output| output.status.success());
+            let answers = engine
+                .client(&["status"])
+                .output()
+                .is_ok_and(|output| output.status.success());
             let ended = engine.child.try_wait().ok().flatten().is_some();
             (answers || ended).then_some(())
         })?;
-        ensure!(engine.child.try_wait()?.is_none(), "the engine ended: {}", engine.log());
+        ensure!(
+            engine.child.try_wait()?.is_none(),
+            "the engine ended: {}",
+            engine.log()
+        );
         Ok(engine)
     }
 
@@ -72,7 +80,9 @@ impl<'a> Engine<'a> {
     /// Stops the engine in order.
     pub(crate) fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).context("stopping the engine")?;
-        let status = wait_for("the engine ending", PATIENCE, || self.child.try_wait().ok().flatten())?;
+        let status = wait_for("the engine ending", PATIENCE, || {
+            self.child.try_wait().ok().flatten()
+        })?;
         ensure!(status.success(), "the engine ended with {status}: {}", self.log());
         Ok(())
     }

@@ -47,7 +47,7 @@ struct Percentiles {
 impl Candidate {
     fn of(rounds: Vec<Round>) -> Self {
         Self {
-            requests_per_s: Figure::of(rounds.iter().map(|round| round.requests_per_s)),
+            requests_per_s: Figure::of(rounds.iter().map(|round| round.rate)),
             p50_s: Figure::of(rounds.iter().map(|round| round.p50_s)),
             p99_s: Figure::of(rounds.iter().map(|round| round.p99_s)),
             rounds,
@@ -55,13 +55,18 @@ impl Candidate {
     }
 
     fn rates(&self) -> Vec<f64> {
-        self.rounds.iter().map(|round| round.requests_per_s).collect()
+        self.rounds.iter().map(|round| round.rate).collect()
     }
 }
 
 /// Runs the benchmark.
 pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
-    let load = Load { threads: 1, connections: 32, seconds: if quick { 2 } else { 8 }, path: "/1k" };
+    let load = Load {
+        threads: 1,
+        connections: 32,
+        seconds: if quick { 2 } else { 8 },
+        path: "/1k",
+    };
     let rounds = if quick { 2 } else { 7 };
     let machine = Machine::here();
     let lab = Lab::start(&Options::default())?;
@@ -71,7 +76,10 @@ pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
     wrk::run(&lab, &target, &Load { seconds: 1, ..load })?;
 
     let (mut plain, mut inspected) = (Vec::new(), Vec::new());
-    let mut driver_to_forwarded = Percentiles { p50_s: 0.0, p99_s: 0.0 };
+    let mut driver_to_forwarded = Percentiles {
+        p50_s: 0.0,
+        p99_s: 0.0,
+    };
     for round in 1..=rounds {
         eprintln!("http: round {round} of {rounds}");
         plain.push(wrk::run(&lab, &target, &load)?);
@@ -83,47 +91,101 @@ pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
     }
     let (plain, inspected) = (Candidate::of(plain), Candidate::of(inspected));
     let ratio = Figure::of_ratios(&inspected.rates(), &plain.rates());
-    Ok(Report { machine, load, rounds, plain, inspected, ratio, driver_to_forwarded })
+    Ok(Report {
+        machine,
+        load,
+        rounds,
+        plain,
+        inspected,
+        ratio,
+        driver_to_forwarded,
+    })
 }
 
 /// A figure for an engine that let requests pass unseen would mean nothing.
 fn check_everything_was_inspected(engine: &Engine<'_>) -> Result<()> {
     let status: serde_json::Value = serde_json::from_str(&engine.ask(&["status", "--json"])?)?;
-    let number = |pointer: &str| status.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let number = |pointer: &str| {
+        status
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(0)
+    };
     ensure!(number("/requests/allow") > 0, "no request was scored: {status}");
-    let unscored = status.pointer("/queues/0/unscored").and_then(serde_json::Value::as_object);
-    ensure!(unscored.is_none_or(serde_json::Map::is_empty), "packets passed unscored: {status}");
-    let failures = status.pointer("/xdp").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let unscored = status
+        .pointer("/queues/0/unscored")
+        .and_then(serde_json::Value::as_object);
+    ensure!(
+        unscored.is_none_or(serde_json::Map::is_empty),
+        "packets passed unscored: {status}"
+    );
+    let failures = status
+        .pointer("/xdp")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten();
     for counter in failures {
         let reason = counter["reason"].as_str().unwrap_or_default();
         let packets = counter["packets"].as_u64().unwrap_or(0);
         let failed = reason.starts_with("engine_") || reason == "ring_full";
-        ensure!(!failed || packets == 0, "{packets} packets fell under the failure policy ({reason})");
+        ensure!(
+            !failed || packets == 0,
+            "{packets} packets fell under the failure policy ({reason})"
+        );
     }
     Ok(())
 }
 
 fn latency(engine: &Engine<'_>) -> Result<Percentiles> {
     let report: serde_json::Value = serde_json::from_str(&engine.ask(&["report", "--json"])?)?;
-    let stages = report["percentiles"].as_array().context("the report has no percentiles")?;
+    let stages = report["percentiles"]
+        .as_array()
+        .context("the report has no percentiles")?;
     let stage = stages
         .iter()
         .find(|stage| stage["stage"] == "driver_to_forwarded" && stage["queue"].is_null())
         .context("the report has no driver_to_forwarded")?;
-    let percentile = |name: &str| stage[name].as_f64().with_context(|| format!("no {name} in {stage}"));
-    Ok(Percentiles { p50_s: percentile("p50_s")?, p99_s: percentile("p99_s")? })
+    let percentile = |name: &str| {
+        stage[name]
+            .as_f64()
+            .with_context(|| format!("no {name} in {stage}"))
+    };
+    Ok(Percentiles {
+        p50_s: percentile("p50_s")?,
+        p99_s: percentile("p99_s")?,
+    })
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, load, rounds, plain, inspected, ratio, driver_to_forwarded } = self;
+        let Self {
+            machine,
+            load,
+            rounds,
+            plain,
+            inspected,
+            ratio,
+            driver_to_forwarded,
+        } = self;
         writeln!(
             f,
             "HTTP through the lab: {} rounds of {} s, wrk -t{} -c{} {}\n{} × {}, Linux {}, governor {}, load {}\n",
-            rounds, load.seconds, load.threads, load.connections, load.path, machine.cpus, machine.cpu, machine.kernel,
-            machine.governor, machine.load
+            rounds,
+            load.seconds,
+            load.threads,
+            load.connections,
+            load.path,
+            machine.cpus,
+            machine.cpu,
+            machine.kernel,
+            machine.governor,
+            machine.load
         )?;
-        writeln!(f, "{:<12} {:>12} {:>22} {:>10} {:>10}", "", "requests/s", "min … max", "p50 µs", "p99 µs")?;
+        writeln!(
+            f,
+            "{:<12} {:>12} {:>22} {:>10} {:>10}",
+            "", "requests/s", "min … max", "p50 µs", "p99 µs"
+        )?;
         for (name, candidate) in [("plain", plain), ("inspected", inspected)] {
             let rate = &candidate.requests_per_s;
             writeln!(
@@ -135,7 +197,11 @@ impl fmt::Display for Report {
                 candidate.p99_s.median * 1e6
             )?;
         }
-        writeln!(f, "\nratio inspected / plain: median {:.3} ({:.3} … {:.3})", ratio.median, ratio.min, ratio.max)?;
+        writeln!(
+            f,
+            "\nratio inspected / plain: median {:.3} ({:.3} … {:.3})",
+            ratio.median, ratio.min, ratio.max
+        )?;
         write!(
             f,
             "driver → forwarded: p50 {:.1} µs, p99 {:.1} µs",

@@ -23,15 +23,30 @@ impl Machine {
     /// This machine, now.
     pub(crate) fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let or_unknown = |text: String| if text.is_empty() { "unknown".to_owned() } else { text };
+        let or_unknown = |text: String| {
+            if text.is_empty() {
+                "unknown".to_owned()
+            } else {
+                text
+            }
+        };
         let cpuinfo = read("/proc/cpuinfo");
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        let model = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"))
+            .unwrap_or_default();
         Self {
             cpu: or_unknown(model.trim_start_matches([' ', '\t', ':']).to_owned()),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: or_unknown(read("/proc/sys/kernel/osrelease")),
             governor: or_unknown(read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-            load: or_unknown(read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()),
+            load: or_unknown(
+                read("/proc/loadavg")
+                    .split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
         }
     }
 }

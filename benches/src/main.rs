@@ -45,12 +45,20 @@ enum Benchmark {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
-    let names = if cli.names.is_empty() { vec![Benchmark::Http] } else { cli.names.clone() };
+    let names = if cli.names.is_empty() {
+        vec![Benchmark::Http]
+    } else {
+        cli.names.clone()
+    };
     for name in names {
         let (file, text, json) = match name {
             Benchmark::Http => {
                 let report = http::run(&cli.engine, cli.quick)?;
-                ("http.json", report.to_string(), serde_json::to_string_pretty(&report)?)
+                (
+                    "http.json",
+                    report.to_string(),
+                    serde_json::to_string_pretty(&report)?,
+                )
             }
         };
         println!("{text}");

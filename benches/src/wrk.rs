@@ -23,7 +23,7 @@ pub(crate) struct Load {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Round {
     /// Requests per second.
-    pub(crate) requests_per_s: f64,
+    pub(crate) rate: f64,
     /// Median latency in seconds.
     pub(crate) p50_s: f64,
     /// 99th percentile of the latency in seconds.
@@ -34,24 +34,37 @@ pub(crate) struct Round {
 pub(crate) fn run(lab: &Lab, address: &str, load: &Load) -> Result<Round> {
     let mut command: Command = lab.client().command("wrk");
     let output = command
-        .args(["--latency", "-t", &load.threads.to_string(), "-c", &load.connections.to_string()])
+        .args([
+            "--latency",
+            "-t",
+            &load.threads.to_string(),
+            "-c",
+            &load.connections.to_string(),
+        ])
         .args(["-d", &format!("{}s", load.seconds)])
         .arg(format!("http://{address}{}", load.path))
         .output()
         .context("starting wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr).trim());
-    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "requests failed: {text}");
+    ensure!(
+        output.status.success(),
+        "wrk: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    ensure!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "requests failed: {text}"
+    );
     parse(&text).with_context(|| format!("wrk printed something unexpected: {text}"))
 }
 
 fn parse(text: &str) -> Option<Round> {
     let field = |name: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
-        line.trim_start()[name.len()..].trim().split_whitespace().next()
+        line.trim_start()[name.len()..].split_whitespace().next()
     };
     Some(Round {
-        requests_per_s: field("Requests/sec:")?.parse().ok()?,
+        rate: field("Requests/sec:")?.parse().ok()?,
         p50_s: seconds(field("50%")?)?,
         p99_s: seconds(field("99%")?)?,
     })
@@ -79,7 +92,7 @@ mod tests {
                     50%    1.12ms\n     75%    1.56ms\n     90%    3.58ms\n     99%  858.00us\n  112548 requests in \
                     5.01s, 133.09MB read\nRequests/sec:  22472.70\nTransfer/sec:     26.58MB\n";
         let round = parse(text).expect("a whole report");
-        assert!((round.requests_per_s - 22_472.7).abs() < 1e-6);
+        assert!((round.rate - 22_472.7).abs() < 1e-6);
         assert!((round.p50_s - 0.001_12).abs() < 1e-9);
         assert!((round.p99_s - 0.000_858).abs() < 1e-9);
         assert_eq!(parse("connection refused"), None);

@@ -152,7 +152,6 @@ mod tests {
                     action: action.into(),
                     reason: "r".into(),
                     packets,
-                    bytes: 0,
                 })
                 .into(),
             queues: vec![

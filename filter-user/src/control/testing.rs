@@ -61,7 +61,6 @@ impl Engine for Tables {
                 action: "drop".into(),
                 reason: "source_blocked".into(),
                 packets: 3,
-                bytes: 180,
             }],
             queues: vec![QueueStatus {
                 received: u64::MAX,

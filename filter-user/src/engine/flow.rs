@@ -11,11 +11,18 @@ pub(super) struct Flow {
     /// The client's bytes in order.
     pub(super) stream: Stream,
     /// The requests in them.
-    pub(super) http: filter_score::Stream,
-    /// The flow was picked up where a request begins, on the word of the XDP program's pre-screen.
-    pub(super) at_head: bool,
+    pub(super) requests: Requests,
     /// A SYN, or a reply of the server, showed that there is a connection behind the flow.
     pub(super) confirmed: bool,
+}
+
+/// The requests of one flow.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// The parser's state.
+    pub(super) stream: filter_score::Stream,
+    /// The flow was picked up where a request begins, on the word of the XDP program's pre-screen.
+    pub(super) at_head: bool,
 }
 
 /// An idle flow may cost this much, its share of the index included.
@@ -26,8 +33,7 @@ impl Flow {
     pub(super) fn new(owner: u32) -> Self {
         Self {
             stream: Stream::new(owner),
-            http: filter_score::Stream::new(),
-            at_head: false,
+            requests: Requests::default(),
             confirmed: false,
         }
     }
@@ -46,7 +52,8 @@ impl Flow {
 pub(super) struct Observed<'a, M> {
     maps: &'a mut M,
     key: &'a FlowKey,
-    state: Option<Option<FlowState>>,
+    looked: bool,
+    state: Option<FlowState>,
 }
 
 impl<'a, M: KernelMaps> Observed<'a, M> {
@@ -54,18 +61,23 @@ impl<'a, M: KernelMaps> Observed<'a, M> {
         Self {
             maps,
             key,
+            looked: false,
             state: None,
         }
     }
 
     /// Whether a look-up was made and showed a server that talks.
     pub(super) fn confirmed(&self) -> bool {
-        matches!(self.state, Some(Some(state)) if state.server_flags & FlowState::SERVER_SEEN != 0)
+        self.state
+            .is_some_and(|state| state.server_flags & FlowState::SERVER_SEEN != 0)
     }
 
     fn state(&mut self) -> Option<FlowState> {
-        let Self { maps, key, state } = self;
-        *state.get_or_insert_with(|| maps.flow(key))
+        if !self.looked {
+            self.looked = true;
+            self.state = self.maps.flow(self.key);
+        }
+        self.state
     }
 }
 

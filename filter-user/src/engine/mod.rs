@@ -20,9 +20,12 @@ pub mod inspect;
 pub mod live;
 pub mod memory;
 pub mod page;
+mod refusal;
 pub mod respond;
+mod verdict;
 pub mod worker;
 
 pub use counters::{EngineCounters, EngineDrop, SharedCounters};
 pub use environment::{Clock, KernelMaps, Rings};
-pub use worker::{Command, Event, Worker, WorkerConfig};
+pub use verdict::Event;
+pub use worker::{Command, Worker, WorkerConfig};

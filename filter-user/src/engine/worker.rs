@@ -4,13 +4,13 @@ use std::{
     io,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError},
+        mpsc::{Receiver, SyncSender, TryRecvError},
     },
     time::Duration,
 };
 
-use filter_common::{Address, FlowKey, FlowState, Reason, metadata::Metadata, packet::tcp_flag};
-use filter_score::{Disposition, OpaqueKind, OwnedDecision, Policy, RuleSet, Scorer, Verdict};
+use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata};
+use filter_score::{Policy, RuleSet, Scorer};
 
 use super::{
     Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
@@ -18,13 +18,13 @@ use super::{
     flow::{Flow, Observed},
     inspect::{Inspected, inspect},
     page::Page,
-    respond::{self, Reply, SEGMENT_BYTES, Towards},
+    refusal::Refusal,
+    verdict::{Event, Judge, Outcome},
 };
 use crate::{
     config::{FailurePolicy, Respond},
     flow::{
-        Action, Continuity, EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Pending, Reassembly, Seq,
-        StreamLimits,
+        EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits,
         table::{InsertError, TableLimits},
     },
     latency::{LatencyRecorder, Stage},
@@ -85,40 +85,26 @@ pub enum Command {
     Stop,
 }
 
-/// A request that was not simply allowed.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// The number on the page.
-    pub request_id: u64,
-    /// When, nanoseconds of `CLOCK_MONOTONIC`.
-    pub time_ns: u64,
-    /// The flow.
-    pub flow: FlowKey,
-    /// The decision.
-    pub decision: OwnedDecision,
-}
-
 /// The loop's state: everything one queue owns, and nothing shared.
 pub struct Worker<R: Rings, M, C> {
-    config: WorkerConfig,
-    rings: R,
-    maps: M,
-    clock: C,
-    table: FlowTable<FlowKey, Flow>,
+    pub(super) config: WorkerConfig,
+    pub(super) rings: R,
+    pub(super) maps: M,
+    pub(super) clock: C,
+    pub(super) table: FlowTable<FlowKey, Flow>,
+    pub(super) judge: Judge,
+    pub(super) counters: EngineCounters,
     reassembly: Reassembly<R::Frame>,
-    scorer: Scorer,
-    counters: EngineCounters,
     shared: Arc<SharedCounters>,
     latency: LatencyRecorder,
-    events: SyncSender<Event>,
     commands: Receiver<Command>,
     batch: Vec<R::Frame>,
     /// When the frames forwarded since the last flush were received by the driver.
     forwarded: Vec<u64>,
     /// A frame being made.
-    scratch: Vec<u8>,
-    page: Vec<u8>,
-    next_request_id: u64,
+    pub(super) scratch: Vec<u8>,
+    /// A page being rendered.
+    pub(super) page: Vec<u8>,
     next_tick: u64,
     idle_since: u64,
     idle_ticks: u32,
@@ -152,6 +138,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let evidence = EvidencePool::new(chunks, EVIDENCE_CHUNK, (config.evidence_bytes / 4) as u32);
         let hold = HoldPool::new(config.held_segments, config.held_bytes);
         let now = clock.now();
+        // The start time in the upper half keeps ids apart over restarts, the queue those of queues.
+        let first_request_id = (now & 0x00ff_ffff_ff00_0000) << 8 | u64::from(config.queue) << 24;
         Self {
             table: FlowTable::new(config.table),
             reassembly: Reassembly::new(config.stream, evidence, hold),
@@ -160,8 +148,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             forwarded: Vec::with_capacity(256),
             scratch: Vec::with_capacity(4096),
             page: Vec::with_capacity(16 * 1024),
-            // The start time in the upper half keeps ids apart over restarts, the queue those of queues.
-            next_request_id: (now & 0x00ff_ffff_ff00_0000) << 8 | u64::from(config.queue) << 24,
+            judge: Judge::new(
+                scorer,
+                events,
+                first_request_id,
+                config.on_failure,
+                config.report_allowed,
+            ),
             next_tick: now,
             idle_since: now,
             idle_ticks: 0,
@@ -169,10 +162,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             rings,
             maps,
             clock,
-            scorer,
             shared,
             latency,
-            events,
             commands,
         }
     }
@@ -287,7 +278,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             }
             return self.send_on(frame, arrival);
         };
-        self.stream(handle, &inspected, frame, arrival, dequeued);
+        self.offer(handle, &inspected, frame, arrival, dequeued);
     }
 
     /// The flow's entry; `None` if there is none and none is made: the table is full, or the segment carries
@@ -302,12 +293,12 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
         let mut flow = Flow::new(0);
         flow.confirmed = opens;
-        flow.at_head = !opens && arrival.reason.is_some_and(is_suspicion);
+        flow.requests.at_head = !opens && arrival.reason.is_some_and(is_suspicion);
         let class = flow.class();
         let Self {
             table,
             reassembly,
-            scorer,
+            judge,
             rings,
             maps,
             ..
@@ -320,7 +311,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 stream: crate::flow::Stream::new(handle.slot()),
                 ..flow
             },
-            |key, gone, _| give_up(&key, gone, reassembly, scorer, rings, maps),
+            |key, gone, _| give_up(&key, gone, reassembly, judge, rings, maps),
         );
         match inserted {
             Ok(handle) | Err(InsertError::Exists(handle)) => Some(handle),
@@ -328,8 +319,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    /// Offers a segment to its stream, and then what it was holding back.
-    fn stream(
+    /// Offers a segment to its stream, and then what the stream was holding back.
+    fn offer(
         &mut self,
         handle: FlowHandle,
         inspected: &Inspected,
@@ -341,6 +332,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             table,
             reassembly,
             maps,
+            judge,
+            counters,
             ..
         } = self;
         let Some(flow) = table.get_mut(handle) else {
@@ -348,44 +341,17 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             return self.discard(frame, EngineDrop::NotTcp);
         };
         let mut observed = Observed::new(maps, &inspected.key);
-        let Flow {
-            stream,
-            http,
-            at_head,
-            confirmed,
-        } = flow;
-        let action = stream.offer(reassembly, inspected.segment, frame, &mut observed);
-        *confirmed |= observed.confirmed();
-        let mut outcome = match action {
-            Action::Score(pending) => score(
-                pending,
-                http,
-                at_head,
-                &mut self.scorer,
-                &mut self.counters,
-                &self.config,
-                |decision| {
-                    report(
-                        decision,
-                        &inspected.key,
-                        now,
-                        &mut self.next_request_id,
-                        &self.events,
-                    )
-                },
-            ),
-            Action::Forward(frame) => Outcome::Forward(frame),
-            Action::Hold => Outcome::Held,
-            Action::Drop(frame, _) => Outcome::Drop(frame),
-        };
-        let verdict_at = self.clock.now();
+        let action = flow
+            .stream
+            .offer(reassembly, inspected.segment, frame, &mut observed);
+        flow.confirmed |= observed.confirmed();
+        let mut outcome = Some(judge.outcome(action, &mut flow.requests, &inspected.key, now, counters));
+        let decided = self.clock.now();
         self.latency
-            .record(Stage::DequeuedToVerdict, verdict_at.saturating_sub(now));
-        loop {
-            let Some(next) = self.settle_outcome(handle, inspected, outcome, arrival) else {
-                break;
-            };
-            outcome = next;
+            .record(Stage::DequeuedToVerdict, decided.saturating_sub(now));
+        while let Some(due) = outcome {
+            self.carry_out(handle, due, arrival);
+            outcome = self.next_held(handle, &inspected.key, now);
         }
         if let Some(flow) = self.table.get_mut(handle) {
             let class = flow.class();
@@ -397,14 +363,21 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    /// Carries out one outcome and returns that of the next held segment, if one is due.
-    fn settle_outcome(
-        &mut self,
-        handle: FlowHandle,
-        inspected: &Inspected,
-        outcome: Outcome<R::Frame>,
-        arrival: Arrival,
-    ) -> Option<Outcome<R::Frame>> {
+    /// The outcome for the next held segment, if its turn has come.
+    fn next_held(&mut self, handle: FlowHandle, key: &FlowKey, now: u64) -> Option<Outcome<R::Frame>> {
+        let Self {
+            table,
+            reassembly,
+            judge,
+            counters,
+            ..
+        } = self;
+        let flow = table.get_mut(handle)?;
+        let action = flow.stream.next_held(reassembly)?;
+        Some(judge.outcome(action, &mut flow.requests, key, now, counters))
+    }
+
+    fn carry_out(&mut self, handle: FlowHandle, outcome: Outcome<R::Frame>, arrival: Arrival) {
         match outcome {
             Outcome::Forward(frame) => self.send_on(frame, arrival),
             Outcome::ForwardUnscored(frame, reason) => {
@@ -413,140 +386,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             }
             Outcome::Held => {}
             Outcome::Drop(frame) => self.rings.release(frame),
-            Outcome::Refuse(frame, reason) => {
-                self.cut(handle, inspected, &frame);
+            Outcome::Refuse(mut frame, reason) => {
+                self.refuse(handle, &mut frame, Refusal::Failure);
                 self.discard(frame, reason);
             }
-            Outcome::Attack(frame, request_id) => {
-                self.block(handle, inspected, &frame, request_id);
+            Outcome::Attack(mut frame, request_id) => {
+                self.refuse(handle, &mut frame, Refusal::Attack(request_id));
                 self.discard(frame, EngineDrop::Attack);
             }
-        }
-        let Self {
-            table, reassembly, ..
-        } = self;
-        let Flow {
-            stream,
-            http,
-            at_head,
-            ..
-        } = table.get_mut(handle)?;
-        let action = stream.next_held(reassembly)?;
-        let now = self.clock.now();
-        Some(match action {
-            Action::Score(pending) => score(
-                pending,
-                http,
-                at_head,
-                &mut self.scorer,
-                &mut self.counters,
-                &self.config,
-                |decision| {
-                    report(
-                        decision,
-                        &inspected.key,
-                        now,
-                        &mut self.next_request_id,
-                        &self.events,
-                    )
-                },
-            ),
-            Action::Forward(frame) => Outcome::Forward(frame),
-            Action::Drop(frame, _) => Outcome::Drop(frame),
-            Action::Hold => Outcome::Held,
-        })
-    }
-
-    /// The verdict on a flow: mark it, answer the client, reset the server.
-    fn block(&mut self, handle: FlowHandle, inspected: &Inspected, frame: &R::Frame, request_id: u64) {
-        let replies = self.mark_blocked(handle, inspected);
-        if self.config.respond == Respond::Drop {
-            return;
-        }
-        let (seq, next) = self.sequence_numbers(handle, inspected, replies);
-        let ack = inspected.segment.end();
-        if self.config.respond == Respond::Forbidden {
-            let mut page = std::mem::take(&mut self.page);
-            self.config.page.render(&format!("{request_id:016x}"), &mut page);
-            let mut seq = seq;
-            let mut chunks = page.chunks(SEGMENT_BYTES).peekable();
-            while let Some(payload) = chunks.next() {
-                let last = chunks.peek().is_none();
-                let flags = tcp_flag::ACK | tcp_flag::PSH | if last { tcp_flag::FIN } else { 0 };
-                self.inject(
-                    inspected,
-                    frame,
-                    &Reply {
-                        towards: Towards::Client,
-                        seq,
-                        ack,
-                        flags,
-                        payload,
-                    },
-                );
-                seq += payload.len() as u32;
-            }
-            self.page = page;
-        } else {
-            self.inject(inspected, frame, &reset(Towards::Client, seq, ack));
-        }
-        self.inject(
-            inspected,
-            frame,
-            &reset(Towards::Server, next, inspected.acknowledgement),
-        );
-    }
-
-    /// The failure policy refuses a flow: both ends are told at once, so that the client can try anew.
-    fn cut(&mut self, handle: FlowHandle, inspected: &Inspected, frame: &R::Frame) {
-        let replies = self.mark_blocked(handle, inspected);
-        let (seq, next) = self.sequence_numbers(handle, inspected, replies);
-        self.inject(
-            inspected,
-            frame,
-            &reset(Towards::Client, seq, inspected.segment.end()),
-        );
-        self.inject(
-            inspected,
-            frame,
-            &reset(Towards::Server, next, inspected.acknowledgement),
-        );
-    }
-
-    fn mark_blocked(&mut self, handle: FlowHandle, inspected: &Inspected) -> Option<FlowState> {
-        let replies = self.maps.flow(&inspected.key);
-        let until = self.clock.now() + self.config.flow_block_ns;
-        self.maps.block_flow(&inspected.key, until);
-        if let Some(flow) = self.table.get_mut(handle) {
-            self.scorer.release(&mut flow.http);
-        }
-        replies.filter(|state| state.server_flags & FlowState::SERVER_SEEN != 0)
-    }
-
-    /// The next sequence numbers of the server and of the client, as the other side expects them.
-    fn sequence_numbers(
-        &mut self,
-        handle: FlowHandle,
-        inspected: &Inspected,
-        replies: Option<FlowState>,
-    ) -> (Seq, Seq) {
-        let acknowledged = inspected.acknowledgement;
-        let seq = replies.map_or(acknowledged, |state| Seq(state.server_next).max(acknowledged));
-        let next = self.table.get(handle).and_then(|flow| flow.stream.next());
-        (seq, next.unwrap_or(inspected.segment.seq))
-    }
-
-    fn inject(&mut self, from: &Inspected, frame: &R::Frame, reply: &Reply<'_>) {
-        respond::build(frame.as_ref(), from, reply, &mut self.scratch);
-        match self.rings.allocate(&self.scratch) {
-            Some(made) => {
-                self.counters.injected += 1;
-                match reply.towards {
-                    Towards::Client => self.rings.transmit(made),
-                    Towards::Server => self.rings.forward(made),
-                }
-            }
-            None => self.counters.not_injected += 1,
         }
     }
 
@@ -602,13 +449,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let Self {
             table,
             reassembly,
-            scorer,
+            judge,
             rings,
             maps,
             ..
         } = self;
         table.expire(now, EXPIRE_BATCH, |key, flow, _| {
-            give_up(&key, flow, reassembly, scorer, rings, maps);
+            give_up(&key, flow, reassembly, judge, rings, maps);
         });
         self.idle_ticks += 1;
         if self.idle_ticks == SETTLE_TICKS {
@@ -618,7 +465,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         self.shared.publish(&self.counters);
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Rules(rules, policy)) => self.scorer.replace(rules, policy),
+                Ok(Command::Rules(rules, policy)) => self.judge.replace(rules, policy),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -638,12 +485,12 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let Self {
             table,
             reassembly,
-            scorer,
+            judge,
             rings,
             ..
         } = self;
         table.drain(|_, mut flow| {
-            scorer.release(&mut flow.http);
+            judge.release(&mut flow.requests);
             flow.stream.release(reassembly, |frame| rings.release(frame));
         });
         if let Err(error) = self.rings.flush() {
@@ -654,121 +501,21 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 }
 
-/// What becomes of a frame, once its stream and the scorer have had their say.
-enum Outcome<F> {
-    /// It goes on.
-    Forward(F),
-    /// It goes on, unscored, by the failure policy.
-    ForwardUnscored(F, Unscored),
-    /// It waits in the stream.
-    Held,
-    /// The stream dropped it.
-    Drop(F),
-    /// The failure policy refuses it, and with it the flow.
-    Refuse(F, EngineDrop),
-    /// It completed an attack, reported under this request id.
-    Attack(F, u64),
-}
-
-/// Scores the new bytes of a segment and accepts or rejects it.
-fn score<F: AsRef<[u8]>>(
-    pending: Pending<'_, F>,
-    http: &mut filter_score::Stream,
-    at_head: &mut bool,
-    scorer: &mut Scorer,
-    counters: &mut EngineCounters,
-    config: &WorkerConfig,
-    mut on_event: impl FnMut(&filter_score::Decision<'_>) -> Result<u64, u64>,
-) -> Outcome<F> {
-    match pending.continuity() {
-        Continuity::Next => {}
-        Continuity::Start => {
-            scorer.release(http);
-            *http = filter_score::Stream::new();
-        }
-        Continuity::AfterGap => {
-            scorer.release(http);
-            *http = if std::mem::take(at_head) {
-                filter_score::Stream::new()
-            } else {
-                filter_score::Stream::resuming()
-            };
-        }
-    }
-    let mut request_id = 0;
-    let disposition = scorer.feed(http, pending.payload(), |decision| {
-        counters.decided(
-            decision.verdict,
-            decision.hits.iter().map(|hit| hit.rule.family),
-            decision.violation().is_some(),
-        );
-        if decision.verdict != Verdict::Allow || config.report_allowed {
-            request_id = on_event(decision).unwrap_or_else(|id| {
-                counters.events_lost += 1;
-                id
-            });
-        }
-    });
-    let (unscored, refused) = match disposition {
-        Disposition::Accept | Disposition::Opaque(OpaqueKind::Upgraded) => {
-            return Outcome::Forward(pending.accept());
-        }
-        Disposition::Block => return Outcome::Attack(pending.reject(), request_id),
-        Disposition::Exhausted => (Unscored::ScorerFull, EngineDrop::ScorerFull),
-        Disposition::Unsynced => (Unscored::Unsynced, EngineDrop::Unsynced),
-        Disposition::Opaque(_) => (Unscored::Opaque, EngineDrop::Opaque),
-    };
-    match config.on_failure {
-        FailurePolicy::Pass => Outcome::ForwardUnscored(pending.accept(), unscored),
-        FailurePolicy::Drop => Outcome::Refuse(pending.reject(), refused),
-    }
-}
-
-/// Tells the control plane of a decision. Returns the request's id; as an error, if there was no room.
-fn report(
-    decision: &filter_score::Decision<'_>,
-    flow: &FlowKey,
-    time_ns: u64,
-    next_request_id: &mut u64,
-    events: &SyncSender<Event>,
-) -> Result<u64, u64> {
-    let request_id = *next_request_id;
-    *next_request_id += 1;
-    let event = Event {
-        request_id,
-        time_ns,
-        flow: *flow,
-        decision: decision.to_owned(),
-    };
-    match events.try_send(event) {
-        Ok(()) => Ok(request_id),
-        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(request_id),
-    }
-}
-
 /// A flow leaves the table: its frames, evidence and request buffer go back, and its entry in the map goes.
 fn give_up<R: Rings, M: KernelMaps>(
     key: &FlowKey,
     flow: Flow,
     reassembly: &mut Reassembly<R::Frame>,
-    scorer: &mut Scorer,
+    judge: &mut Judge,
     rings: &mut R,
     maps: &mut M,
 ) {
-    let Flow { stream, mut http, .. } = flow;
-    scorer.release(&mut http);
+    let Flow {
+        stream, mut requests, ..
+    } = flow;
+    judge.release(&mut requests);
     stream.release(reassembly, |frame| rings.release(frame));
     maps.forget_flow(key);
-}
-
-fn reset(towards: Towards, seq: Seq, ack: Seq) -> Reply<'static> {
-    Reply {
-        towards,
-        seq,
-        ack,
-        flags: tcp_flag::RST | tcp_flag::ACK,
-        payload: b"",
-    }
 }
 
 fn is_suspicion(reason: Reason) -> bool {
@@ -781,10 +528,4 @@ fn is_suspicion(reason: Reason) -> bool {
             | Reason::SuspectPrescreen
             | Reason::SuspectOdd
     )
-}
-
-/// The address a source is known by.
-#[must_use]
-pub fn source_of(flow: &FlowKey, ipv6_prefix: u8) -> Address {
-    flow.source.masked_v6(ipv6_prefix)
 }

@@ -130,6 +130,6 @@ mod tests {
                 .enumerate()
                 .all(|(times, (_, count))| count == times as u64)
         );
-        assert_eq!(counters.total(), (0..DropReason::ALL.len() as u64).sum());
+        assert_eq!(counters.total(), (0..DropReason::ALL.len() as u64).sum::<u64>());
     }
 }

@@ -103,11 +103,11 @@ async fn queues(name: &str) -> Option<u32> {
         let mut messages = std::pin::pin!(messages);
         while let Some(Ok(message)) = messages.next().await {
             for attribute in &message.payload.nlas {
-                match attribute {
-                    EthtoolAttr::Channel(
-                        EthtoolChannelAttr::RxCount(queues) | EthtoolChannelAttr::CombinedCount(queues),
-                    ) => count += queues,
-                    _ => {}
+                if let EthtoolAttr::Channel(
+                    EthtoolChannelAttr::RxCount(queues) | EthtoolChannelAttr::CombinedCount(queues),
+                ) = attribute
+                {
+                    count += queues;
                 }
             }
         }

@@ -14,7 +14,8 @@ use std::{
 use filter_common::{MAX_QUEUES, queue::QueueState};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-const LENGTH: usize = MAX_QUEUES as usize * size_of::<QueueState>();
+const BYTES: usize = MAX_QUEUES as usize * size_of::<QueueState>();
+const LENGTH: NonZeroUsize = NonZeroUsize::new(BYTES).expect("the array is not empty");
 
 /// The whole array, mapped.
 #[derive(Debug)]
@@ -34,13 +35,12 @@ impl SharedQueues {
     ///
     /// Those of `mmap(2)`; `EINVAL` if the map was not created with `BPF_F_MMAPABLE`.
     pub fn map(map: impl AsFd) -> io::Result<Arc<Self>> {
-        let length = NonZeroUsize::new(LENGTH).expect("the array is not empty");
         // SAFETY: a fresh shared mapping of a map that is at least this long (the array has `MAX_QUEUES`
         // entries); nothing else refers to the chosen address.
         let address = unsafe {
             mmap(
                 None,
-                length,
+                LENGTH,
                 ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
                 MapFlags::MAP_SHARED,
                 map,
@@ -80,7 +80,7 @@ impl SharedQueues {
 impl Drop for SharedQueues {
     fn drop(&mut self) {
         // SAFETY: mapped in `map` with this length; every handle keeps `self` alive through its `Arc`.
-        if let Err(error) = unsafe { munmap(self.address.cast(), LENGTH) } {
+        if let Err(error) = unsafe { munmap(self.address.cast(), BYTES) } {
             tracing::warn!("cannot unmap the queue states: {error}");
         }
     }

@@ -15,11 +15,13 @@ mod operator;
 mod queues;
 mod state;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context as _;
+use aya::maps::{MapData, RingBuf};
+use aya_log::EbpfLogger;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 
@@ -27,6 +29,7 @@ use crate::{
     bpf::{Attachment, Kernel, LoadOptions, Sizes, Tables, XdpMode, monotonic_ns},
     config::{self, Config, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
+    engine::page::Page,
     host::{Interface, Reinjection},
     latency::LatencyBook,
     ring::SharedQueues,
@@ -63,124 +66,197 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .block_on(engine(config, rules, page, logging))
 }
 
-async fn engine(
-    config: Config,
-    rules: Rules,
-    page: crate::engine::page::Page,
-    logging: logging::Handle,
-) -> anyhow::Result<()> {
-    // Signals from here on end the engine in order, whatever has been set up by then.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn engine(config: Config, rules: Rules, page: Page, logging: logging::Handle) -> anyhow::Result<()> {
+    // From here on signals end the engine in order, however far it has come.
+    let signals = Signals::new()?;
+    let running = Running::start(config, rules, &page, logging).await?;
+    running.supervise(signals).await
+}
 
-    let interface = Interface::find(config.interface()?).await?;
-    let queue_count = queue_count(&config, &interface)?;
-    let socket = ControlSocket::bind(&config.engine.control_socket)?;
-    let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
 
-    let mut kernel = Kernel::load(&load_options(&config))?;
-    let mut tables = Tables::open(kernel.pin_dir())?;
-    maps::fill(&mut tables, &config, &protected)?;
-    let shared_queues = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
-    let reinjection = Reinjection::create(&interface, queue_count).await?;
-    let (latency, recorders) = LatencyBook::new(queue_count as usize);
-    let (event_sender, event_receiver) = events::channel();
-
-    let started = QueueThreads::start(
-        &config,
-        &interface,
-        &reinjection,
-        &tables,
-        &shared_queues,
-        &rules,
-        &page,
-        recorders,
-        event_sender,
-    );
-    let mut threads = match started {
-        Ok(threads) => threads,
-        Err(error) => {
-            reinjection.remove().await;
-            return Err(error);
-        }
-    };
-    let attached = maps::settings(&config, &tables)
-        .and_then(|settings| Ok(tables.set_settings(&settings)?))
-        .and_then(|()| Ok(Attachment::new(&mut kernel, &interface.name, xdp_mode(&config))?));
-    let attachment = match attached {
-        Ok(attachment) => attachment,
-        Err(error) => {
-            threads.stop();
-            reinjection.remove().await;
-            return Err(error);
-        }
-    };
-    let mut kernel_log = aya_log::EbpfLogger::init(kernel.ebpf_mut()).ok();
-    let mut drops = tables.events()?;
-
-    let state = Arc::new(State::new(
-        config,
-        interface,
-        attachment.mode,
-        rules,
-        tables,
-        &threads,
-        latency,
-        logging,
-        protected.clone(),
-    ));
-    let events = events::start(Arc::clone(&state), event_receiver);
-    announce(&state);
-
-    let mut watch = ticker(WATCH);
-    let mut sweep = ticker(SWEEP);
-    let mut reputation = ticker(REPUTATION);
-    let summary_every = state.config.report.summary_interval_s;
-    let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
-    let mut last = state.status();
-    let server = serve(&socket, Arc::clone(&state), protected, ServerLimits::default());
-    tokio::pin!(server);
-    let outcome = loop {
-        tokio::select! {
-            _ = interrupt.recv() => break Ok(()),
-            _ = terminate.recv() => break Ok(()),
-            _ = hangup.recv() => match state.reload() {
-                Ok(message) => tracing::info!("{message}"),
-                Err(refusal) => tracing::error!("reload refused: {refusal}"),
-            },
-            result = &mut server => break result.context("the control socket failed"),
-            _ = watch.tick() => {
-                if let Some(log) = &mut kernel_log {
-                    log.flush();
-                }
-                events::drain_drops(&mut drops);
-                if let Some(error) = threads.failure() {
-                    break Err(error);
-                }
-            }
-            _ = sweep.tick() => state.sweep(),
-            _ = reputation.tick() => state.refresh_reputation(),
-            _ = summary.tick(), if summary_every > 0 => {
-                let now = state.status();
-                tracing::info!("{}", Summary::between(&last, &now));
-                last = now;
-            }
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::error!("stopping: {error:#}; the XDP program stays attached and the failure policy holds");
-        threads.stop();
-        return Err(error);
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    tracing::info!("stopping");
-    attachment.detach().context("cannot detach the programs")?;
-    tokio::time::sleep(DRAIN).await;
-    threads.stop();
-    drop(events);
-    reinjection.remove().await;
-    tracing::info!("{}", Summary::between(&last, &state.status()));
-    Ok(())
+}
+
+/// All that a running engine owns.
+struct Running {
+    state: Arc<State>,
+    threads: QueueThreads,
+    attachment: Attachment,
+    reinjection: Reinjection,
+    events: JoinHandle<()>,
+    socket: ControlSocket,
+    protected: Arc<Protected>,
+    drops: RingBuf<MapData>,
+    kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// The programs' file descriptors.
+    _kernel: Kernel,
+}
+
+impl Running {
+    /// Sets everything up, and attaches the program when the queues are ready to read. What was made is taken
+    /// back if a later step fails.
+    async fn start(
+        config: Config,
+        rules: Rules,
+        page: &Page,
+        logging: logging::Handle,
+    ) -> anyhow::Result<Self> {
+        let interface = Interface::find(config.interface()?).await?;
+        let queue_count = queue_count(&config, &interface)?;
+        let socket = ControlSocket::bind(&config.engine.control_socket)?;
+        let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
+
+        let mut kernel = Kernel::load(&load_options(&config))?;
+        let mut tables = Tables::open(kernel.pin_dir())?;
+        maps::fill(&mut tables, &config, &protected)?;
+        let drops = tables.events()?;
+        let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
+        let reinjection = Reinjection::create(&interface, queue_count).await?;
+        let (latency, recorders) = LatencyBook::new(queue_count as usize);
+        let (sender, receiver) = events::channel();
+
+        let parts = queues::Parts {
+            config: &config,
+            interface: &interface,
+            reinjection: &reinjection,
+            tables: &tables,
+            shared: &shared,
+            rules: &rules,
+            page,
+            events: &sender,
+        };
+        let attached = parts.start(recorders).and_then(|threads| {
+            let settings = maps::settings(&config, &tables)?;
+            tables.set_settings(&settings)?;
+            Ok((
+                threads,
+                Attachment::new(&mut kernel, &interface.name, xdp_mode(&config))?,
+            ))
+        });
+        let (threads, attachment) = match attached {
+            Ok(attached) => attached,
+            Err(error) => {
+                reinjection.remove().await;
+                return Err(error);
+            }
+        };
+        let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
+        let protection = Arc::clone(&protected);
+        let state = State::new(
+            config,
+            interface,
+            attachment.mode,
+            rules,
+            tables,
+            &threads,
+            latency,
+            logging,
+            protection,
+        );
+        let state = Arc::new(state);
+        let events = events::start(Arc::clone(&state), receiver);
+        announce(&state);
+        Ok(Self {
+            state,
+            threads,
+            attachment,
+            reinjection,
+            events,
+            socket,
+            protected,
+            drops,
+            kernel_log,
+            _kernel: kernel,
+        })
+    }
+
+    /// Serves and watches until a signal or a failure.
+    async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let state = Arc::clone(&self.state);
+        let (mut watch, mut sweep, mut reputation) = (ticker(WATCH), ticker(SWEEP), ticker(REPUTATION));
+        let summary_every = state.config.report.summary_interval_s;
+        let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
+        let mut last = state.status();
+        let outcome = {
+            let protected = Arc::clone(&self.protected);
+            let server = serve(
+                &self.socket,
+                Arc::clone(&state),
+                protected,
+                ServerLimits::default(),
+            );
+            let mut server = std::pin::pin!(server);
+            loop {
+                tokio::select! {
+                    _ = signals.interrupt.recv() => break Ok(()),
+                    _ = signals.terminate.recv() => break Ok(()),
+                    _ = signals.hangup.recv() => match state.reload() {
+                        Ok(message) => tracing::info!("{message}"),
+                        Err(refusal) => tracing::error!("reload refused: {refusal}"),
+                    },
+                    result = &mut server => break result.context("the control socket failed"),
+                    _ = watch.tick() => {
+                        if let Some(log) = &mut self.kernel_log {
+                            log.flush();
+                        }
+                        events::drain_drops(&mut self.drops);
+                        if let Some(error) = self.threads.failure() {
+                            break Err(error);
+                        }
+                    }
+                    _ = sweep.tick() => state.sweep(),
+                    _ = reputation.tick() => state.refresh_reputation(),
+                    _ = summary.tick(), if summary_every > 0 => {
+                        let now = state.status();
+                        tracing::info!("{}", Summary::between(&last, &now));
+                        last = now;
+                    }
+                }
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::error!(
+                "stopping: {error:#}; the XDP program stays attached and the failure policy holds"
+            );
+            self.threads.stop();
+            return Err(error);
+        }
+        self.stop().await
+    }
+
+    /// Takes the program off first, so that what is still in the rings is all there is to handle.
+    async fn stop(mut self) -> anyhow::Result<()> {
+        tracing::info!("stopping");
+        self.attachment.detach().context("cannot detach the programs")?;
+        tokio::time::sleep(DRAIN).await;
+        self.threads.stop();
+        if self.events.join().is_err() {
+            tracing::warn!("the events thread did not end in order");
+        }
+        self.reinjection.remove().await;
+        let status = self.state.status();
+        tracing::info!(
+            "stopped after {:.0} s: {} requests, {} blocked, {} packets redirected, {} dropped",
+            status.uptime_s,
+            status.requests.total(),
+            status.requests.block,
+            status.packets("redirect"),
+            status.packets("drop"),
+        );
+        Ok(())
+    }
 }
 
 fn ticker(period: Duration) -> tokio::time::Interval {

@@ -6,7 +6,7 @@ use filter_common::{Action, Address, Reason, block::Block};
 use filter_score::Family;
 use ipnet::IpNet;
 
-use super::{logging, maps::prefix, queues::policy, state::State};
+use super::{logging, maps::prefix, state::State};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
     config::{self, Level},
@@ -208,7 +208,8 @@ impl Engine for State {
         match loaded {
             Ok(rules) => {
                 for queue in &self.queues {
-                    let command = Command::Rules(std::sync::Arc::clone(&rules.set), policy(&self.config));
+                    let command =
+                        Command::Rules(std::sync::Arc::clone(&rules.set), self.config.scoring.policy());
                     queue.commands.try_send(command).map_err(|error| {
                         Refusal::new(
                             RefusalCode::Failed,
@@ -267,17 +268,16 @@ impl State {
     fn queue(&self, queue: &super::state::Queue, counters: &EngineCounters) -> QueueStatus {
         let limits = &self.config.limits;
         let heartbeat = queue.handle.heartbeat();
-        let age = if heartbeat == 0 {
-            u64::MAX
-        } else {
-            monotonic_ns().saturating_sub(heartbeat)
+        let age = match heartbeat {
+            0 => self.started.elapsed(),
+            beat => Duration::from_nanos(monotonic_ns().saturating_sub(beat)),
         };
         let in_flight = queue.handle.redirected().saturating_sub(queue.handle.consumed());
         QueueStatus {
             queue: queue.number,
             cpu: queue.cpu,
             zero_copy: queue.zero_copy,
-            heartbeat_age_ms: Duration::from_nanos(age).as_millis() as u64,
+            heartbeat_age_ms: age.as_millis() as u64,
             received: counters.received,
             forwarded: counters.forwarded,
             dropped: dropped(counters),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use filter_score::{Mode, Policy, Scorer};
+use filter_score::Scorer;
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
@@ -19,7 +19,7 @@ use nix::{
 
 use crate::{
     bpf::Tables,
-    config::{self, Config, Idle},
+    config::{Config, Idle},
     engine::{
         Command, Event, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
@@ -39,7 +39,7 @@ const REQUESTS: usize = 1024;
 /// Bytes of retransmission evidence of one queue.
 const EVIDENCE_BYTES: usize = 32 << 20;
 /// A flow that was blocked stays so this long: longer than clients retransmit into it.
-const FLOW_BLOCK: Duration = Duration::from_secs(120);
+const FLOW_BLOCK: Duration = Duration::from_mins(2);
 /// The largest frame that fits 2048-byte UMEM frames behind 256 bytes of headroom, and 4096-byte ones.
 const SMALL_FRAME: u32 = 2048 - 256;
 const LARGE_FRAME: u32 = 4096 - 256;
@@ -62,72 +62,90 @@ pub(super) struct QueueThreads {
     pub(super) queues: Vec<QueueThread>,
 }
 
-impl QueueThreads {
-    /// Binds the rings of every queue and starts its thread, pinned to a CPU.
-    #[expect(clippy::too_many_arguments, reason = "what the threads are made of")]
-    pub(super) fn start(
-        config: &Config,
-        interface: &Interface,
-        reinjection: &Reinjection,
-        tables: &Tables,
-        shared: &Arc<SharedQueues>,
-        rules: &Rules,
-        page: &Page,
-        recorders: Vec<LatencyRecorder>,
-        events: SyncSender<Event>,
-    ) -> anyhow::Result<Self> {
-        let cpus = cpus(config)?;
-        let mut sockets = tables.sockets()?;
+/// What the queues' threads are made of.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) interface: &'a Interface,
+    pub(super) reinjection: &'a Reinjection,
+    pub(super) tables: &'a Tables,
+    pub(super) shared: &'a Arc<SharedQueues>,
+    pub(super) rules: &'a Rules,
+    pub(super) page: &'a Page,
+    pub(super) events: &'a SyncSender<Event>,
+}
+
+impl Parts<'_> {
+    /// Binds the rings of every queue and starts its thread, pinned to a CPU; one queue for each recorder.
+    pub(super) fn start(&self, recorders: Vec<LatencyRecorder>) -> anyhow::Result<QueueThreads> {
+        let cpus = cpus(self.config)?;
         let count = recorders.len() as u32;
-        let mut started = Self { queues: Vec::new() };
+        let mut threads = QueueThreads { queues: Vec::new() };
         for (queue, recorder) in (0..).zip(recorders) {
-            let output = reinjection
-                .output(queue)
-                .ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
-            let (rings, zero_copy) = bind(config, interface, queue, output)?;
-            sockets
-                .set(queue, rings.socket_fd(), 0)
-                .context("cannot enter the socket into the map")?;
-            let handle = shared.queue(queue);
-            let maps = LiveMaps::new(Tables::open(tables.pin_dir())?, handle.clone());
-            let scorer = Scorer::new(Arc::clone(&rules.set), policy(config), REQUESTS);
-            let counters = Arc::new(SharedCounters::default());
-            let (commands, receiver) = mpsc::sync_channel(COMMANDS);
-            let worker_config = worker_config(config, queue, count, page);
             let cpu = cpus.get(queue as usize % cpus.len().max(1)).copied();
-            let shared_counters = Arc::clone(&counters);
-            let events = events.clone();
-            let thread = thread::Builder::new()
-                .name(format!("pc-queue-{queue}"))
-                .spawn(move || {
-                    pin(cpu);
-                    Worker::new(
-                        worker_config,
-                        rings,
-                        maps,
-                        SystemClock,
-                        scorer,
-                        shared_counters,
-                        recorder,
-                        events,
-                        receiver,
-                    )
-                    .run()
-                })
-                .context("cannot start a thread")?;
-            started.queues.push(QueueThread {
-                queue,
-                cpu,
-                zero_copy,
-                counters,
-                handle,
-                commands,
-                thread: Some(thread),
-            });
+            threads
+                .queues
+                .push(self.start_queue(queue, count, cpu, recorder)?);
         }
-        Ok(started)
+        Ok(threads)
     }
 
+    fn start_queue(
+        &self,
+        queue: u32,
+        queues: u32,
+        cpu: Option<u32>,
+        recorder: LatencyRecorder,
+    ) -> anyhow::Result<QueueThread> {
+        let output = self.reinjection.output(queue);
+        let output = output.ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
+        let (rings, zero_copy) = bind(self.config, self.interface, queue, output)?;
+        let mut sockets = self.tables.sockets()?;
+        sockets
+            .set(queue, rings.socket_fd(), 0)
+            .context("cannot enter the socket into the map")?;
+        let handle = self.shared.queue(queue);
+        let maps = LiveMaps::new(Tables::open(self.tables.pin_dir())?, handle.clone());
+        let scorer = Scorer::new(
+            Arc::clone(&self.rules.set),
+            self.config.scoring.policy(),
+            REQUESTS,
+        );
+        let counters = Arc::new(SharedCounters::default());
+        let (commands, receiver) = mpsc::sync_channel(COMMANDS);
+        let config = worker_config(self.config, queue, queues, self.page);
+        let shared = Arc::clone(&counters);
+        let events = self.events.clone();
+        let thread = thread::Builder::new()
+            .name(format!("pc-queue-{queue}"))
+            .spawn(move || {
+                pin(cpu);
+                Worker::new(
+                    config,
+                    rings,
+                    maps,
+                    SystemClock,
+                    scorer,
+                    shared,
+                    recorder,
+                    events,
+                    receiver,
+                )
+                .run()
+            })
+            .context("cannot start a thread")?;
+        Ok(QueueThread {
+            queue,
+            cpu,
+            zero_copy,
+            counters,
+            handle,
+            commands,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl QueueThreads {
     /// Why a thread has ended by itself, if one has.
     pub(super) fn failure(&mut self) -> Option<anyhow::Error> {
         for queue in &mut self.queues {
@@ -235,21 +253,6 @@ fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> Worke
         },
         sleep: heartbeat / 4,
         report_allowed: false,
-    }
-}
-
-/// The scoring policy of the configuration.
-pub(super) fn policy(config: &Config) -> Policy {
-    let scoring = &config.scoring;
-    Policy {
-        mode: match scoring.mode {
-            config::Mode::Block => Mode::Block,
-            config::Mode::Detect => Mode::Detect,
-        },
-        suspicious: scoring.suspicious as f32,
-        block: scoring.block as f32,
-        anomaly: scoring.anomaly,
-        ..Policy::default()
     }
 }
 

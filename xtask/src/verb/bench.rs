@@ -34,8 +34,14 @@ impl Bench {
         }
         privilege::become_root(&arguments)?;
         let mut command = workspace::cargo_command();
-        command.args(["run", "--quiet", "--package", "benches", "--"]).args(&self.names);
-        command.arg("--engine").arg(engine).arg("--output").arg(workspace::target().join("bench"));
+        command
+            .args(["run", "--quiet", "--package", "benches", "--"])
+            .args(&self.names);
+        command
+            .arg("--engine")
+            .arg(engine)
+            .arg("--output")
+            .arg(workspace::target().join("bench"));
         if self.quick {
             command.arg("--quick");
         }

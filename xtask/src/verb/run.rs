@@ -19,7 +19,7 @@ use crate::lab::{Lab, Nginx, address, engine_config, lifetime};
 use crate::privilege;
 
 /// How long the engine may take until it filters; it compiles its rules first.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long the engine may take to end when it is told to.
 const STOP: Duration = Duration::from_secs(10);
 

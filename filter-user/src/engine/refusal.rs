@@ -1,0 +1,100 @@
+//! What happens to a flow that is refused: it is marked in the map, and both ends are told.
+
+use filter_common::{FlowState, packet::tcp_flag};
+
+use super::{
+    Clock, KernelMaps, Rings, Worker,
+    inspect::{Inspected, inspect},
+    respond::{self, Reply, SEGMENT_BYTES, Towards},
+};
+use crate::{
+    config::Respond,
+    flow::{FlowHandle, Seq},
+};
+
+/// Why a flow is refused, and with that what its client gets.
+#[derive(Clone, Copy)]
+pub(super) enum Refusal {
+    /// An attack, reported under this request id: what the configuration says.
+    Attack(u64),
+    /// The failure policy: a reset, so that the client can try anew at once.
+    Failure,
+}
+
+impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
+    /// Refuses the flow that `frame` belongs to. The frame itself is not sent on; the answers take its headers for
+    /// their model.
+    pub(super) fn refuse(&mut self, handle: FlowHandle, frame: &mut R::Frame, refusal: Refusal) {
+        // A frame that waited for those before it is not the one that is being handled: its own headers count.
+        let Ok(from) = inspect(frame.as_mut()) else { return };
+        let replies = self.maps.flow(&from.key);
+        let until = self.clock.now() + self.config.flow_block_ns;
+        self.maps.block_flow(&from.key, until);
+        let mut next = from.segment.seq;
+        if let Some(flow) = self.table.get_mut(handle) {
+            self.judge.release(&mut flow.requests);
+            next = flow.stream.next().unwrap_or(next);
+        }
+        let seen = replies.filter(|state| state.server_flags & FlowState::SERVER_SEEN != 0);
+        let acknowledged = from.acknowledgement;
+        let server_next = seen.map_or(acknowledged, |state| Seq(state.server_next).max(acknowledged));
+        let ack = from.segment.end();
+        match (refusal, self.config.respond) {
+            (Refusal::Attack(_), Respond::Drop) => return,
+            (Refusal::Attack(request_id), Respond::Forbidden) => {
+                self.send_page(&from, frame, request_id, server_next, ack);
+            }
+            _ => self.inject(&from, frame, &reset(Towards::Client, server_next, ack)),
+        }
+        self.inject(&from, frame, &reset(Towards::Server, next, acknowledged));
+    }
+
+    /// The page in as many segments as it takes, the last one with a FIN. The client gets no reset: it could erase
+    /// the page before it is read (RFC 9112 §9.6).
+    fn send_page(&mut self, from: &Inspected, frame: &R::Frame, request_id: u64, mut seq: Seq, ack: Seq) {
+        let mut page = std::mem::take(&mut self.page);
+        self.config.page.render(&format!("{request_id:016x}"), &mut page);
+        let mut chunks = page.chunks(SEGMENT_BYTES).peekable();
+        while let Some(payload) = chunks.next() {
+            let fin = if chunks.peek().is_none() { tcp_flag::FIN } else { 0 };
+            let flags = tcp_flag::ACK | tcp_flag::PSH | fin;
+            self.inject(
+                from,
+                frame,
+                &Reply {
+                    towards: Towards::Client,
+                    seq,
+                    ack,
+                    flags,
+                    payload,
+                },
+            );
+            seq += payload.len() as u32;
+        }
+        self.page = page;
+    }
+
+    fn inject(&mut self, from: &Inspected, frame: &R::Frame, reply: &Reply<'_>) {
+        respond::build(frame.as_ref(), from, reply, &mut self.scratch);
+        match self.rings.allocate(&self.scratch) {
+            Some(made) => {
+                self.counters.injected += 1;
+                match reply.towards {
+                    Towards::Client => self.rings.transmit(made),
+                    Towards::Server => self.rings.forward(made),
+                }
+            }
+            None => self.counters.not_injected += 1,
+        }
+    }
+}
+
+fn reset(towards: Towards, seq: Seq, ack: Seq) -> Reply<'static> {
+    Reply {
+        towards,
+        seq,
+        ack,
+        flags: tcp_flag::RST | tcp_flag::ACK,
+        payload: b"",
+    }
+}
