@@ -100,11 +100,11 @@ mod seq;
 mod stream;
 pub mod table;
 
+pub use crate::config::FailurePolicy;
 pub use evidence::{Evidence, EvidencePool};
 pub use hold::HoldPool;
 pub use pending::{Continuity, Pending};
 pub use reason::{DropCounters, DropReason};
-pub use crate::config::FailurePolicy;
 pub use reassembly::{Reassembly, Replies, Reply, StreamLimits, SynAck, Unobserved};
 pub use segment::{Flags, Segment};
 pub use seq::Seq;

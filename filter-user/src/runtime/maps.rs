@@ -23,7 +23,9 @@ const SAMPLE: u32 = 64;
 /// A block list that would hit a protected address is refused.
 pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) -> anyhow::Result<()> {
     for net in &config.lists.block {
-        protected.check(net).map_err(|refusal| anyhow::anyhow!("lists.block: {refusal}\n  fix: {}", refusal.remedy))?;
+        protected
+            .check(net)
+            .map_err(|refusal| anyhow::anyhow!("lists.block: {refusal}\n  fix: {}", refusal.remedy))?;
     }
     tables.set_services(&services(config))?;
     let allow: Vec<_> = config.lists.allow.iter().map(prefix).collect();
