@@ -413,12 +413,18 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             }
             Outcome::Held => {}
             Outcome::Drop(frame) => self.rings.release(frame),
-            Outcome::Refuse(frame, reason) => {
-                self.cut(handle, inspected, &frame);
+            // The frame may have been held until `inspected` closed the gap: answers are to the frame itself.
+            // It was found right when it arrived, and is again.
+            Outcome::Refuse(mut frame, reason) => {
+                if let Ok(refused) = inspect(frame.as_mut()) {
+                    self.cut(handle, &refused, &frame);
+                }
                 self.discard(frame, reason);
             }
-            Outcome::Attack(frame, request_id) => {
-                self.block(handle, inspected, &frame, request_id);
+            Outcome::Attack(mut frame, request_id) => {
+                if let Ok(attack) = inspect(frame.as_mut()) {
+                    self.block(handle, &attack, &frame, request_id);
+                }
                 self.discard(frame, EngineDrop::Attack);
             }
         }
