@@ -1,0 +1,8 @@
+//! The engine's loop on in-memory rings: simulated clients, a simulated server, and a book of every frame.
+
+mod blocking;
+mod client;
+mod requests;
+mod segmentation;
+mod server;
+mod site;

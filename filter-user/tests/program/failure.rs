@@ -1,0 +1,134 @@
+//! The failure policy: no engine, a hung one, a full ring; each passing and dropping.
+
+use filter_common::{FlowState, Reason, service::Service, settings::Settings};
+use filter_user::bpf::monotonic_ns;
+
+use crate::{
+    bed::Bed,
+    packets::{Family, SERVER_PORT, request},
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A failure, and what it is counted under when the policy is to drop and to pass.
+struct Failure {
+    arrange: fn(&mut Bed),
+    drop: Reason,
+    pass: Reason,
+}
+
+const FAILURES: [Failure; 4] = [
+    // Started never, or ended in order: the heartbeat is zero.
+    Failure {
+        arrange: |bed| bed.queue.set_heartbeat(0),
+        drop: Reason::CrashDrop,
+        pass: Reason::CrashPass,
+    },
+    // Killed: the last heartbeat is still young, but the socket has gone.
+    Failure {
+        arrange: |bed| bed.kill_engine(),
+        drop: Reason::CrashDrop,
+        pass: Reason::CrashPass,
+    },
+    Failure {
+        arrange: |bed| bed.queue.set_heartbeat(monotonic_ns() - SECOND_NS),
+        drop: Reason::HangDrop,
+        pass: Reason::HangPass,
+    },
+    Failure {
+        arrange: |bed| bed.configure(|settings| settings.credits = 0),
+        drop: Reason::RingFullDrop,
+        pass: Reason::RingFullPass,
+    },
+];
+
+#[test]
+fn each_failure_does_as_told_on_new_and_on_known_flows() {
+    for Failure { arrange, drop, pass } in FAILURES {
+        let Some(mut bed) = Bed::new() else { return };
+        bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+        bed.start_engine();
+        for (policy, reason) in [(Settings::FAIL_DROP, drop), (Settings::FAIL_PASS, pass)] {
+            bed.configure(|settings| {
+                settings.on_failure = policy;
+                settings.credits = 10;
+            });
+            bed.start_engine();
+            assert_eq!(bed.receive(&request(Family::V4).to_bytes()), Reason::ServiceAll);
+            arrange(&mut bed);
+            let redirected = bed.queue.redirected();
+            for _ in 0..3 {
+                assert_eq!(bed.receive(&request(Family::V4).to_bytes()), reason);
+                assert_eq!(bed.receive(&request(Family::V6).to_bytes()), reason);
+            }
+            assert_eq!(bed.queue.redirected(), redirected, "no credit was taken");
+            assert!(
+                bed.tables.flows.get(&Family::V6.flow(), 0).is_err(),
+                "a flow that did not go to the engine is not entered"
+            );
+            bed.configure(|settings| settings.credits = 10);
+            bed.start_engine();
+            assert_eq!(bed.receive(&request(Family::V4).to_bytes()), Reason::FlowInspect);
+            bed.tables.flows.remove(&Family::V4.flow()).expect("it is there");
+        }
+    }
+}
+
+#[test]
+fn a_heartbeat_gets_old_and_young_again() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.start_engine();
+    let packet = request(Family::V4).to_bytes();
+    bed.configure(|settings| settings.heartbeat_timeout_ns = 60 * SECOND_NS);
+    bed.queue.set_heartbeat(monotonic_ns() - 30 * SECOND_NS);
+    assert_eq!(bed.receive(&packet), Reason::ServiceAll);
+    bed.queue.set_heartbeat(monotonic_ns() - 61 * SECOND_NS);
+    assert_eq!(bed.receive(&packet), Reason::HangDrop);
+    // A little in the future, as seen from another CPU.
+    bed.queue.set_heartbeat(monotonic_ns() + SECOND_NS);
+    assert_eq!(bed.receive(&packet), Reason::FlowInspect);
+}
+
+#[test]
+fn credits_are_what_was_redirected_and_not_consumed() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.start_engine();
+    bed.configure(|settings| settings.credits = 4);
+    let packet = request(Family::V4).to_bytes();
+    let mut redirected = 0;
+    for round in 0..3 {
+        for _ in 0..4 {
+            assert_ne!(bed.receive(&packet), Reason::RingFullDrop, "round {round}");
+            redirected += 1;
+            assert_eq!(bed.queue.redirected(), redirected);
+        }
+        assert_eq!(bed.receive(&packet), Reason::RingFullDrop);
+        bed.queue.set_consumed(redirected - 3);
+        assert_eq!(bed.receive(&packet), Reason::FlowInspect);
+        redirected += 1;
+        assert_eq!(bed.receive(&packet), Reason::RingFullDrop);
+        bed.queue.set_consumed(redirected);
+    }
+}
+
+#[test]
+fn verdicts_and_lists_stay_in_force_without_an_engine() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.configure(|settings| settings.on_failure = Settings::FAIL_PASS);
+    let packet = request(Family::V4).to_bytes();
+    bed.tables
+        .flows
+        .insert(Family::V4.flow(), FlowState::on(FlowState::PATH_BLOCK, 0), 0)
+        .expect("there is room");
+    assert_eq!(bed.receive(&packet), Reason::FlowBlock);
+    bed.tables
+        .block(
+            crate::bed::prefix("10.71.0.0/16"),
+            filter_common::block::Block::default(),
+        )
+        .expect("there is room");
+    assert_eq!(bed.receive(&packet), Reason::BlockList);
+}

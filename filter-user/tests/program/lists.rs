@@ -1,0 +1,147 @@
+//! Allow list, block list and blocked sources.
+
+use filter_common::{Address, Reason, block::Block, service::Service};
+use filter_user::bpf::monotonic_ns;
+
+use crate::{
+    bed::{Bed, prefix},
+    packets::{Family, SERVER_PORT, request},
+};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+fn until(until_ns: u64) -> Block {
+    Block {
+        until_ns,
+        ..Block::default()
+    }
+}
+
+#[test]
+fn the_longest_prefix_of_a_list_counts_and_allow_beats_block() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    for (family, wide, narrow, other) in [
+        (Family::V4, "10.0.0.0/8", "10.71.0.2/32", "10.71.0.3/32"),
+        (Family::V6, "fd71::/16", "fd71::2/128", "fd71::3/128"),
+    ] {
+        let packet = request(family).to_bytes();
+        let tables = &mut bed.tables;
+        tables.block(prefix(other), until(0)).expect("there is room");
+        assert_eq!(
+            bed.receive(&packet),
+            Reason::CrashDrop,
+            "{family:?}: another address is blocked"
+        );
+        bed.tables.block(prefix(wide), until(0)).expect("there is room");
+        assert_eq!(bed.receive(&packet), Reason::BlockList);
+        assert_eq!(bed.receive(&packet), Reason::BlockList);
+        let (_, block) = bed
+            .tables
+            .blocked()
+            .find(|(blocked, _)| *blocked == prefix(wide))
+            .expect("the block is there");
+        assert_eq!(block.hits, 2);
+        // A more specific entry that has ended shadows the wider one, as tries go.
+        bed.tables.block(prefix(narrow), until(1)).expect("there is room");
+        assert_eq!(bed.receive(&packet), Reason::CrashDrop);
+        bed.tables.unblock(prefix(narrow)).expect("it was there");
+        bed.tables.allow(prefix(narrow)).expect("there is room");
+        assert_eq!(bed.receive(&packet), Reason::AllowList);
+        bed.tables.disallow(prefix(narrow)).expect("it was there");
+        assert_eq!(bed.receive(&packet), Reason::BlockList);
+    }
+}
+
+#[test]
+fn a_default_route_matches_everything() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.tables
+        .block(prefix("0.0.0.0/0"), until(0))
+        .expect("there is room");
+    assert_eq!(bed.receive(&request(Family::V4).to_bytes()), Reason::BlockList);
+    assert_eq!(bed.receive(&request(Family::V6).to_bytes()), Reason::NoService);
+    bed.tables.allow(prefix("::/0")).expect("there is room");
+    assert_eq!(bed.receive(&request(Family::V6).to_bytes()), Reason::AllowList);
+}
+
+#[test]
+fn blocks_end_by_themselves_and_zero_never_ends() {
+    let Some(mut bed) = Bed::new() else { return };
+    let now = monotonic_ns();
+    for family in Family::ALL {
+        let source = Address::from(family.client()).masked_v6(64);
+        let packet = request(family).to_bytes();
+        for (end, reason) in [
+            (0, Reason::SourceBlock),
+            (now + HOUR_NS, Reason::SourceBlock),
+            (now, Reason::NoService),
+            (1, Reason::NoService),
+        ] {
+            bed.tables
+                .source_blocks
+                .insert(source, until(end), 0)
+                .expect("there is room");
+            assert_eq!(bed.receive(&packet), reason, "{family:?} until {end}");
+            let hits = bed.tables.source_blocks.get(&source, 0).expect("it stays").hits;
+            assert_eq!(hits, u64::from(reason == Reason::SourceBlock));
+        }
+    }
+    // Until they are swept away.
+    assert_eq!(bed.tables.sweep(monotonic_ns()), 2);
+    for list in ["10.71.0.0/16", "fd71::/32"] {
+        bed.tables.block(prefix(list), until(now)).expect("there is room");
+    }
+    for family in Family::ALL {
+        assert_eq!(bed.receive(&request(family).to_bytes()), Reason::NoService);
+    }
+    assert_eq!(bed.tables.sweep(monotonic_ns()), 2);
+}
+
+#[test]
+fn a_block_short_of_now_begins_to_pass_when_it_ends() {
+    let Some(mut bed) = Bed::new() else { return };
+    let packet = request(Family::V4).to_bytes();
+    let source = Address::from(Family::V4.client());
+    let end = monotonic_ns() + 50_000_000;
+    bed.tables
+        .source_blocks
+        .insert(source, until(end), 0)
+        .expect("there is room");
+    let mut last = bed.receive(&packet);
+    while monotonic_ns() < end {
+        last = bed.receive(&packet);
+    }
+    assert!(last == Reason::SourceBlock || last == Reason::NoService);
+    assert_eq!(bed.receive(&packet), Reason::NoService);
+}
+
+#[test]
+fn ipv6_sources_are_known_by_their_prefix() {
+    let Some(mut bed) = Bed::new() else { return };
+    let from = |last: u16, subnet: u16| {
+        let mut frame = request(Family::V6);
+        frame.source = [0xfd71, 0, 0, subnet, 1, 2, 3, last].into();
+        frame.to_bytes()
+    };
+    let source = |subnet| Address::from(std::net::IpAddr::from([0xfd71, 0, 0, subnet, 0, 0, 0, 0]));
+    let insert = |bed: &mut Bed, source| {
+        bed.tables
+            .source_blocks
+            .insert(source, until(0), 0)
+            .expect("there is room");
+    };
+    insert(&mut bed, source(7));
+    assert_eq!(bed.receive(&from(1, 7)), Reason::SourceBlock);
+    assert_eq!(bed.receive(&from(9, 7)), Reason::SourceBlock);
+    assert_eq!(bed.receive(&from(1, 8)), Reason::NoService);
+    bed.configure(|settings| settings.source_mask = [0xff; 16]);
+    assert_eq!(bed.receive(&from(1, 7)), Reason::NoService);
+    // IPv4 sources are whole, whatever the mask.
+    bed.configure(|settings| settings.source_mask = [0; 16]);
+    insert(&mut bed, Address::from(Family::V4.client()));
+    assert_eq!(bed.receive(&request(Family::V4).to_bytes()), Reason::SourceBlock);
+    let mut neighbour = request(Family::V4);
+    neighbour.source = [10, 71, 0, 3].into();
+    assert_eq!(bed.receive(&neighbour.to_bytes()), Reason::NoService);
+}

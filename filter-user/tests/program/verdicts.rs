@@ -1,0 +1,256 @@
+//! Verdicts on flows, and the policy of services.
+
+use std::net::IpAddr;
+
+use filter_common::{FlowState, Reason, metadata::Metadata, service::Service};
+use filter_user::bpf::monotonic_ns;
+use xtask::lab::frame::{TAG_8021AD, TAG_8021Q, flag};
+
+use crate::{
+    bed::Bed,
+    packets::{Family, SERVER_PORT, raw, request, segment, syn, tcp_mut},
+};
+
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+fn on(path: u32, until_ns: u64) -> FlowState {
+    FlowState {
+        path,
+        until_ns,
+        ..FlowState::default()
+    }
+}
+
+#[test]
+fn a_verdict_on_the_flow_goes_before_the_service() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    let now = monotonic_ns();
+    for family in Family::ALL {
+        for (state, data, opening) in [
+            (on(FlowState::PATH_BLOCK, 0), Reason::FlowBlock, Reason::FlowBlock),
+            (
+                on(FlowState::PATH_BLOCK, now + HOUR_NS),
+                Reason::FlowBlock,
+                Reason::FlowBlock,
+            ),
+            (
+                on(FlowState::PATH_BLOCK, now),
+                Reason::ServiceAll,
+                Reason::ServiceAll,
+            ),
+            (
+                on(FlowState::PATH_INSPECT, 0),
+                Reason::FlowInspect,
+                Reason::FlowInspect,
+            ),
+            (
+                on(FlowState::PATH_PASS, 0),
+                Reason::NotSuspicious,
+                Reason::ServiceAll,
+            ),
+            (on(77, 0), Reason::ServiceAll, Reason::ServiceAll),
+        ] {
+            for (packet, reason) in [(request(family), data), (syn(family), opening)] {
+                bed.tables
+                    .flows
+                    .insert(family.flow(), state, 0)
+                    .expect("there is room");
+                assert_eq!(bed.receive(&packet.to_bytes()), reason, "{family:?} {state:?}");
+                let after = bed.tables.flows.get(&family.flow(), 0).expect("the flow stays");
+                assert_eq!(after.drops, u64::from(reason == Reason::FlowBlock));
+                if reason == Reason::ServiceAll {
+                    assert_eq!(after.path, FlowState::PATH_INSPECT);
+                }
+            }
+        }
+        // Of another flow, nothing is said.
+        bed.tables
+            .flows
+            .insert(family.flow(), on(FlowState::PATH_BLOCK, 0), 0)
+            .expect("there is room");
+        let mut other = request(family);
+        tcp_mut(&mut other).source_port += 1;
+        assert_eq!(bed.receive(&other.to_bytes()), Reason::ServiceAll);
+    }
+}
+
+#[test]
+fn an_inspected_flow_is_entered_once_and_stamped_each_time() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    for family in Family::ALL {
+        for (packet, reason) in [
+            (syn(family), Reason::ServiceAll),
+            (request(family), Reason::FlowInspect),
+        ] {
+            let redirected = bed.queue.redirected();
+            let before = monotonic_ns();
+            let (counted, metadata) = bed.receive_with_metadata(&packet.to_bytes());
+            let after = monotonic_ns();
+            assert_eq!(counted, reason);
+            let Metadata {
+                time_ns,
+                reason: noted,
+                ..
+            } = metadata.expect("redirected packets are stamped");
+            assert!((before..=after).contains(&time_ns));
+            assert_eq!(Reason::from_number(noted), Some(reason));
+            assert_eq!(bed.queue.redirected(), redirected + 1);
+            let state = bed
+                .tables
+                .flows
+                .get(&family.flow(), 0)
+                .expect("the flow is entered");
+            assert_eq!(state, FlowState::inspect(0));
+        }
+    }
+}
+
+#[test]
+fn passed_and_dropped_packets_carry_no_metadata() {
+    let Some(mut bed) = Bed::new() else { return };
+    let packet = request(Family::V4).to_bytes();
+    assert_eq!(bed.receive_with_metadata(&packet), (Reason::NoService, None));
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    // The heart beats, but there is no socket: the stamp is taken back.
+    bed.queue.set_heartbeat(u64::MAX / 2);
+    assert_eq!(bed.receive_with_metadata(&packet), (Reason::CrashDrop, None));
+}
+
+#[test]
+fn a_service_is_an_address_and_a_port() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    for family in Family::ALL {
+        let to = |server: IpAddr, port: u16| {
+            let mut frame = request(family);
+            frame.destination = server;
+            tcp_mut(&mut frame).destination_port = port;
+            frame.to_bytes()
+        };
+        let server = family.server();
+        let other: IpAddr = match family {
+            Family::V4 => [10, 72, 0, 3].into(),
+            Family::V6 => [0xfd72, 0, 0, 0, 0, 0, 0, 3].into(),
+        };
+        bed.tables.set_services(&[]).expect("services can be removed");
+        assert_eq!(bed.receive(&to(server, 80)), Reason::NoService);
+        bed.serve(server, 80, Service::INSPECT_ALL);
+        assert_eq!(bed.receive(&to(server, 80)), Reason::ServiceAll);
+        assert_eq!(bed.receive(&to(other, 80)), Reason::NoService);
+        assert_eq!(bed.receive(&to(server, 81)), Reason::NoService);
+        // Any address, and an exception for one.
+        bed.serve(None, 8080, Service::INSPECT_ALL);
+        bed.serve(server, 8080, Service::INSPECT_NONE);
+        assert_eq!(bed.receive(&to(other, 8080)), Reason::ServiceAll);
+        assert_eq!(bed.receive(&to(server, 8080)), Reason::ServiceNone);
+    }
+}
+
+#[test]
+fn what_is_not_tcp_is_of_no_service() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    for family in Family::ALL {
+        let udp = [156, 64, 0, 80, 0, 9, 0, 0, 1];
+        assert_eq!(bed.receive(&raw(family, 17, &udp).to_bytes()), Reason::NoService);
+    }
+    let mut arp = vec![0xff; 60];
+    arp[12..14].copy_from_slice(&[8, 6]);
+    assert_eq!(bed.receive(&arp), Reason::NotIp);
+}
+
+#[test]
+fn tagged_packets_follow_their_policy() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.serve(None, 81, Service::INSPECT_NONE);
+    for family in Family::ALL {
+        for (pass, reason) in [(0, Reason::Vlan), (1, Reason::VlanPass)] {
+            bed.configure(|settings| settings.vlan_pass = pass);
+            let one = request(family).tagged(TAG_8021Q, 7);
+            let two = request(family).tagged(TAG_8021AD, 5).tagged(TAG_8021Q, 7);
+            let three = two.clone().tagged(TAG_8021Q, 8);
+            assert_eq!(bed.receive(&one.to_bytes()), reason);
+            assert_eq!(bed.receive(&two.to_bytes()), reason);
+            assert_eq!(bed.receive(&three.to_bytes()), Reason::VlanDepth);
+            // The policy is for what would have been inspected.
+            for (port, reason) in [(81, Reason::ServiceNone), (82, Reason::NoService)] {
+                let mut other = two.clone();
+                tcp_mut(&mut other).destination_port = port;
+                assert_eq!(bed.receive(&other.to_bytes()), reason);
+            }
+        }
+    }
+}
+
+/// The packet as its own first fragment: more are to come.
+fn fragment(family: Family) -> Vec<u8> {
+    match family {
+        Family::V4 => {
+            let mut bytes = request(family).to_bytes();
+            bytes[20] = 0x20;
+            bytes
+        }
+        Family::V6 => {
+            let mut frame = request(family);
+            frame.extension_headers = vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])];
+            frame.to_bytes()
+        }
+    }
+}
+
+#[test]
+fn fragments_follow_their_policy_where_a_service_is_inspected() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    for family in Family::ALL {
+        let packet = fragment(family);
+        assert_eq!(bed.receive(&packet), Reason::NoService);
+        bed.serve(family.server(), 0, Service::INSPECT_NONE);
+        assert_eq!(bed.receive(&packet), Reason::NoService);
+        bed.serve(family.server(), 0, Service::INSPECT_SUSPICIOUS);
+        assert_eq!(bed.receive(&packet), Reason::Fragment);
+        bed.configure(|settings| settings.fragment_pass = 1);
+        assert_eq!(bed.receive(&packet), Reason::FragmentPass);
+        bed.configure(|settings| settings.fragment_pass = 0);
+        // An atomic fragment is a whole packet.
+        if family == Family::V6 {
+            let mut atomic = request(family);
+            atomic.extension_headers = vec![(44, vec![0; 8])];
+            assert_eq!(bed.receive(&atomic.to_bytes()), Reason::NoService);
+        }
+    }
+    // With a service on any address, every destination counts.
+    bed.tables.set_services(&[]).expect("services can be removed");
+    bed.serve(None, 0, Service::INSPECT_ALL);
+    assert_eq!(bed.receive(&fragment(Family::V4)), Reason::Fragment);
+    // A blocked source is dropped for that, fragment or not.
+    bed.tables
+        .block(
+            crate::bed::prefix("10.71.0.0/24"),
+            filter_common::block::Block::default(),
+        )
+        .expect("there is room");
+    assert_eq!(bed.receive(&fragment(Family::V4)), Reason::BlockList);
+}
+
+#[test]
+fn before_it_is_configured_everything_passes() {
+    let Some(mut bed) = Bed::unconfigured() else {
+        return;
+    };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    for family in Family::ALL {
+        assert_eq!(bed.receive(&request(family).to_bytes()), Reason::NotConfigured);
+        assert_eq!(
+            bed.receive(&segment(family, flag::SYN | flag::FIN, b"").to_bytes()),
+            Reason::NotConfigured
+        );
+    }
+}
