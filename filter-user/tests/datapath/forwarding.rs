@@ -1,0 +1,151 @@
+//! What is no attack arrives as it was sent.
+
+use anyhow::{Result, ensure};
+use filter_common::Reason;
+use xtask::lab::{Offload, RawTcp, nginx, origin::digest};
+
+use crate::support::{
+    SOON,
+    engine::RunningEngine,
+    request::{command, curl, upload},
+    site::{self, Site},
+};
+
+/// A page, a large download, and 10 MiB up with a length and in chunks, over both address families.
+fn everything_passes(offload: Offload) -> Result<()> {
+    let Some(site) = Site::with_offload(offload)? else {
+        return Ok(());
+    };
+    let engine = RunningEngine::start(&site.lab, &["engine.on_failure=drop"])?;
+    let body = nginx::document(10 << 20);
+    let file = upload(&site.lab, &body)?;
+    for server in site::nginx() {
+        for (path, length) in nginx::DOCUMENTS {
+            let answer = curl(&site.lab, server, path, &[])?;
+            ensure!(answer.status == 200, "{server}{path}: {answer:?}");
+            ensure!(
+                answer.body == nginx::document(length),
+                "{path} of {server} differs"
+            );
+        }
+        for coding in ["Expect:", "Transfer-Encoding: chunked"] {
+            let answer = curl(
+                &site.lab,
+                server,
+                nginx::SINK,
+                &[
+                    "-H",
+                    coding,
+                    "-H",
+                    "Content-Type: text/plain",
+                    "--data-binary",
+                    &file,
+                ],
+            )?;
+            ensure!(
+                answer.text().trim() == body.len().to_string(),
+                "{coding}: {answer:?}"
+            );
+        }
+    }
+    for server in site::origin() {
+        let answer = curl(
+            &site.lab,
+            server,
+            "/upload",
+            &["-H", "Content-Type: text/plain", "--data-binary", &file],
+        )?;
+        let expected = format!("{} {:016x}", body.len(), digest(&body));
+        ensure!(answer.text().trim() == expected, "{server}: {answer:?}");
+    }
+    let status = engine.status()?;
+    ensure!(
+        status.requests.block == 0 && status.requests.suspicious == 0,
+        "{status:#?}"
+    );
+    ensure!(
+        status.requests.allow == 12,
+        "every request was scored: {status:#?}"
+    );
+    ensure!(
+        status.queues.iter().all(|queue| queue.unscored.is_empty()),
+        "{status:#?}"
+    );
+    ensure!(engine.counter(Reason::ServiceAll)? >= 12);
+    ensure!(engine.counter(Reason::FlowInspect)? > 1000);
+    engine.stop()
+}
+
+#[test]
+fn with_checksums_left_to_hardware() -> Result<()> {
+    everything_passes(Offload::On)
+}
+
+#[test]
+fn with_checksums_on_the_wire() -> Result<()> {
+    everything_passes(Offload::Off)
+}
+
+#[test]
+fn pipelined_and_kept_alive_requests_are_answered_in_order() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let engine = RunningEngine::start(&site.lab, &["engine.on_failure=drop"])?;
+    for server in site::nginx() {
+        let mut client = RawTcp::connect(&site.lab, server)?;
+        let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: lab\r\n\r\n").into_bytes();
+        client.send(&[request("/1k"), request("/"), request("/1k")].concat())?;
+        for length in [Some(1000), None, Some(1000)] {
+            let response = client.response(SOON)?;
+            ensure!(response.status == 200);
+            ensure!(length.is_none_or(|length| response.body == nginx::document(length)));
+        }
+        for _ in 0..20 {
+            client.send(&request("/1k"))?;
+            let response = client.response(SOON)?;
+            ensure!((response.status, response.body) == (200, nginx::document(1000)));
+        }
+        client.close()?;
+        client.wait_for_end(SOON)?;
+    }
+    let status = engine.wait_for_status("every request scored", |status| status.requests.total() >= 46)?;
+    ensure!(status.requests.allow == 46, "{status:#?}");
+    engine.stop()
+}
+
+#[test]
+fn many_connections_at_once_over_four_queues() -> Result<()> {
+    let options = xtask::lab::Options {
+        queues: 4,
+        ..xtask::lab::Options::default()
+    };
+    let Some(site) = Site::start(&options)? else {
+        return Ok(());
+    };
+    let engine = RunningEngine::start(&site.lab, &["engine.on_failure=drop"])?;
+    ensure!(engine.status()?.queues.len() == 4);
+    for server in site::nginx() {
+        let mut burst = command(&site.lab, server, "/1k", &["-o", "/dev/null"]);
+        burst.args(["--parallel", "--parallel-max", "64", "--no-progress-meter"]);
+        burst.args(["-H", "Connection: close"]);
+        for _ in 1..200 {
+            burst.args(["-o", "/dev/null"]).arg(format!("http://{server}/1k"));
+        }
+        let output = burst.output()?;
+        let answered = String::from_utf8_lossy(&output.stdout).matches("\n200").count();
+        ensure!(
+            output.status.success() && answered == 200,
+            "{answered}: {output:?}"
+        );
+    }
+    let status = engine.wait_for_status("every request scored", |status| status.requests.total() >= 400)?;
+    let busy = status.queues.iter().filter(|queue| queue.received > 0).count();
+    ensure!(busy > 1, "connections spread over queues: {status:#?}");
+    let log = site.nginx.access_log()?;
+    ensure!(
+        log.iter()
+            .all(|entry| entry.complete && entry.body_bytes_sent == 1000)
+    );
+    engine.stop()
+}

@@ -1,0 +1,8 @@
+//! The whole way of a packet, on real links: client, engine and server in network namespaces.
+//!
+//! Needs root and a kernel with eBPF, `AF_XDP` and veth; without root every test says that it is skipped. Tests
+//! that say `serial` in their name load the machine or measure time, and run alone.
+
+mod support;
+
+mod forwarding;

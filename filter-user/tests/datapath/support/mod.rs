@@ -1,0 +1,16 @@
+//! What the tests are made of.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`engine`] | the engine as a process: start, signals, status, counters |
+//! | [`request`] | requests by curl |
+//! | [`site`] | the lab with its servers, and where they are |
+
+pub(crate) mod engine;
+pub(crate) mod request;
+pub(crate) mod site;
+
+use std::time::Duration;
+
+/// Deadline for what takes milliseconds on an idle machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -1,0 +1,57 @@
+//! The lab with its servers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Result;
+use xtask::lab::{
+    Lab, Nginx, Offload, Options, Origin,
+    address::{NGINX_PORT, ORIGIN_PORT, SERVER_V4, SERVER_V6},
+};
+
+/// A lab with nginx and the recording origin. Fields are dropped in order: servers before the lab.
+pub(crate) struct Site {
+    pub(crate) nginx: Nginx,
+    pub(crate) origin: Origin,
+    pub(crate) lab: Lab,
+}
+
+impl Site {
+    /// `None` without root, which is said.
+    pub(crate) fn start(options: &Options) -> Result<Option<Self>> {
+        let Some(lab) = Lab::for_test(options) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            nginx: Nginx::start(&lab)?,
+            origin: Origin::start(&lab, ORIGIN_PORT)?,
+            lab,
+        }))
+    }
+
+    /// With everything at its default.
+    pub(crate) fn plain() -> Result<Option<Self>> {
+        Self::start(&Options::default())
+    }
+
+    /// With the client's checksum offload as given.
+    pub(crate) fn with_offload(client_offload: Offload) -> Result<Option<Self>> {
+        Self::start(&Options {
+            client_offload,
+            ..Options::default()
+        })
+    }
+}
+
+/// nginx, over IPv4 and IPv6.
+pub(crate) fn nginx() -> [SocketAddr; 2] {
+    both(NGINX_PORT)
+}
+
+/// The recording origin, over IPv4 and IPv6.
+pub(crate) fn origin() -> [SocketAddr; 2] {
+    both(ORIGIN_PORT)
+}
+
+fn both(port: u16) -> [SocketAddr; 2] {
+    [IpAddr::from(SERVER_V4), SERVER_V6.into()].map(|ip| SocketAddr::new(ip, port))
+}
