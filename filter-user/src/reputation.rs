@@ -119,7 +119,9 @@ impl Reputation {
         let mut record = self.take(source, now_ns);
         record.points += self.rules.points;
         let mut verdict = Verdict::Watch;
-        if record.points >= self.rules.threshold {
+        // Rounded: the first of three offences has decayed a little when the third comes, and still they make
+        // three times its points.
+        if record.points.round() >= self.rules.threshold {
             let doublings = record.strikes.min(u64::BITS - 1);
             let for_ns = self
                 .rules
@@ -281,6 +283,8 @@ mod tests {
             (&[0, 0, 0][..], &[Verdict::Watch, Verdict::Watch, block(60)][..]),
             // A half-life apart: 10, 15, 17.5, 18.75, never 20.
             (&[0, 100, 200, 300, 400], &[Verdict::Watch; 5]),
+            // A second apart: 10, 19.9, 29.8.
+            (&[0, 1, 2], &[Verdict::Watch, Verdict::Watch, block(60)]),
             // 10, 20, then 10 + 10, then 30 with the next.
             (
                 &[0, 0, 100, 100],

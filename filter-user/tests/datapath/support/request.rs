@@ -2,12 +2,15 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
-use xtask::lab::Lab;
+use xtask::lab::{
+    Lab,
+    address::{CLIENT_V4, CLIENT_V6},
+};
 
 /// What came back. `status` is 0 and `error` set when there was no whole answer.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) error: Option<String>,
+    /// The client's end of the connection.
+    pub(crate) local: SocketAddr,
 }
 
 impl Answer {
@@ -37,7 +42,7 @@ pub(crate) fn command(lab: &Lab, server: SocketAddr, path: &str, arguments: &[&s
     let mut command = lab.client().command("curl");
     command
         .args(["-sS", "--globoff", "--path-as-is", "--max-time", "30"])
-        .args(["-w", "\\n%{http_code}"])
+        .args(["-w", "\\n%{http_code} %{local_port}"])
         .args(arguments)
         .arg(format!("http://{server}{path}"))
         .stdin(Stdio::null());
@@ -54,9 +59,17 @@ pub(crate) fn curl(lab: &Lab, server: SocketAddr, path: &str, arguments: &[&str]
         .iter()
         .rposition(|byte| *byte == b'\n')
         .unwrap_or_default();
-    let status = String::from_utf8_lossy(&output.stdout[end..]);
+    let trailer = String::from_utf8_lossy(&output.stdout[end..]).into_owned();
+    let mut numbers = trailer
+        .split_whitespace()
+        .map(|number| number.parse().unwrap_or(0));
+    let client = match server {
+        SocketAddr::V4(_) => IpAddr::from(CLIENT_V4),
+        SocketAddr::V6(_) => CLIENT_V6.into(),
+    };
     Ok(Answer {
-        status: status.trim().parse().unwrap_or(0),
+        status: numbers.next().unwrap_or(0),
+        local: SocketAddr::new(client, numbers.next().unwrap_or(0)),
         body: output.stdout[..end].to_vec(),
         error: (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).trim().to_owned()),
     })
