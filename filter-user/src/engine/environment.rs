@@ -51,7 +51,7 @@ pub trait KernelMaps {
     /// Drops every further packet of the flow until `until_ns`.
     fn block_flow(&mut self, key: &FlowKey, until_ns: u64);
 
-    /// Removes the flow's entry.
+    /// Removes the flow's entry, unless it is a block: that holds until its time is over.
     fn forget_flow(&mut self, key: &FlowKey);
 
     /// Says that the loop is alive.

@@ -117,7 +117,13 @@ impl KernelMaps for MemoryMaps {
     }
 
     fn forget_flow(&mut self, key: &FlowKey) {
-        self.flows.remove(key);
+        if self
+            .flows
+            .get(key)
+            .is_some_and(|state| state.path == FlowState::PATH_INSPECT)
+        {
+            self.flows.remove(key);
+        }
     }
 
     fn beat(&mut self, now_ns: u64) {

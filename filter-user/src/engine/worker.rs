@@ -38,7 +38,7 @@ const EXPIRE_BATCH: usize = 256;
 const SETTLE_TICKS: u32 = 4;
 /// Bytes of one chunk of retransmission evidence.
 const EVIDENCE_CHUNK: usize = 512;
-/// Below this part of the pool's chunks, servers are asked what they have.
+/// From this part of the pool's chunks down, servers are asked what they have.
 const EVIDENCE_RESERVE: usize = 16;
 
 /// Bounds, policies and timing of one loop.
@@ -358,7 +358,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.table.touch(handle, class, now);
         }
         let evidence = &self.reassembly.evidence;
-        if evidence.free_chunks() < evidence.chunks() / EVIDENCE_RESERVE {
+        if evidence.free_chunks() <= evidence.chunks() / EVIDENCE_RESERVE {
             self.relieve_evidence();
         }
     }

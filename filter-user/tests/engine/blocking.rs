@@ -1,7 +1,5 @@
 //! What a verdict "block" does: to the packet, the flow's entry, the client and the server.
 
-use std::time::Duration;
-
 use filter_common::FlowState;
 use filter_score::{Mode, Policy};
 use filter_user::{
@@ -231,7 +229,6 @@ fn a_full_channel_of_events_is_counted_and_blocks_nothing() {
     assert_eq!(site.counters().events_lost, 3);
     let ids: Vec<_> = site.events.try_iter().map(|event| event.request_id).collect();
     assert_eq!(ids[1], ids[0] + 1);
-    assert_eq!(site.worker.rings_mut().forwarded.len(), 0);
     // Nobody listens any more.
     let mut site = Site::configured(config(FailurePolicy::Drop), Policy::default(), 2);
     drop(std::mem::replace(&mut site.events, std::sync::mpsc::channel().1));
@@ -239,5 +236,4 @@ fn a_full_channel_of_events_is_counted_and_blocks_nothing() {
     site.open(&client);
     site.send(client.data(0, ATTACK));
     assert_eq!(site.counters().events_lost, 1);
-    assert_eq!(Duration::from_nanos(FLOW_BLOCK_NS), Duration::from_secs(120));
 }

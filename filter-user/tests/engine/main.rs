@@ -1,7 +1,11 @@
 //! The engine's loop on in-memory rings: simulated clients, a simulated server, and a book of every frame.
 
 mod blocking;
+mod bounds;
 mod client;
+mod frames;
+mod lifetime;
+mod pickup;
 mod requests;
 mod segmentation;
 mod server;

@@ -22,7 +22,7 @@ use filter_user::{
     flow::{self, DropReason, StreamLimits, table::TableLimits},
     latency::LatencyBook,
 };
-use xtask::lab::frame::Frame;
+use xtask::lab::frame::{Checksum, Frame};
 
 use crate::{
     client::Client,
@@ -78,6 +78,8 @@ pub(crate) struct Site {
     pub(crate) servers: HashMap<FlowKey, Server>,
     /// Whether the observer runs.
     pub(crate) observed: bool,
+    /// Whether clients are honest, so that servers may check what they get.
+    pub(crate) trusts: bool,
     /// Frames sent back to clients.
     pub(crate) answers: Vec<Frame>,
     pushed: u64,
@@ -124,6 +126,7 @@ impl Site {
             shared,
             servers: HashMap::new(),
             observed: true,
+            trusts: true,
             answers: Vec::new(),
             pushed: 0,
             forwarded: 0,
@@ -185,13 +188,15 @@ impl Site {
         self.forwarded += forwarded.len() as u64;
         self.transmitted += transmitted.len() as u64;
         for bytes in transmitted {
-            self.answers
-                .push(Frame::parse(&bytes).expect("the engine makes whole frames"));
+            let frame = Frame::parse(&bytes).expect("the engine makes whole frames");
+            assert_eq!(frame.checksum, Checksum::Valid);
+            self.answers.push(frame);
         }
         for bytes in forwarded {
-            let Some(frame) = Frame::parse(&bytes) else {
+            if !self.trusts {
                 continue;
-            };
+            }
+            let frame = Frame::parse(&bytes).expect("clients send whole frames");
             let key = key_of(&frame);
             let server = self.servers.entry(key).or_default();
             server.receive(&frame);
