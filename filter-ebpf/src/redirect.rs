@@ -34,7 +34,8 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     let (heartbeat, in_flight) = unsafe {
         let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
         let consumed = (&raw const (*state).consumed).read_volatile();
-        (heartbeat, (*state).redirected.wrapping_sub(consumed))
+        // Signed: what the engine gives up on may yet have been counted by neither side.
+        (heartbeat, (*state).redirected.wrapping_sub(consumed).cast_signed())
     };
     if heartbeat == 0 {
         return fail(decision, Failure::Absent);
@@ -42,7 +43,7 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
         return fail(decision, Failure::Hung);
     }
-    if in_flight >= u64::from(decision.credits) {
+    if in_flight >= i64::from(decision.credits) {
         return fail(decision, Failure::RingFull);
     }
     let stamped = stamp(ctx, decision.reason, now);

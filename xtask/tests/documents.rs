@@ -5,7 +5,14 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use xtask::workspace;
 
-const CRATES: [&str; 6] = ["benches", "filter-common", "filter-ebpf", "filter-score", "filter-user", "xtask"];
+const CRATES: [&str; 6] = [
+    "benches",
+    "filter-common",
+    "filter-ebpf",
+    "filter-score",
+    "filter-user",
+    "xtask",
+];
 
 #[test]
 fn the_architecture_has_a_sentence_for_every_module() -> Result<()> {
@@ -15,11 +22,15 @@ fn the_architecture_has_a_sentence_for_every_module() -> Result<()> {
     for name in CRATES {
         let source = root.join(name).join("src");
         let heading = format!("### {name}\n");
-        let section = text.split(&heading).nth(1).with_context(|| format!("no section {heading}"))?;
+        let section = text
+            .split(&heading)
+            .nth(1)
+            .with_context(|| format!("no section {heading}"))?;
         let section = section.split("\n### ").next().unwrap_or_default();
         visit(&source, &mut |file| {
             let module = file.strip_prefix(&source).unwrap_or(file).display().to_string();
-            let is_test = module.ends_with("tests.rs") || module.contains("tests/") || module.ends_with("testing.rs");
+            let is_test =
+                module.ends_with("tests.rs") || module.contains("tests/") || module.ends_with("testing.rs");
             if !is_test && !section.contains(&format!("| `{module}` | ")) {
                 missing.push(format!("{name}: {module}"));
             }

@@ -102,11 +102,12 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "          received {}, forwarded {}, dropped {}, injected {}",
+        "          received {}, forwarded {}, dropped {}, injected {}, lost {}",
         queue.received,
         queue.forwarded,
         queue.dropped.values().sum::<u64>(),
-        queue.injected
+        queue.injected,
+        queue.lost
     )?;
     for (reason, count) in &queue.dropped {
         writeln!(out, "            dropped {reason:<24} {count:>12}")?;

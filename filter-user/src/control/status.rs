@@ -88,6 +88,8 @@ pub struct QueueStatus {
     pub dropped: BTreeMap<String, u64>,
     /// Packets passed on without being scored, by reason; also in `forwarded`.
     pub unscored: BTreeMap<String, u64>,
+    /// Packets redirected to the queue that the kernel could not deliver.
+    pub lost: u64,
     /// Packets made by the engine: pages, resets.
     pub injected: u64,
     /// Packets redirected and not yet read.

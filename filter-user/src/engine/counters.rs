@@ -84,6 +84,8 @@ impl Unscored {
 pub struct EngineCounters {
     /// Frames taken from the ring.
     pub received: u64,
+    /// Frames redirected here that the kernel could not deliver.
+    pub lost: u64,
     /// Frames sent on.
     pub forwarded: u64,
     /// Frames made here and sent: pages and resets.
@@ -148,6 +150,7 @@ impl EngineCounters {
     fn numbers(&self) -> impl Iterator<Item = u64> {
         let Self {
             received,
+            lost,
             forwarded,
             injected,
             not_injected,
@@ -164,6 +167,7 @@ impl EngineCounters {
         } = self;
         [
             *received,
+            *lost,
             *forwarded,
             *injected,
             *not_injected,
@@ -185,6 +189,7 @@ impl EngineCounters {
         let mut next = || numbers.next().unwrap_or(0);
         let [
             received,
+            lost,
             forwarded,
             injected,
             not_injected,
@@ -196,6 +201,7 @@ impl EngineCounters {
         ] = std::array::from_fn(|_| next());
         Self {
             received,
+            lost,
             forwarded,
             injected,
             not_injected,

@@ -34,6 +34,11 @@ pub trait Rings {
     /// When a device has gone.
     fn flush(&mut self) -> io::Result<()>;
 
+    /// Frames that the kernel redirected here and could not deliver, since the last call. Rings in memory lose none.
+    fn lost(&mut self) -> u64 {
+        0
+    }
+
     /// Sleeps until a frame arrives or the time is over.
     ///
     /// # Errors

@@ -41,6 +41,10 @@ impl Rings for QueueRings {
         Self::flush(self)
     }
 
+    fn lost(&mut self) -> u64 {
+        Self::lost(self)
+    }
+
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         Self::wait(self, timeout).map(|_ready| ())
     }

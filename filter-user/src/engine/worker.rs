@@ -457,8 +457,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         table.expire(now, EXPIRE_BATCH, |key, flow, _| {
             give_up(&key, flow, reassembly, judge, rings, maps);
         });
-        self.idle_ticks += 1;
-        if self.idle_ticks == SETTLE_TICKS {
+        let lost = self.rings.lost();
+        if lost > 0 {
+            self.counters.lost += lost;
+            self.maps.consumed(lost);
+        }
+        self.idle_ticks = self.idle_ticks.saturating_add(1);
+        if self.idle_ticks >= SETTLE_TICKS {
             self.maps.settle();
         }
         self.refresh_counters();

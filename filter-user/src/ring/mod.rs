@@ -24,5 +24,5 @@ mod queue_rings;
 mod shared;
 
 pub use frame::{Frame, leaked_frames};
-pub use queue_rings::{BindError, CopyMode, QueueRings, RingConfig, RingStatistics};
+pub use queue_rings::{BindError, CopyMode, QueueRings, RingConfig};
 pub use shared::{QueueHandle, SharedQueues};

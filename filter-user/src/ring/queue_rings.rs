@@ -81,17 +81,6 @@ pub enum BindError {
     },
 }
 
-/// The kernel's counts of what it could not deliver to the RX ring, since the socket was bound.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RingStatistics {
-    /// Dropped for other reasons, such as frames longer than the UMEM's.
-    pub dropped: u64,
-    /// The RX ring was full.
-    pub rx_full: u64,
-    /// The fill ring was empty.
-    pub fill_empty: u64,
-}
-
 /// One device's sending half.
 struct Sender {
     tx: TxQueue,
@@ -116,6 +105,8 @@ pub struct QueueRings {
     frames: u32,
     /// [`Frame`]s that exist.
     outstanding: usize,
+    /// What [`QueueRings::lost`] has told so far.
+    lost: u64,
 }
 
 impl QueueRings {
@@ -159,6 +150,7 @@ impl QueueRings {
             scratch: vec![FrameDesc::default(); BATCH],
             frames: config.frames,
             outstanding: 0,
+            lost: 0,
         };
         rings.refill();
         Ok(rings)
@@ -274,18 +266,15 @@ impl QueueRings {
         self.rx.nb_avail_exact()
     }
 
-    /// The kernel's drop counts.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn statistics(&self) -> io::Result<RingStatistics> {
-        let statistics = self.rx.fd().xdp_statistics()?;
-        Ok(RingStatistics {
-            dropped: statistics.rx_dropped(),
-            rx_full: statistics.rx_ring_full(),
-            fill_empty: statistics.rx_fill_ring_empty_descs(),
-        })
+    /// Packets that were redirected to the socket and not delivered, since the last call: the RX ring was full, no
+    /// frame was free (an empty fill ring) or none was large enough. See `xsk_rcv` in net/xdp/xsk.c, which counts
+    /// each under one of the two.
+    pub fn lost(&mut self) -> u64 {
+        let Ok(statistics) = self.rx.fd().xdp_statistics() else {
+            return 0;
+        };
+        let total = statistics.rx_dropped() + statistics.rx_ring_full();
+        total.saturating_sub(mem::replace(&mut self.lost, total))
     }
 
     fn refill(&mut self) {

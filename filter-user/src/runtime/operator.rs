@@ -282,6 +282,7 @@ impl State {
             forwarded: counters.forwarded,
             dropped: dropped(counters),
             unscored: unscored(counters),
+            lost: counters.lost,
             injected: counters.injected,
             credits: Fill::new(in_flight, limits.credits_per_queue().into()),
             held: Fill::new(counters.held, u64::from(limits.frames_per_queue) / 4),
