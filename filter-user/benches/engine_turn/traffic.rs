@@ -119,7 +119,7 @@ impl Traffic {
         let took = start.elapsed();
         assert!(matches!(goes_on, Ok(true)));
         let forwarded = &mut self.worker.rings_mut().forwarded;
-        self.free.extend(forwarded.drain(..));
+        self.free.append(forwarded);
         let flows = &mut self.worker.maps_mut().flows;
         for flow in self.batch.drain(..) {
             let state = flows.entry(key(flow)).or_insert(FlowState::inspect(0));
