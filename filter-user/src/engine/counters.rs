@@ -38,8 +38,6 @@ drops! {
     Stale => "stale",
     /// The segment completed an attack.
     Attack => "attack",
-    /// The flow is blocked.
-    FlowBlocked => "flow_blocked",
     /// Failure policy: no room in the flow table.
     TableFull => "flow_table_full",
     /// Failure policy: no buffer for another incomplete request.

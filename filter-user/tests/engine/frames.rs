@@ -109,7 +109,7 @@ fn what_waited_while_the_loop_stood_still_is_not_replayed() {
     for client in clients() {
         let mut site = Site::new();
         site.open(&client);
-        let mut arrive = |site: &mut Site, age_ns: u64| {
+        let arrive = |site: &mut Site, age_ns: u64| {
             let metadata = Metadata {
                 time_ns: site.now() - age_ns,
                 magic: Metadata::MAGIC,

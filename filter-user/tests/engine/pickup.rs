@@ -8,7 +8,7 @@ use filter_user::{
 use xtask::lab::frame::flag;
 
 use crate::{
-    client::{Client, SERVER_ISN},
+    client::Client,
     requests::{ATTACKS, GET},
     site::{Site, config},
 };

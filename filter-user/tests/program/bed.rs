@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use filter_common::{
     Action, Address, Counters, MAX_QUEUES, Reason,
     metadata::Metadata,
@@ -181,8 +181,8 @@ impl Bed {
     pub(crate) fn receive_with_metadata(&mut self, packet: &[u8]) -> (Reason, Option<Metadata>) {
         let before = self.counters();
         let mut out = [0; 4096];
-        let program = self.kernel.xdp().expect("the object has the program");
-        let result = program
+        let result = self
+            .xdp()
             .test_run(TestRunOptions {
                 data_in: Some(packet),
                 data_out: Some(&mut out),
@@ -204,6 +204,10 @@ impl Bed {
             .first_chunk()
             .map(|bytes| Metadata::from_bytes(bytes).expect("metadata carry the magic"));
         (reason, metadata)
+    }
+
+    pub(crate) fn xdp(&self) -> &Xdp {
+        self.kernel.xdp().expect("the object has the program")
     }
 
     /// Runs one packet on its way out.
