@@ -80,7 +80,7 @@ counters! {
     BadIpv4 drop_bad_ipv4 Drop,
     /// IPv6 header with a wrong version
     BadIpv6 drop_bad_ipv6 Drop,
-    /// IPv6 extension headers that repeat, run too long or overrun the packet
+    /// IPv6 extension headers that are too many, too long or overrun the packet
     BadExtension drop_bad_extension Drop,
     /// a length field says more than the frame holds, or less than its own header
     BadLength drop_bad_length Drop,

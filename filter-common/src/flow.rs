@@ -79,8 +79,10 @@ pub struct FlowState {
     pub server_scale: u8,
     /// `SERVER_*` bits.
     pub server_flags: u8,
+    /// 1 if the flow is inspected because its source is new: its requests then count for the source.
+    pub new_source: u8,
     /// Explicit padding.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 1],
 }
 
 impl FlowState {
@@ -123,7 +125,8 @@ impl FlowState {
             server_isn: 0,
             server_scale: 0,
             server_flags: 0,
-            reserved: [0; 2],
+            new_source: 0,
+            reserved: [0; 1],
         }
     }
 }

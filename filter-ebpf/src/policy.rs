@@ -168,7 +168,7 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey, i
     if let Some(flow) = FLOWS.get_ptr_mut(key) {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
         // when they mean to replace the verdict.
-        let reason = unsafe { known_flow(flow, packet) };
+        let reason = unsafe { known_flow(flow, packet, settings) };
         if let Some(reason) = reason {
             return reason;
         }
@@ -199,12 +199,17 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey, i
 ///
 /// `flow` must point at a live value of the `FLOWS` map.
 #[inline(always)]
-unsafe fn known_flow(flow: *mut FlowState, packet: &Packet) -> Option<Reason> {
+unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings) -> Option<Reason> {
     // SAFETY: by contract.
     let state = unsafe { &mut *flow };
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
     match state.path {
-        FlowState::PATH_INSPECT => Some(Reason::FlowInspect),
+        FlowState::PATH_INSPECT => {
+            if state.new_source != 0 && packet.payload < packet.end {
+                suspicion::count_request(source_key(packet, settings));
+            }
+            Some(Reason::FlowInspect)
+        }
         FlowState::PATH_PASS if !opens => Some(Reason::NotSuspicious),
         FlowState::PATH_BLOCK => {
             // SAFETY: a helper without arguments.

@@ -34,7 +34,7 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     let (heartbeat, in_flight) = unsafe {
         let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
         let consumed = (&raw const (*state).consumed).read_volatile();
-        // Signed: what the engine gives up on may yet have been counted by neither side.
+        // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
         (heartbeat, (*state).redirected.wrapping_sub(consumed).cast_signed())
     };
     if heartbeat == 0 {
@@ -71,7 +71,9 @@ fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
     unsafe { (*state).redirected = (*state).redirected.wrapping_add(1) };
     if decision.is_new {
         // The map is an LRU: there is always room.
-        let _ = FLOWS.insert(decision.flow, FlowState::inspect(queue), 0);
+        let mut flow = FlowState::inspect(queue);
+        flow.new_source = u8::from(matches!(decision.reason, Reason::SuspectNew));
+        let _ = FLOWS.insert(decision.flow, flow, 0);
     }
 }
 

@@ -49,6 +49,15 @@ pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &F
     Reason::NotSuspicious
 }
 
+/// Counts a request of a source that is new, on a flow that is inspected for that: such flows are not judged again.
+#[inline(always)]
+pub(crate) fn count_request(key: Address) {
+    if let Some(source) = SOURCES.get_ptr_mut(key) {
+        // SAFETY: the map returned a valid entry; CPUs race on the count, which is documented as approximate.
+        unsafe { (*source).requests = (*source).requests.saturating_add(1) };
+    }
+}
+
 #[inline(always)]
 fn watched(packet: &Packet) -> bool {
     if packet.is_v4 {
@@ -85,10 +94,12 @@ fn by_source(key: Address, settings: &Settings, is_request: bool) -> Option<Reas
         }
         source.window_requests = source.window_requests.saturating_add(1);
     }
+    // A SYN is judged for the request that follows it.
+    let request = source.requests.saturating_add(u32::from(!is_request));
     let on = |trigger: u32| settings.triggers & trigger != 0;
     if on(Settings::TRIGGER_REPUTATION) && source.reputation > 0 {
         Some(Reason::SuspectReputation)
-    } else if on(Settings::TRIGGER_NEW) && source.requests <= settings.new_source_requests {
+    } else if on(Settings::TRIGGER_NEW) && request <= settings.new_source_requests {
         Some(Reason::SuspectNew)
     } else if on(Settings::TRIGGER_SOFT_LIMIT) && source.window_requests > settings.soft_limit {
         Some(Reason::SuspectSoftLimit)

@@ -59,9 +59,11 @@ pub struct LiveMaps {
 }
 
 impl LiveMaps {
-    /// The maps of one queue. Packets redirected before now count as consumed.
+    /// The maps of one queue. Packets redirected before now count as consumed, and none is redirected until the
+    /// first beat: a predecessor's may be recent enough to be taken for this one's.
     #[must_use]
     pub fn new(tables: Tables, queue: QueueHandle) -> Self {
+        queue.set_heartbeat(0);
         let redirected = queue.redirected();
         queue.set_consumed(redirected);
         Self {

@@ -14,6 +14,9 @@ const OPTION_TIMESTAMPS: u8 = 8;
 const TIMESTAMPS_LENGTH: u8 = 10;
 /// Two NOPs and the option, as every stack lays it out (RFC 7323 appendix A).
 const PADDED_TIMESTAMPS: usize = 12;
+/// How far a page's timestamp runs ahead of the server's last one that the client has echoed. The client may have seen
+/// later ones since, and discards what is older than those (RFC 7323 §5.3); what is ahead by less than 2³¹ it takes.
+const AHEAD: u32 = 1 << 20;
 
 /// Payload bytes in one segment: an MTU of 1280 (RFC 8200 §5) less the headers.
 pub const SEGMENT_BYTES: usize = 1280 - IPV6_HEADER - TCP_HEADER - PADDED_TIMESTAMPS;
@@ -52,11 +55,10 @@ struct Timestamps {
 /// Writes a whole frame that answers, or goes on from, the client's packet in `frame`.
 pub fn build(frame: &[u8], from: &Inspected, reply: &Reply<'_>, out: &mut Vec<u8>) {
     let packet = &from.packet;
-    // The client's own echo is the last timestamp it saw of the server, so it accepts that value again, and so
-    // does the server the client's.
+    // The server accepts the client's own timestamp again, the client one that is no older than the last it saw.
     let timestamps = timestamps(frame, from).map(|seen| match reply.towards {
         Towards::Client => Timestamps {
-            value: seen.echo,
+            value: seen.echo.wrapping_add(AHEAD),
             echo: seen.value,
         },
         Towards::Server => seen,
@@ -222,7 +224,13 @@ mod tests {
             let answer = inspect(&mut out).expect("checksums are right");
             assert_eq!(answer.key, from.key.reversed());
             assert_eq!(answer.segment.payload(&out), Some(&b"page"[..]));
-            assert_eq!(timestamps(&out, &answer), Some(Timestamps { value: 9, echo: 7 }));
+            assert_eq!(
+                timestamps(&out, &answer),
+                Some(Timestamps {
+                    value: 9 + AHEAD,
+                    echo: 7
+                })
+            );
             assert_eq!(&out[..6], &frame[6..12]);
 
             let reset = Reply {

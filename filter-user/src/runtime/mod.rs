@@ -30,7 +30,7 @@ use crate::{
     config::{self, Config, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
-    host::{Interface, Reinjection},
+    host::{Claim, Interface, Reinjection},
     latency::LatencyBook,
     ring::SharedQueues,
     rules::Rules,
@@ -97,6 +97,7 @@ struct Running {
     reinjection: Reinjection,
     events: JoinHandle<()>,
     socket: ControlSocket,
+    _claim: Claim,
     protected: Arc<Protected>,
     drops: RingBuf<MapData>,
     kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -116,6 +117,7 @@ impl Running {
         let interface = Interface::find(config.interface()?).await?;
         let queue_count = queue_count(&config, &interface)?;
         let socket = ControlSocket::bind(&config.engine.control_socket)?;
+        let claim = Claim::take(&interface)?;
         let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
 
         let mut kernel = Kernel::load(&load_options(&config))?;
@@ -175,6 +177,7 @@ impl Running {
             reinjection,
             events,
             socket,
+            _claim: claim,
             protected,
             drops,
             kernel_log,

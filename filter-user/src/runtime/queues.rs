@@ -99,12 +99,13 @@ impl Parts<'_> {
         let output = self.reinjection.output(queue);
         let output = output.ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
         let (rings, zero_copy) = bind(self.config, self.interface, queue, output)?;
+        let handle = self.shared.queue(queue);
+        let maps = LiveMaps::new(Tables::open(self.tables.pin_dir())?, handle.clone());
+        // Only now: packets that come earlier would be counted as consumed twice.
         let mut sockets = self.tables.sockets()?;
         sockets
             .set(queue, rings.socket_fd(), 0)
             .context("cannot enter the socket into the map")?;
-        let handle = self.shared.queue(queue);
-        let maps = LiveMaps::new(Tables::open(self.tables.pin_dir())?, handle.clone());
         let scorer = Scorer::new(
             Arc::clone(&self.rules.set),
             self.config.scoring.policy(),

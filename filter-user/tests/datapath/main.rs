@@ -5,4 +5,13 @@
 
 mod support;
 
+mod attacks;
+mod blocking;
+mod failure;
 mod forwarding;
+mod mistakes;
+mod report;
+mod segmentation;
+mod suspicious;
+mod takeover;
+mod vlan;

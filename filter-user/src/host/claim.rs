@@ -1,0 +1,113 @@
+//! One engine for one interface.
+//!
+//! Two engines with pin directories and control sockets of their own would take each other's reinjection devices for
+//! those of a dead predecessor. A lock that ends with its process tells the living from the dead.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::Interface;
+
+const DIRECTORY: &str = "/run/portcullis";
+
+/// The right to filter an interface; held until it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: Flock<File>,
+}
+
+/// Why an interface could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another engine runs there.
+    #[error(
+        "another engine filters {interface} already; `portcullis status` shows it if it has the same control socket, \
+         and `ip -details link show dev {interface}` its program"
+    )]
+    Taken {
+        /// The interface.
+        interface: String,
+    },
+    /// The lock could not be made.
+    #[error("cannot lock {path}: {source}; run as root")]
+    Lock {
+        /// The lock's file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl Claim {
+    /// Claims an interface of this network namespace.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClaimError`].
+    pub fn take(interface: &Interface) -> Result<Self, ClaimError> {
+        Self::take_in(Path::new(DIRECTORY), interface)
+    }
+
+    fn take_in(directory: &Path, interface: &Interface) -> Result<Self, ClaimError> {
+        // Names and indexes repeat in other network namespaces, which may see the same files.
+        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino());
+        let path = directory.join(format!("interface-{namespace}-{}.lock", interface.index));
+        let failed = |source| ClaimError::Lock {
+            path: path.clone(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(failed)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err((_, nix::Error::EWOULDBLOCK)) => Err(ClaimError::Taken {
+                interface: interface.name.clone(),
+            }),
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(index: u32) -> Interface {
+        Interface {
+            name: format!("eth{index}"),
+            index,
+            address: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            queues: 1,
+            up: true,
+        }
+    }
+
+    #[test]
+    fn an_interface_is_claimed_once_at_a_time() {
+        let directory = tempfile::tempdir().expect("a writable temporary directory");
+        let take = |index| Claim::take_in(directory.path(), &interface(index));
+        let first = take(1).expect("free");
+        assert!(matches!(take(1), Err(ClaimError::Taken { .. })));
+        let other = take(2).expect("another interface");
+        drop((first, other));
+        take(1).expect("free again");
+    }
+}
