@@ -1,5 +1,5 @@
 //! The whole loop, packet by packet, on in-memory rings: checksum, flow table, stream, scoring of a 242-byte GET,
-//! forwarding. Without a driver, a clock that costs anything, and the copy of a real ring.
+//! forwarding. CPU time of the loop's thread, without a driver, a clock that costs anything, and the copy of a real ring.
 
 use std::time::Duration;
 
