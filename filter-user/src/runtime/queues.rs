@@ -38,6 +38,8 @@ const COMMANDS: usize = 16;
 const REQUESTS: usize = 1024;
 /// Bytes of retransmission evidence of one queue.
 const EVIDENCE_BYTES: usize = 32 << 20;
+/// An idle thread looks for commands this often, at least.
+const LONGEST_SLEEP: Duration = Duration::from_millis(125);
 /// A flow that was blocked stays so this long: longer than clients retransmit into it.
 const FLOW_BLOCK: Duration = Duration::from_mins(2);
 /// The largest frame that fits 2048-byte UMEM frames behind 256 bytes of headroom, and 4096-byte ones.
@@ -252,7 +254,7 @@ fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> Worke
             Idle::Spin => u64::MAX,
             Idle::Sleep => u64::from(config.engine.poll.spin_us) * 1000,
         },
-        sleep: heartbeat / 4,
+        sleep: (heartbeat / 4).min(LONGEST_SLEEP),
         report_allowed: false,
     }
 }
