@@ -120,7 +120,8 @@ fn blocked_by<K, const N: usize, const F: usize>(
 ) -> bool {
     // SAFETY: the list is one of the maps, whose address the loader replaces with the map, and the key has
     // the map's key type.
-    let entry = unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const *key).cast()) };
+    let entry =
+        unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const *key).cast()) };
     hit((!entry.is_null()).then_some(entry.cast()))
 }
 

@@ -35,7 +35,10 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
         let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
         let consumed = (&raw const (*state).consumed).read_volatile();
         // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
-        (heartbeat, (*state).redirected.wrapping_sub(consumed).cast_signed())
+        (
+            heartbeat,
+            (*state).redirected.wrapping_sub(consumed).cast_signed(),
+        )
     };
     if heartbeat == 0 {
         return fail(decision, Failure::Absent);
@@ -117,5 +120,9 @@ fn fail(decision: &Decision, failure: Failure) -> u32 {
         (Failure::RingFull, false) => Reason::RingFullDrop,
     };
     count::packet(reason);
-    if pass { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
+    if pass {
+        xdp_action::XDP_PASS
+    } else {
+        xdp_action::XDP_DROP
+    }
 }
