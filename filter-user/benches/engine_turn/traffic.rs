@@ -117,7 +117,7 @@ impl Traffic {
         self.clock.set(self.now);
         let start = cpu_time();
         let goes_on = self.worker.turn();
-        let took = cpu_time() - start;
+        let took = cpu_time().saturating_sub(start);
         assert!(matches!(goes_on, Ok(true)));
         let forwarded = &mut self.worker.rings_mut().forwarded;
         self.free.append(forwarded);
