@@ -38,7 +38,7 @@ fn serial_a_known_source_under_load_is_not_redirected_and_its_attack_is() -> Res
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &["suspicious.soft_limit_pps=0"])?;
+    let engine = start(&site, &["suspicious.soft_limit_rps=0"])?;
     for server in site::nginx() {
         for _ in 0..4 {
             ensure!(curl(&site.lab, server, "/1k", &[])?.status == 200);
@@ -231,7 +231,7 @@ fn a_source_over_its_soft_limit_is_inspected() -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[NO_NEW, "suspicious.soft_limit_pps=5"])?;
+    let engine = start(&site, &[NO_NEW, "suspicious.soft_limit_rps=5"])?;
     for server in site::nginx() {
         let before = engine.counter(Reason::SuspectSoftLimit)?;
         let mut client = RawTcp::connect(&site.lab, server)?;
