@@ -44,8 +44,8 @@ fn tagged_frames_follow(policy: &str, reason: Reason) -> Result<()> {
     // Kept to the end: a client that goes sends a reset.
     let clients = [v4?, v6?];
     for client in &clients {
-        let once = syn(&client).tagged(TAG_8021Q, 100);
-        let twice = syn(&client).tagged(TAG_8021AD, 7).tagged(TAG_8021Q, 100);
+        let once = syn(client).tagged(TAG_8021Q, 100);
+        let twice = syn(client).tagged(TAG_8021AD, 7).tagged(TAG_8021Q, 100);
         for frame in [&once, &twice] {
             sent_counts(&engine, reason, || client.send_frame(frame))?;
         }
@@ -92,10 +92,10 @@ const DAMAGES: &[Damage] = &[
     (Reason::TcpNoFlags, |frame, tcp| frame[tcp + 13] = 0),
     (Reason::TcpAllFlags, |frame, tcp| frame[tcp + 13] = 0x3f),
     (Reason::TcpSynFin, |frame, tcp| {
-        frame[tcp + 13] = flag::SYN | flag::FIN
+        frame[tcp + 13] = flag::SYN | flag::FIN;
     }),
     (Reason::TcpSynFin, |frame, tcp| {
-        frame[tcp + 13] = flag::SYN | flag::RST
+        frame[tcp + 13] = flag::SYN | flag::RST;
     }),
 ];
 
@@ -105,7 +105,7 @@ const DAMAGES_V4: &[Damage] = &[
     (Reason::BadLength, |frame, _| frame[IP + 2] = 0x40),
     (Reason::BadLength, |frame, _| frame[IP + 3] = 10),
     (Reason::SameAddress, |frame, _| {
-        frame.copy_within(IP + 16..IP + 20, IP + 12)
+        frame.copy_within(IP + 16..IP + 20, IP + 12);
     }),
     (Reason::MartianSource, |frame, _| frame[IP + 12] = 127),
     (Reason::MartianSource, |frame, _| frame[IP + 12] = 224),
@@ -115,7 +115,7 @@ const DAMAGES_V6: &[Damage] = &[
     (Reason::BadIpv6, |frame, _| frame[IP] = 0x50),
     (Reason::BadLength, |frame, _| frame[IP + 4] = 0x40),
     (Reason::SameAddress, |frame, _| {
-        frame.copy_within(IP + 24..IP + 40, IP + 8)
+        frame.copy_within(IP + 24..IP + 40, IP + 8);
     }),
     (Reason::MartianSource, |frame, _| frame[IP + 8] = 0xff),
 ];
