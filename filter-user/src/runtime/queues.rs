@@ -40,6 +40,8 @@ const REQUESTS: usize = 1024;
 const EVIDENCE_BYTES: usize = 32 << 20;
 /// An idle thread looks for commands this often, at least.
 const LONGEST_SLEEP: Duration = Duration::from_millis(125);
+/// How often a starting thread is looked at.
+const START_PAUSE: Duration = Duration::from_millis(1);
 /// A flow that was blocked stays so this long: longer than clients retransmit into it.
 const FLOW_BLOCK: Duration = Duration::from_mins(2);
 /// The largest frame that fits 2048-byte UMEM frames behind 256 bytes of headroom, and 4096-byte ones.
@@ -88,6 +90,7 @@ impl Parts<'_> {
                 .queues
                 .push(self.start_queue(queue, count, cpu, recorder)?);
         }
+        threads.wait_until_running()?;
         Ok(threads)
     }
 
@@ -149,6 +152,17 @@ impl Parts<'_> {
 }
 
 impl QueueThreads {
+    /// Waits until every loop has gone round once: what came earlier would fall under the failure policy.
+    fn wait_until_running(&mut self) -> anyhow::Result<()> {
+        while self.queues.iter().any(|queue| queue.handle.heartbeat() == 0) {
+            if let Some(error) = self.failure() {
+                return Err(error);
+            }
+            thread::sleep(START_PAUSE);
+        }
+        Ok(())
+    }
+
     /// Why a thread has ended by itself, if one has.
     pub(super) fn failure(&mut self) -> Option<anyhow::Error> {
         for queue in &mut self.queues {

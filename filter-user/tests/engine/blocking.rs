@@ -159,13 +159,13 @@ fn respond_says_who_gets_what() {
 #[test]
 fn timestamps_are_echoed() {
     let mut client = Client::v4(40_000);
-    // NOP, NOP, timestamps: value 7, echo 9.
+    // NOP, NOP, timestamps: value 7, echo 9. What answers is no older than anything the client can have seen.
     client.options = vec![1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9];
     let mut site = Site::new();
     site.open(&client);
     site.send(client.data(0, ATTACK));
     let tcp = answer(&client, &site.answers[0]);
-    assert_eq!(tcp.options, [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7]);
+    assert_eq!(tcp.options, [1, 1, 8, 10, 0, 16, 0, 9, 0, 0, 0, 7]);
 }
 
 #[test]
