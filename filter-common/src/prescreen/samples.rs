@@ -30,6 +30,9 @@ pub(crate) const TABLE: &[(&str, bool)] = &[
         "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nCookie: a=b\r\n\r\n",
         true,
     ),
+    // An IPv6 literal; brackets have no place in a request line.
+    ("GET / HTTP/1.1\r\nHost: [fd72::2]:80\r\n\r\n", true),
+    ("GET /?a[]=b HTTP/1.1\r\nHost: a\r\n\r\n", false),
     ("GET / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\n\r\n", false),
     (
         "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",

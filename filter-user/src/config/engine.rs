@@ -72,7 +72,7 @@ pub struct Poll {
 impl Default for Poll {
     fn default() -> Self {
         Self {
-            spin_us: 50,
+            spin_us: 10,
             idle: Idle::Sleep,
         }
     }

@@ -191,8 +191,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     ///
     /// When a device has gone.
     pub fn turn(&mut self) -> io::Result<bool> {
-        let worked = self.work()?;
-        let now = self.clock.now();
+        let (worked, now) = self.work()?;
         self.maps.beat(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK_NS;
@@ -204,7 +203,6 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.idle_since = now;
             self.idle_ticks = 0;
         } else if now - self.idle_since >= self.config.spin_ns {
-            self.shared.publish(&self.counters);
             self.rings.wait(self.config.sleep)?;
         } else {
             std::hint::spin_loop();
@@ -212,12 +210,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         Ok(true)
     }
 
-    /// Handles the frames that are there. Returns whether there were any.
-    ///
-    /// # Errors
-    ///
-    /// When a device has gone.
-    pub fn work(&mut self) -> io::Result<bool> {
+    /// Handles the frames that are there. Returns whether there were any, and the time after it.
+    fn work(&mut self) -> io::Result<(bool, u64)> {
         let mut batch = std::mem::take(&mut self.batch);
         let count = self.rings.receive(&mut batch);
         if count > 0 {
@@ -230,14 +224,12 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
         self.batch = batch;
         self.rings.flush()?;
-        if !self.forwarded.is_empty() {
-            let now = self.clock.now();
-            for arrived in self.forwarded.drain(..) {
-                self.latency
-                    .record(Stage::DriverToForwarded, now.saturating_sub(arrived));
-            }
+        let now = self.clock.now();
+        for arrived in self.forwarded.drain(..) {
+            self.latency
+                .record(Stage::DriverToForwarded, now.saturating_sub(arrived));
         }
-        Ok(count > 0)
+        Ok((count > 0, now))
     }
 
     /// The counters, as they are now.
