@@ -57,9 +57,6 @@ pub enum AttachError {
         /// What went wrong.
         reason: String,
     },
-    /// The object lacks a part.
-    #[error("the eBPF object has no program `{0}`")]
-    Missing(&'static str),
 }
 
 /// The programs on one interface. Dropping it leaves them attached; [`Attachment::detach`] takes them off.
@@ -78,9 +75,16 @@ impl Attachment {
     ///
     /// See [`AttachError`].
     pub fn new(kernel: &mut Kernel, interface: &str, mode: Option<XdpMode>) -> Result<Self, AttachError> {
-        let egress = attach_egress(kernel, interface)?;
-        let (xdp, mode) = attach_xdp(kernel, interface, mode)?;
-        Ok(Self { xdp, egress, mode })
+        let (egress, is_new) = attach_egress(kernel, interface)?;
+        match attach_xdp(kernel, interface, mode) {
+            Ok((xdp, mode)) => Ok(Self { xdp, egress, mode }),
+            Err(error) => {
+                if is_new && let Err(error) = egress.unpin() {
+                    tracing::warn!("cannot take the egress observer off {interface} again: {error}");
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Takes both programs off the interface.
@@ -106,26 +110,13 @@ fn attach_xdp(
         interface: interface.to_owned(),
         source,
     };
-    let program: &mut Xdp = typed(kernel.ebpf.program_mut(program::XDP), program::XDP).map_err(refused)?;
-    if let Some(link) = predecessor(&path)? {
-        let taken = link
-            .try_into()
-            .map_err(link_error)
-            .and_then(|link| program.attach_to_link(link));
-        match taken {
-            Ok(id) => {
-                let link: FdLink = program
-                    .take_link(id)
-                    .map_err(refused)?
-                    .try_into()
-                    .map_err(link_error)
-                    .map_err(refused)?;
-                return Ok((repin(link, &path)?, None));
-            }
-            // The interface has gone since, and its link with it.
-            Err(error) => tracing::info!("the pinned XDP link is stale ({error}); attaching anew"),
-        }
-        unpin(&path)?;
+    let program: &mut Xdp = typed(kernel.ebpf.program_mut(program::XDP)).map_err(refused)?;
+    let taken_over = take_over(&path, |link| {
+        let id = program.attach_to_link(link.try_into().map_err(link_error)?)?;
+        program.take_link(id)?.try_into().map_err(link_error)
+    })?;
+    if let Some(link) = taken_over {
+        return Ok((link, None));
     }
     let modes: &[XdpMode] = match mode {
         Some(XdpMode::Native) => &[XdpMode::Native],
@@ -140,12 +131,8 @@ fn attach_xdp(
         };
         match program.attach(interface, kernel_mode) {
             Ok(id) => {
-                let link: FdLink = program
-                    .take_link(id)
-                    .map_err(refused)?
-                    .try_into()
-                    .map_err(link_error)
-                    .map_err(refused)?;
+                let link = program.take_link(id).map_err(refused)?;
+                let link = link.try_into().map_err(link_error).map_err(refused)?;
                 return Ok((pin(link, &path)?, Some(*mode)));
             }
             Err(error) if errno(&error) == Some(nix::libc::EBUSY) => {
@@ -167,49 +154,55 @@ fn attach_xdp(
     Err(refused(last.unwrap_or(ProgramError::NotLoaded)))
 }
 
-fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<PinnedLink, AttachError> {
+/// Returns whether the program was not attached before, too.
+fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<(PinnedLink, bool), AttachError> {
     let path = kernel.pin_dir.join(format!("link_egress_{interface}"));
     let refused = |source| AttachError::Refused {
         what: "egress",
         interface: interface.to_owned(),
         source,
     };
-    let program: &mut SchedClassifier =
-        typed(kernel.ebpf.program_mut(program::EGRESS), program::EGRESS).map_err(refused)?;
-    if let Some(link) = predecessor(&path)? {
-        let taken = link
-            .try_into()
-            .map_err(link_error)
-            .and_then(|link| program.attach_to_link(link));
-        match taken {
-            Ok(id) => {
-                let link: FdLink = program
-                    .take_link(id)
-                    .map_err(refused)?
-                    .try_into()
-                    .map_err(link_error)
-                    .map_err(refused)?;
-                return repin(link, &path);
-            }
-            Err(error) => tracing::info!("the pinned egress link is stale ({error}); attaching anew"),
-        }
-        unpin(&path)?;
+    let program: &mut SchedClassifier = typed(kernel.ebpf.program_mut(program::EGRESS)).map_err(refused)?;
+    let taken_over = take_over(&path, |link| {
+        let id = program.attach_to_link(link.try_into().map_err(link_error)?)?;
+        program.take_link(id)?.try_into().map_err(link_error)
+    })?;
+    if let Some(link) = taken_over {
+        return Ok((link, false));
     }
     let id = program.attach(interface, TcAttachType::Egress).map_err(refused)?;
-    let link: FdLink = program
-        .take_link(id)
-        .map_err(refused)?
-        .try_into()
-        .map_err(link_error)
-        .map_err(refused)?;
-    pin(link, &path)
+    let link = program.take_link(id).map_err(refused)?;
+    let link = link.try_into().map_err(link_error).map_err(refused)?;
+    Ok((pin(link, &path)?, true))
 }
 
-fn typed<'a, P>(program: Option<&'a mut Program>, _name: &'static str) -> Result<&'a mut P, ProgramError>
+fn typed<'a, P>(program: Option<&'a mut Program>) -> Result<&'a mut P, ProgramError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
     program.ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+/// Replaces the program of the link that a predecessor pinned, by `replace`. `None` if there is no such link, or only
+/// one whose interface has gone since.
+fn take_over(
+    path: &Path,
+    replace: impl FnOnce(FdLink) -> Result<FdLink, ProgramError>,
+) -> Result<Option<PinnedLink>, AttachError> {
+    let Some(link) = predecessor(path)? else {
+        return Ok(None);
+    };
+    match replace(link) {
+        Ok(link) => repin(link, path).map(Some),
+        Err(error) => {
+            tracing::info!(
+                "the pinned link {} is stale ({error}); attaching anew",
+                path.display()
+            );
+            unpin(path)?;
+            Ok(None)
+        }
+    }
 }
 
 fn link_error(error: LinkError) -> ProgramError {

@@ -162,12 +162,6 @@ impl QueueRings {
         self.rx.fd().as_raw_fd()
     }
 
-    /// Frames in the UMEM.
-    #[must_use]
-    pub fn frames(&self) -> u32 {
-        self.frames
-    }
-
     /// Moves received frames to `batch`, at most [`BATCH`]; returns how many.
     pub fn receive(&mut self, batch: &mut Vec<Frame>) -> usize {
         // SAFETY: the descriptors are overwritten, and the RX ring belongs to this UMEM.
@@ -259,11 +253,6 @@ impl QueueRings {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             other => other,
         }
-    }
-
-    /// Packets waiting in the RX ring.
-    pub fn backlog(&mut self) -> u32 {
-        self.rx.nb_avail_exact()
     }
 
     /// Packets that were redirected to the socket and not delivered, since the last call: the RX ring was full, no

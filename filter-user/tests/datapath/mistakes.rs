@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -304,6 +305,11 @@ fn a_foreign_program_is_not_replaced() -> Result<()> {
     let before = links(site.lab.gateway())?;
     let (code, error) = run(&site, &["--iface", INTERFACE])?;
     ensure!(code == 1, "{error}");
+    let left = site.lab.gateway().enter(|| {
+        let pin = Path::new("/sys/fs/bpf/portcullis").join(format!("link_egress_{INTERFACE}"));
+        pin.exists()
+    })?;
+    ensure!(!left, "the refused engine left its egress observer attached");
     ensure!(
         error.contains("another XDP program is attached to outside")
             && error.contains("ip link set dev outside xdp off"),
