@@ -1,5 +1,7 @@
 //! Log lines on standard error, at a level that can be changed while the engine runs.
 
+use std::io::{self, IsTerminal as _};
+
 use tracing_subscriber::{
     filter::LevelFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
@@ -13,7 +15,10 @@ pub(super) struct Handle(reload::Handle<LevelFilter, tracing_subscriber::Registr
 /// Starts logging. A second start in one process changes nothing.
 pub(super) fn start(level: Level) -> Handle {
     let (filter, handle) = reload::Layer::new(filter(level));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
     if let Err(error) = tracing_subscriber::registry().with(filter).with(lines).try_init() {
         tracing::debug!("logging is set up already: {error}");
     }
