@@ -20,6 +20,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
+use nix::sys::signal::{self as sys, SigSet};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -81,6 +82,11 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
+        // Whoever started this process may have had them blocked, and the mask is inherited.
+        let handled: SigSet = [sys::Signal::SIGINT, sys::Signal::SIGTERM, sys::Signal::SIGHUP]
+            .into_iter()
+            .collect();
+        handled.thread_unblock()?;
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

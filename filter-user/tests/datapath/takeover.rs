@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use filter_common::{FlowState, Reason};
+use nix::sys::signal::{SigSet, Signal};
 use xtask::lab::{
     RawTcp,
     address::{CLIENT_V4, SERVER_V4},
@@ -208,4 +209,17 @@ fn serial_kill_under_load_with_drop_stops_the_inspected_service() -> Result<()> 
     load.kill().context("ending wrk")?;
     load.wait().context("waiting for wrk")?;
     engine.stop()
+}
+
+#[test]
+fn an_engine_started_with_signals_blocked_still_ends_in_order() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    // A child inherits the mask of the thread that starts it.
+    let blocked: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+    blocked.thread_block()?;
+    let engine = RunningEngine::start(&site.lab, &[]);
+    blocked.thread_unblock()?;
+    engine?.stop()
 }

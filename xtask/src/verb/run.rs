@@ -99,7 +99,7 @@ impl Run {
 
     fn in_lab(&self, engine: &Path) -> Result<ExitCode> {
         // From here on the signals wait until they are asked for, so that none can skip the cleaning up.
-        // Children start with no signal blocked.
+        // Children inherit the mask; the engine unblocks what it handles.
         let signals = signals();
         signals.thread_block().context("blocking signals")?;
         let _lock = lifetime::lock_name(&self.name)?;
