@@ -1,7 +1,9 @@
-//! HTTP through the lab: plain kernel forwarding beside the engine that inspects everything.
+//! HTTP through two labs on one machine: one forwards plainly, in the other the engine inspects everything.
 //!
 //! Client, gateway, server and load generator share the machine's cores, so the figure is what the engine costs
-//! on a saturated machine, not what it could do alone. Rounds alternate; the ratio is taken of neighbours.
+//! on a saturated machine, not what it could do alone. The labs take turns second by second, the order changing
+//! every time (A B, B A, …): neighbours ran under the same conditions, and drift in one direction cancels out. An
+//! engine without traffic costs nothing, so both labs stay up.
 
 use std::{fmt, path::Path};
 
@@ -12,21 +14,38 @@ use xtask::lab::{Lab, Nginx, Options, address, engine_config};
 use crate::{
     engine::Engine,
     machine::Machine,
-    statistics::Figure,
+    statistics::{Figure, Ratio},
     wrk::{self, Load, Round},
 };
+
+/// A page of usual size, then the smallest answers: the packets' own cost is all there is.
+const LOADS: [Load; 2] = [
+    Load {
+        path: "/16k",
+        ..Load::BASE
+    },
+    Load {
+        path: "/1k",
+        ..Load::BASE
+    },
+];
 
 /// The result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
+    loads: Vec<Comparison>,
+}
+
+/// The two candidates under one load.
+#[derive(Debug, Serialize)]
+struct Comparison {
     load: Load,
-    rounds: usize,
     plain: Candidate,
     inspected: Candidate,
     /// Requests per second, inspected over plain.
-    ratio: Figure,
-    /// Of the last inspected round, in seconds.
+    ratio: Ratio,
+    /// In seconds.
     driver_to_forwarded: Percentiles,
 }
 
@@ -61,44 +80,55 @@ impl Candidate {
 
 /// Runs the benchmark.
 pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
-    let load = Load {
-        threads: 1,
-        connections: 32,
-        seconds: if quick { 2 } else { 8 },
-        path: "/1k",
-    };
-    let rounds = if quick { 2 } else { 7 };
+    let rounds = if quick { 4 } else { 40 };
     let machine = Machine::here();
-    let lab = Lab::start(&Options::default())?;
-    let _nginx = Nginx::start(&lab)?;
+    let (plain, inspected) = (Lab::start(&Options::default())?, Lab::start(&Options::default())?);
+    let _servers = (Nginx::start(&plain)?, Nginx::start(&inspected)?);
+    let engine = Engine::start(&inspected, engine, &engine_config::nginx_services())?;
+    let mut loads = Vec::new();
+    for load in LOADS {
+        eprintln!(
+            "http: {} rounds of {}, about {} s",
+            rounds,
+            load.path,
+            2 * rounds * load.seconds
+        );
+        loads.push(compare(&load, rounds, &plain, &inspected, &engine)?);
+    }
+    check_everything_was_inspected(&engine)?;
+    engine.stop()?;
+    Ok(Report { machine, loads })
+}
+
+fn compare(
+    load: &Load,
+    rounds: u32,
+    plain: &Lab,
+    inspected: &Lab,
+    engine: &Engine<'_>,
+) -> Result<Comparison> {
     let target = address::SERVER_V4.to_string();
     // Caches, ARP, nginx's workers.
-    wrk::run(&lab, &target, &Load { seconds: 1, ..load })?;
-
-    let (mut plain, mut inspected) = (Vec::new(), Vec::new());
-    let mut driver_to_forwarded = Percentiles {
-        p50_s: 0.0,
-        p99_s: 0.0,
-    };
-    for round in 1..=rounds {
-        eprintln!("http: round {round} of {rounds}");
-        plain.push(wrk::run(&lab, &target, &load)?);
-        let running = Engine::start(&lab, engine, &engine_config::nginx_services())?;
-        inspected.push(wrk::run(&lab, &target, &load)?);
-        check_everything_was_inspected(&running)?;
-        driver_to_forwarded = latency(&running)?;
-        running.stop()?;
+    wrk::run(plain, &target, load)?;
+    wrk::run(inspected, &target, load)?;
+    engine.ask(&["report", "--reset", "--json"])?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        if round % 2 == 0 {
+            without.push(wrk::run(plain, &target, load)?);
+            with.push(wrk::run(inspected, &target, load)?);
+        } else {
+            with.push(wrk::run(inspected, &target, load)?);
+            without.push(wrk::run(plain, &target, load)?);
+        }
     }
-    let (plain, inspected) = (Candidate::of(plain), Candidate::of(inspected));
-    let ratio = Figure::of_ratios(&inspected.rates(), &plain.rates());
-    Ok(Report {
-        machine,
-        load,
-        rounds,
+    let (plain, inspected) = (Candidate::of(without), Candidate::of(with));
+    Ok(Comparison {
+        load: *load,
+        ratio: Ratio::of(&inspected.rates(), &plain.rates()),
         plain,
         inspected,
-        ratio,
-        driver_to_forwarded,
+        driver_to_forwarded: latency(engine)?,
     })
 }
 
@@ -158,55 +188,66 @@ fn latency(engine: &Engine<'_>) -> Result<Percentiles> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            machine,
+        let Machine {
+            cpus,
+            cpu,
+            kernel,
+            governor,
             load,
-            rounds,
-            plain,
-            inspected,
-            ratio,
-            driver_to_forwarded,
-        } = self;
+        } = &self.machine;
         writeln!(
             f,
-            "HTTP through the lab: {} rounds of {} s, wrk -t{} -c{} {}\n{} × {}, Linux {}, governor {}, load {}\n",
-            rounds,
-            load.seconds,
-            load.threads,
-            load.connections,
-            load.path,
-            machine.cpus,
-            machine.cpu,
-            machine.kernel,
-            machine.governor,
-            machine.load
+            "HTTP through the lab, plain forwarding beside everything inspected"
         )?;
+        write!(
+            f,
+            "{cpus} × {cpu}, Linux {kernel}, governor {governor}, load {load}"
+        )?;
+        self.loads.iter().try_for_each(|load| write!(f, "\n\n{load}"))
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Load {
+            threads,
+            connections,
+            seconds,
+            path,
+        } = self.load;
         writeln!(
             f,
-            "{:<12} {:>12} {:>22} {:>10} {:>10}",
-            "", "requests/s", "min … max", "p50 µs", "p99 µs"
+            "wrk -t{threads} -c{connections} -d{seconds}s {path:<6} {:>10} {:>17} {:>9} {:>9}",
+            "requests/s", "min … max", "p50 µs", "p99 µs"
         )?;
-        for (name, candidate) in [("plain", plain), ("inspected", inspected)] {
+        for (name, candidate) in [("plain", &self.plain), ("inspected", &self.inspected)] {
             let rate = &candidate.requests_per_s;
             writeln!(
                 f,
-                "{name:<12} {:>12.0} {:>22} {:>10.0} {:>10.0}",
+                "{name:<25} {:>10.0} {:>17} {:>9.0} {:>9.0}",
                 rate.median,
                 format!("{:.0} … {:.0}", rate.min, rate.max),
                 candidate.p50_s.median * 1e6,
                 candidate.p99_s.median * 1e6
             )?;
         }
+        let Ratio {
+            median,
+            mean,
+            low,
+            high,
+        } = self.ratio;
         writeln!(
             f,
-            "\nratio inspected / plain: median {:.3} ({:.3} … {:.3})",
-            ratio.median, ratio.min, ratio.max
+            "inspected / plain: median {median:.3}, mean {mean:.3} (95 %: {low:.3} … {high:.3}) of {} pairs",
+            self.plain.rounds.len()
         )?;
+        let Percentiles { p50_s, p99_s } = &self.driver_to_forwarded;
         write!(
             f,
             "driver → forwarded: p50 {:.1} µs, p99 {:.1} µs",
-            driver_to_forwarded.p50_s * 1e6,
-            driver_to_forwarded.p99_s * 1e6
+            p50_s * 1e6,
+            p99_s * 1e6
         )
     }
 }

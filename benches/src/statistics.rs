@@ -30,15 +30,39 @@ impl Figure {
             max: values[values.len() - 1],
         }
     }
+}
 
-    /// The ratio of neighbouring rounds: what drifts over a run drops out.
-    pub(crate) fn of_ratios(numerators: &[f64], denominators: &[f64]) -> Self {
-        Self::of(
-            numerators
-                .iter()
-                .zip(denominators)
-                .map(|(numerator, denominator)| numerator / denominator),
-        )
+/// How two candidates compare over pairs of neighbouring rounds: what drifts over a run drops out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Ratio {
+    /// The median of the pairs' ratios.
+    pub(crate) median: f64,
+    /// Their geometric mean.
+    pub(crate) mean: f64,
+    /// The mean's 95 % confidence interval (normal approximation on logarithms): its lower end.
+    pub(crate) low: f64,
+    /// Its upper end.
+    pub(crate) high: f64,
+}
+
+impl Ratio {
+    /// The ratio of these pairs, of which there are at least two.
+    pub(crate) fn of(numerators: &[f64], denominators: &[f64]) -> Self {
+        let ratios = numerators
+            .iter()
+            .zip(denominators)
+            .map(|(numerator, denominator)| numerator / denominator);
+        let logarithms: Vec<f64> = ratios.clone().map(f64::ln).collect();
+        let count = f64::from(u32::try_from(logarithms.len()).unwrap_or(u32::MAX));
+        let mean = logarithms.iter().sum::<f64>() / count;
+        let variance = logarithms.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let margin = 1.96 * (variance / count).sqrt();
+        Self {
+            median: Figure::of(ratios).median,
+            mean: mean.exp(),
+            low: (mean - margin).exp(),
+            high: (mean + margin).exp(),
+        }
     }
 }
 
@@ -64,7 +88,19 @@ mod tests {
                 max: 4.0
             }
         );
-        let ratio = Figure::of_ratios(&[9.0, 16.0], &[10.0, 20.0]);
-        assert!((ratio.max - 0.9).abs() < 1e-12 && (ratio.min - 0.8).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ratios_of_pairs() {
+        let even = Ratio::of(&[9.0, 18.0], &[10.0, 20.0]);
+        for value in [even.median, even.mean, even.low, even.high] {
+            assert!((value - 0.9).abs() < 1e-12, "{even:?}");
+        }
+        // Twice and half as fast: no difference in the mean, and a wide interval around it.
+        let wide = Ratio::of(&[2.0, 1.0], &[1.0, 2.0]);
+        assert!(
+            (wide.mean - 1.0).abs() < 1e-12 && wide.low < 0.5 && wide.high > 2.0,
+            "{wide:?}"
+        );
     }
 }

@@ -19,6 +19,16 @@ pub(crate) struct Load {
     pub(crate) path: &'static str,
 }
 
+impl Load {
+    /// What all loads have in common: enough connections to keep a machine of few cores busy.
+    pub(crate) const BASE: Self = Self {
+        threads: 1,
+        connections: 64,
+        seconds: 1,
+        path: "/",
+    };
+}
+
 /// What one round gave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Round {

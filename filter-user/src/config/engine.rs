@@ -20,6 +20,8 @@ pub struct Engine {
     pub cpus: Vec<u32>,
     /// How a queue's thread waits for packets.
     pub poll: Poll,
+    /// How queues' threads share their CPUs with other work.
+    pub scheduling: Scheduling,
     /// How the XDP program attaches.
     pub xdp_mode: XdpMode,
     /// The least severe level the engine logs.
@@ -47,6 +49,7 @@ impl Default for Engine {
             queues: Queues::Auto,
             cpus: Vec::new(),
             poll: Poll::default(),
+            scheduling: Scheduling::Batch,
             xdp_mode: XdpMode::Auto,
             log: Level::Info,
             ebpf_log: Level::Off,
@@ -72,7 +75,7 @@ pub struct Poll {
 impl Default for Poll {
     fn default() -> Self {
         Self {
-            spin_us: 10,
+            spin_us: 3,
             idle: Idle::Sleep,
         }
     }
@@ -131,6 +134,16 @@ keyword! {
         Sleep = "sleep",
         /// Go on reading; the lowest latency, at one whole CPU a queue.
         Spin = "spin",
+    }
+}
+
+keyword! {
+    /// How the kernel schedules a queue's thread on a CPU that others use, too; alike on a CPU of its own.
+    Scheduling {
+        /// It lets the running work go on until that sleeps or its time is up: the most requests.
+        Batch = "batch",
+        /// It interrupts what runs as soon as a packet is there: the lowest latency.
+        Normal = "normal",
     }
 }
 

@@ -25,8 +25,8 @@ use document::Document;
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use decision::{Mode, Reputation, Respond, Response, RulesSource, Scoring};
 pub use engine::{
-    Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, VlanPolicy,
-    XdpMode,
+    Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
+    VlanPolicy, XdpMode,
 };
 pub use limits::Limits;
 pub use lists::{Lists, Report};

@@ -39,6 +39,9 @@ pub trait Rings {
         0
     }
 
+    /// Stays awake for a moment, well below a microsecond, or until a frame is there. Rings in memory need not.
+    fn linger(&mut self) {}
+
     /// Sleeps until a frame arrives or the time is over.
     ///
     /// # Errors
@@ -48,7 +51,7 @@ pub trait Rings {
 }
 
 /// The maps shared with the XDP program. Calls may cost a system call each, so none is made for every packet
-/// except [`KernelMaps::beat`] and [`KernelMaps::consumed`], which write to mapped memory.
+/// except [`KernelMaps::consumed`], which writes to mapped memory.
 pub trait KernelMaps {
     /// The flow's entry: what was observed of the server's replies.
     fn flow(&mut self, key: &FlowKey) -> Option<FlowState>;
@@ -59,7 +62,7 @@ pub trait KernelMaps {
     /// Removes the flow's entry, unless it is a block: that holds until its time is over.
     fn forget_flow(&mut self, key: &FlowKey);
 
-    /// Says that the loop is alive.
+    /// Says that the loop is alive: every few milliseconds, as the XDP program reads it for every packet.
     fn beat(&mut self, now_ns: u64);
 
     /// Says that `count` more frames were taken from the ring.

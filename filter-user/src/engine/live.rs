@@ -45,6 +45,10 @@ impl Rings for QueueRings {
         Self::lost(self)
     }
 
+    fn linger(&mut self) {
+        Self::linger(self);
+    }
+
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         Self::wait(self, timeout).map(|_ready| ())
     }

@@ -192,7 +192,6 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// When a device has gone.
     pub fn turn(&mut self) -> io::Result<bool> {
         let (worked, now) = self.work()?;
-        self.maps.beat(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK_NS;
             if !self.tick(now) {
@@ -205,7 +204,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         } else if now - self.idle_since >= self.config.spin_ns {
             self.rings.wait(self.config.sleep)?;
         } else {
-            std::hint::spin_loop();
+            self.rings.linger();
         }
         Ok(true)
     }
@@ -438,6 +437,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     /// Housekeeping. Returns whether to go on.
     fn tick(&mut self, now: u64) -> bool {
+        self.maps.beat(now);
         let Self {
             table,
             reassembly,

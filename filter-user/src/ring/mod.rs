@@ -16,13 +16,15 @@
 //! release builds count.
 #![expect(
     unsafe_code,
-    reason = "descriptors, rings and the mapped queue states are memory shared with the kernel"
+    reason = "descriptors, rings and the mapped queue states are memory shared with the kernel; one system call has no safe wrapper"
 )]
 
 mod frame;
 mod queue_rings;
+mod scheduling;
 mod shared;
 
 pub use frame::{Frame, leaked_frames};
 pub use queue_rings::{BindError, CopyMode, QueueRings, RingConfig};
+pub use scheduling::batch_this_thread;
 pub use shared::{QueueHandle, SharedQueues};

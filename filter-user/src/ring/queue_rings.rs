@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     ffi::CString,
-    fmt, io, mem,
+    fmt, hint, io, mem,
     num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
     ptr::NonNull,
@@ -23,6 +23,9 @@ use super::Frame;
 const BATCH: usize = 64;
 /// A copy-mode `sendto` sends about 32 frames: this many calls empty the largest ring.
 const MAX_KICKS: usize = 256;
+/// One lingering: so many looks at the ring, with so many pauses (up to some 40 ns each) before each.
+const LINGER_LOOKS: usize = 4;
+const LINGER_PAUSES: usize = 4;
 /// A socket of an engine that has just gone keeps its queue busy for some milliseconds.
 const BIND_TRIES: u32 = 50;
 const BIND_PAUSE: Duration = Duration::from_millis(20);
@@ -103,6 +106,8 @@ pub struct QueueRings {
     free: Vec<FrameDesc>,
     scratch: Vec<FrameDesc>,
     frames: u32,
+    /// Frames that came out of the fill ring and were not put back yet.
+    owed: usize,
     /// [`Frame`]s that exist.
     outstanding: usize,
     /// What [`QueueRings::lost`] has told so far.
@@ -149,6 +154,7 @@ impl QueueRings {
             free,
             scratch: vec![FrameDesc::default(); BATCH],
             frames: config.frames,
+            owed: half.get() as usize,
             outstanding: 0,
             lost: 0,
         };
@@ -167,6 +173,7 @@ impl QueueRings {
         // SAFETY: the descriptors are overwritten, and the RX ring belongs to this UMEM.
         let count = unsafe { self.rx.consume(&mut self.scratch) };
         self.outstanding += count;
+        self.owed += count;
         for descriptor in &self.scratch[..count] {
             // SAFETY: the descriptor has just come out of the RX ring.
             batch.push(unsafe { own(&self.umem, *descriptor) });
@@ -242,6 +249,18 @@ impl QueueRings {
         Ok(())
     }
 
+    /// Looks at the RX ring some more times, with pauses that leave a core's other thread its resources.
+    pub fn linger(&mut self) {
+        for _ in 0..LINGER_LOOKS {
+            for _ in 0..LINGER_PAUSES {
+                hint::spin_loop();
+            }
+            if self.rx.nb_avail(1) > 0 {
+                return;
+            }
+        }
+    }
+
     /// Sleeps until a packet arrives or the time is over.
     ///
     /// # Errors
@@ -267,15 +286,15 @@ impl QueueRings {
     }
 
     fn refill(&mut self) {
-        let room = self.fill.nb_free(BATCH as u32) as usize;
-        let count = room.min(self.free.len());
+        let count = self.owed.min(self.free.len());
         if count == 0 {
             return;
         }
         let start = self.free.len() - count;
         // SAFETY: the frames are free and of this UMEM; they leave the free list right after.
         let produced = unsafe { self.fill.produce(&self.free[start..]) };
-        debug_assert_eq!(produced, count);
+        debug_assert_eq!(produced, count, "the fill ring has room for what came out of it");
+        self.owed -= produced;
         self.free.truncate(start + (count - produced));
         if self.fill.needs_wakeup()
             && let Err(error) = self.fill.wakeup(self.rx.fd_mut(), 0)

@@ -12,6 +12,7 @@ mod events;
 mod logging;
 mod maps;
 mod operator;
+mod placement;
 mod queues;
 mod state;
 

@@ -10,13 +10,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use filter_score::Scorer;
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
 
+use super::placement;
 use crate::{
     bpf::Tables,
     config::{Config, Idle},
@@ -81,7 +78,7 @@ pub(super) struct Parts<'a> {
 impl Parts<'_> {
     /// Binds the rings of every queue and starts its thread, pinned to a CPU; one queue for each recorder.
     pub(super) fn start(&self, recorders: Vec<LatencyRecorder>) -> anyhow::Result<QueueThreads> {
-        let cpus = cpus(self.config)?;
+        let cpus = placement::cpus(&self.config.engine.cpus)?;
         let count = recorders.len() as u32;
         let mut threads = QueueThreads { queues: Vec::new() };
         for (queue, recorder) in (0..).zip(recorders) {
@@ -119,12 +116,13 @@ impl Parts<'_> {
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
         let config = worker_config(self.config, queue, queues, self.page);
+        let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
         let events = self.events.clone();
         let thread = thread::Builder::new()
             .name(format!("pc-queue-{queue}"))
             .spawn(move || {
-                pin(cpu);
+                placement::take(cpu, scheduling);
                 Worker::new(
                     config,
                     rings,
@@ -282,32 +280,5 @@ pub(super) fn page(config: &Config) -> anyhow::Result<Page> {
             Ok(Page::new(&html))
         }
         None => Ok(Page::default()),
-    }
-}
-
-/// The CPUs to pin threads to, in turn: those configured, or all this process may use.
-fn cpus(config: &Config) -> anyhow::Result<Vec<u32>> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot read the CPU affinity")?;
-    let allowed: Vec<_> = (0..CpuSet::count() as u32)
-        .filter(|cpu| allowed.is_set(*cpu as usize).unwrap_or(false))
-        .collect();
-    if let Some(cpu) = config.engine.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-        bail!("engine.cpus names CPU {cpu}, which this process may not use; it may use {allowed:?}");
-    }
-    Ok(if config.engine.cpus.is_empty() {
-        allowed
-    } else {
-        config.engine.cpus.clone()
-    })
-}
-
-fn pin(cpu: Option<u32>) {
-    let Some(cpu) = cpu else { return };
-    let mut set = CpuSet::new();
-    let pinned = set
-        .set(cpu as usize)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    if let Err(error) = pinned {
-        tracing::warn!("cannot pin a thread to CPU {cpu}: {error}");
     }
 }

@@ -19,7 +19,12 @@ const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(5);
 
 /// The documents served, by path and size in bytes. Their bytes are those of [`document`].
-pub const DOCUMENTS: [(&str, usize); 3] = [("/1k", 1_000), ("/100k", 100_000), ("/10m", 10_000_000)];
+pub const DOCUMENTS: [(&str, usize); 4] = [
+    ("/1k", 1_000),
+    ("/16k", 16_000),
+    ("/100k", 100_000),
+    ("/10m", 10_000_000),
+];
 /// A request to this path is answered, after its whole body was read, with the body's length in bytes.
 pub const SINK: &str = "/sink";
 
