@@ -124,6 +124,8 @@ counters! {
     ServiceNone pass_service_none Pass,
     /// the service is inspected on suspicion and nothing was suspicious
     NotSuspicious pass_not_suspicious Pass,
+    /// bare acknowledgement of an inspected flow: nothing in it to inspect
+    Acknowledgement pass_acknowledgement Pass,
     /// TCP fragment for an inspected address, passed by policy
     FragmentPass pass_fragment Pass,
     /// VLAN-tagged packet for an inspected service, passed by policy

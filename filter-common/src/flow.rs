@@ -65,6 +65,9 @@ pub struct FlowState {
     pub until_ns: u64,
     /// Packets dropped because of `path`.
     pub drops: u64,
+    /// When the XDP program last passed a bare acknowledgement of the client by the engine, nanoseconds of
+    /// `CLOCK_MONOTONIC`, to the kernel's tick; 0 for never.
+    pub acknowledged_ns: u64,
     /// Highest acknowledgement number the server sent.
     pub server_ack: u32,
     /// Sequence number after the last byte the server sent.
@@ -81,8 +84,8 @@ pub struct FlowState {
     pub server_flags: u8,
     /// 1 if the flow is inspected because its source is new: its requests then count for the source.
     pub new_source: u8,
-    /// Explicit padding.
-    pub reserved: [u8; 1],
+    /// 1 once the engine was handed more of the flow than its SYN: bare acknowledgements then pass by it.
+    pub client_open: u8,
 }
 
 impl FlowState {
@@ -118,6 +121,7 @@ impl FlowState {
             queue,
             until_ns: 0,
             drops: 0,
+            acknowledged_ns: 0,
             server_ack: 0,
             server_next: 0,
             server_window: 0,
@@ -126,10 +130,10 @@ impl FlowState {
             server_scale: 0,
             server_flags: 0,
             new_source: 0,
-            reserved: [0; 1],
+            client_open: 0,
         }
     }
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 40);
-const _: () = assert!(size_of::<FlowState>() == 48);
+const _: () = assert!(size_of::<FlowState>() == 56);

@@ -84,6 +84,8 @@ pub mod tcp_flag {
     pub const ACK: u8 = 16;
     /// The urgent pointer is valid.
     pub const URG: u8 = 32;
+    /// The flags that say what a segment is for; the others are about congestion.
+    pub const ROLE: u8 = FIN | SYN | RST | PSH | ACK | URG;
 }
 
 const ETHERNET_HEADER: usize = 14;

@@ -32,7 +32,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use filter_common::Action;
+use filter_common::{Action, Reason};
 
 /// Tells the kernel that programs after this one see the packet, too; alone, it means "pass".
 const TCX_NEXT: i32 = -1;
@@ -42,6 +42,9 @@ const TCX_NEXT: i32 = -1;
 fn portcullis(ctx: XdpContext) -> u32 {
     let decision = policy::decide(&ctx);
     match decision.reason.action() {
+        Action::Pass if matches!(decision.reason, Reason::Acknowledgement) => {
+            redirect::past_engine(&ctx, &decision)
+        }
         Action::Pass => {
             count::packet(decision.reason);
             xdp_action::XDP_PASS

@@ -3,7 +3,10 @@
 
 use aya_ebpf::{
     btf_maps::{LpmTrie, lpm_trie::Key},
-    helpers::{bpf_ktime_get_ns, generated::bpf_map_lookup_elem},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem},
+    },
     programs::XdpContext,
 };
 use filter_common::{
@@ -206,7 +209,18 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
     match state.path {
         FlowState::PATH_INSPECT => {
-            if state.new_source != 0 && packet.payload < packet.end {
+            let role = packet.tcp_flags & tcp_flag::ROLE;
+            let is_empty = packet.payload >= packet.end;
+            if is_empty && role == tcp_flag::ACK && state.client_open != 0 {
+                // SAFETY: a helper without arguments.
+                state.acknowledged_ns = unsafe { bpf_ktime_get_coarse_ns() };
+                return Some(Reason::Acknowledgement);
+            }
+            let is_open = u8::from(role & tcp_flag::SYN == 0);
+            if state.client_open != is_open {
+                state.client_open = is_open;
+            }
+            if state.new_source != 0 && !is_empty {
                 suspicion::count_request(source_key(packet, settings));
             }
             Some(Reason::FlowInspect)

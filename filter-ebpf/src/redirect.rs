@@ -18,37 +18,12 @@ const STAMP: i32 = 16;
 const _: () = assert!(STAMP as usize == Metadata::SIZE);
 
 /// Redirects the packet to the socket of its RX queue.
-///
-/// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
-/// heartbeat and from the credits in the queue's state.
 #[inline(always)]
 pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
-    let queue = ctx.rx_queue_index();
-    let Some(state) = QUEUES.get_ptr_mut(queue) else {
-        return fail(decision, Failure::Absent);
+    let (queue, state, now) = match ready(ctx, decision) {
+        Ok(ready) => ready,
+        Err(failure) => return fail(decision, failure),
     };
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
-    // kernel's half is only written by the one CPU that serves this queue.
-    let (heartbeat, in_flight) = unsafe {
-        let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
-        let consumed = (&raw const (*state).consumed).read_volatile();
-        // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
-        (
-            heartbeat,
-            (*state).redirected.wrapping_sub(consumed).cast_signed(),
-        )
-    };
-    if heartbeat == 0 {
-        return fail(decision, Failure::Absent);
-    }
-    if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
-        return fail(decision, Failure::Hung);
-    }
-    if in_flight >= i64::from(decision.credits) {
-        return fail(decision, Failure::RingFull);
-    }
     let stamped = stamp(ctx, decision.reason, now);
     let fallback = if decision.on_failure == Settings::FAIL_PASS {
         xdp_action::XDP_PASS
@@ -66,6 +41,54 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
         unsafe { bpf_xdp_adjust_meta(ctx.ctx, STAMP) };
     }
     fail(decision, Failure::Absent)
+}
+
+/// Passes a packet of an inspected flow that the engine need not see, as long as there is one: a connection must not
+/// live longer with the failure policy than without it.
+#[inline(always)]
+pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
+    match ready(ctx, decision) {
+        Ok(_) | Err(Failure::RingFull) => {
+            count::packet(decision.reason);
+            xdp_action::XDP_PASS
+        }
+        Err(failure) => fail(decision, failure),
+    }
+}
+
+/// The RX queue, its state and the time, if the queue's engine can take another packet.
+///
+/// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
+/// heartbeat and from the credits in the queue's state.
+#[inline(always)]
+fn ready(ctx: &XdpContext, decision: &Decision) -> Result<(u32, *mut QueueState, u64), Failure> {
+    let queue = ctx.rx_queue_index();
+    let Some(state) = QUEUES.get_ptr_mut(queue) else {
+        return Err(Failure::Absent);
+    };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
+    // kernel's half is only written by the one CPU that serves this queue.
+    let (heartbeat, in_flight) = unsafe {
+        let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
+        let consumed = (&raw const (*state).consumed).read_volatile();
+        // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
+        (
+            heartbeat,
+            (*state).redirected.wrapping_sub(consumed).cast_signed(),
+        )
+    };
+    if heartbeat == 0 {
+        return Err(Failure::Absent);
+    }
+    if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
+        return Err(Failure::Hung);
+    }
+    if in_flight >= i64::from(decision.credits) {
+        return Err(Failure::RingFull);
+    }
+    Ok((queue, state, now))
 }
 
 #[inline(always)]

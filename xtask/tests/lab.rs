@@ -76,8 +76,10 @@ fn nginx_serves_and_logs() -> Result<()> {
             ensure!(answer.trim() == (10 << 20).to_string(), "{coding}: {answer}");
         }
     }
-    let log = wait_for("ten lines in the access log", SOON, || {
-        nginx.access_log().ok().filter(|log| log.len() == 10)
+    // Every document and two uploads, of each family.
+    let requests = nginx::DOCUMENTS.len() + 2;
+    let log = wait_for("every request in the access log", SOON, || {
+        nginx.access_log().ok().filter(|log| log.len() == 2 * requests)
     })?;
     ensure!(
         log.iter().all(|entry| entry.complete && entry.status == 200),
@@ -87,7 +89,7 @@ fn nginx_serves_and_logs() -> Result<()> {
         log.iter()
             .filter(|entry| entry.remote_address == "fd71::2")
             .count()
-            == 5,
+            == requests,
         "{log:?}"
     );
     Ok(())

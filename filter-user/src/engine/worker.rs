@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{FailurePolicy, Respond},
     flow::{
-        EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits,
+        EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits, TimeoutClass,
         table::{InsertError, TableLimits},
     },
     latency::{LatencyRecorder, Stage},
@@ -438,17 +438,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// Housekeeping. Returns whether to go on.
     fn tick(&mut self, now: u64) -> bool {
         self.maps.beat(now);
-        let Self {
-            table,
-            reassembly,
-            judge,
-            rings,
-            maps,
-            ..
-        } = self;
-        table.expire(now, EXPIRE_BATCH, |key, flow, _| {
-            give_up(&key, flow, reassembly, judge, rings, maps);
-        });
+        self.expire(now);
         let lost = self.rings.lost();
         if lost > 0 {
             self.counters.lost += lost;
@@ -465,6 +455,31 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 Ok(Command::Rules(rules, policy)) => self.judge.replace(rules, policy),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    /// Gives up flows whose time is over. During a long download only the map knows that the client is there: its
+    /// bare acknowledgements pass by the engine.
+    fn expire(&mut self, now: u64) {
+        let Self {
+            table,
+            reassembly,
+            judge,
+            rings,
+            maps,
+            ..
+        } = self;
+        for _ in 0..EXPIRE_BATCH {
+            let Some((handle, key, class, last)) = table.due_entry(now) else {
+                return;
+            };
+            let acknowledges = class != TimeoutClass::Closing
+                && maps.flow(&key).is_some_and(|state| state.acknowledged_ns > last);
+            if acknowledges {
+                table.touch(handle, class, now);
+            } else if let Some((key, flow)) = table.remove(handle) {
+                give_up(&key, flow, reassembly, judge, rings, maps);
             }
         }
     }

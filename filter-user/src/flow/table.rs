@@ -354,6 +354,23 @@ impl<K: Copy + Eq + Hash, V, S: BuildHasher> FlowTable<K, V, S> {
         count
     }
 
+    /// An entry whose time is up, if there is one: its handle, key and class, and when activity was last recorded. For
+    /// callers that know of activity which the table was not told of: to [`FlowTable::touch`] or
+    /// [`FlowTable::remove`].
+    pub fn due_entry(&mut self, now: u64) -> Option<(FlowHandle, K, TimeoutClass, u64)> {
+        let now = self.advance(now);
+        let slot = TimeoutClass::ALL
+            .into_iter()
+            .find_map(|class| self.due(class, now))?;
+        let entry = self.entries.get(slot as usize)?;
+        let (key, _) = entry.content.as_ref()?;
+        let handle = FlowHandle {
+            slot,
+            generation: entry.generation,
+        };
+        Some((handle, *key, entry.class, entry.last))
+    }
+
     /// When the next entry may expire, in nanoseconds, if there is one.
     #[must_use]
     pub fn next_expiry(&self) -> Option<u64> {

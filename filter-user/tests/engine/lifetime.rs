@@ -51,6 +51,52 @@ fn an_expired_flow_gives_everything_back() {
 }
 
 #[test]
+fn a_client_that_only_acknowledges_keeps_its_flow() {
+    let mut site = Site::new();
+    let [downloading, idle] = [1, 2].map(Client::v4);
+    for client in [&downloading, &idle] {
+        site.open(client);
+        site.send(client.data(0, GET));
+    }
+    for _ in 0..3 {
+        site.advance(200 * SECOND_NS);
+        // What the XDP program notes while it passes acknowledgements by the engine.
+        let now = site.now();
+        let flows = &mut site.worker.maps_mut().flows;
+        let state = flows.entry(downloading.key()).or_insert(FlowState::inspect(0));
+        state.acknowledged_ns = now;
+    }
+    site.advance(200 * SECOND_NS);
+    assert_eq!(site.counters().flows, 1);
+    // The next request on it is scored in its place.
+    site.send(downloading.data(GET.len(), ATTACK));
+    assert_eq!(site.dropped(EngineDrop::Attack), 1);
+    site.advance(12 * SECOND_NS);
+    assert_eq!(site.counters().flows, 0);
+}
+
+#[test]
+fn a_download_that_has_ended_expires() {
+    let (mut site, client) = (Site::new(), Client::v4(1));
+    site.open(&client);
+    site.send(client.data(0, GET));
+    site.advance(200 * SECOND_NS);
+    let acknowledged_ns = site.now();
+    let flows = &mut site.worker.maps_mut().flows;
+    flows.insert(
+        client.key(),
+        FlowState {
+            acknowledged_ns,
+            ..FlowState::inspect(0)
+        },
+    );
+    for (seconds, flows) in [(110, 1), (280, 1), (30, 0)] {
+        site.advance(seconds * SECOND_NS);
+        assert_eq!(site.counters().flows, flows, "after another {seconds} s");
+    }
+}
+
+#[test]
 fn each_class_has_its_timeout() {
     let mut site = Site::new();
     let [opening, closed, open] = [1, 2, 3].map(Client::v6);

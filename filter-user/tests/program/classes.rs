@@ -70,7 +70,7 @@ fn source(bed: &mut Bed, source: Source) {
 }
 
 /// All but the malformed ones, "not IP" and "not configured".
-const ARRANGEMENTS: [(Reason, Arrange); 25] = [
+const ARRANGEMENTS: [(Reason, Arrange); 26] = [
     (Reason::BlockList, |bed| {
         bed.tables
             .block(prefix("10.0.0.0/8"), Block::default())
@@ -105,6 +105,18 @@ const ARRANGEMENTS: [(Reason, Arrange); 25] = [
     }),
     (Reason::NoService, |_| plain()),
     (Reason::ServiceNone, |bed| inspected(bed, Service::INSPECT_NONE)),
+    (Reason::Acknowledgement, |bed| {
+        bed.start_engine();
+        let open = FlowState {
+            client_open: 1,
+            ..FlowState::inspect(0)
+        };
+        bed.tables
+            .flows
+            .insert(Family::V4.flow(), open, 0)
+            .expect("there is room");
+        segment(Family::V4, 16, b"")
+    }),
     (Reason::NotSuspicious, |bed| {
         inspected(bed, Service::INSPECT_SUSPICIOUS)
     }),

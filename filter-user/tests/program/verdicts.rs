@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use filter_common::{FlowState, Reason, metadata::Metadata, service::Service};
+use filter_common::{FlowState, Reason, metadata::Metadata, service::Service, settings::Settings};
 use filter_user::bpf::monotonic_ns;
 use xtask::lab::frame::{TAG_8021AD, TAG_8021Q, flag};
 
@@ -104,8 +104,102 @@ fn an_inspected_flow_is_entered_once_and_stamped_each_time() {
                 .flows
                 .get(&family.flow(), 0)
                 .expect("the flow is entered");
-            assert_eq!(state, FlowState::inspect(0));
+            let client_open = u8::from(reason == Reason::FlowInspect);
+            assert_eq!(
+                state,
+                FlowState {
+                    client_open,
+                    ..FlowState::inspect(0)
+                }
+            );
         }
+    }
+}
+
+#[test]
+fn bare_acknowledgements_pass_by_the_engine_once_the_flow_is_open() {
+    const ECE: u8 = 64;
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    for family in Family::ALL {
+        let send = |bed: &mut Bed, flags: u8, payload: &[u8]| {
+            bed.receive(&segment(family, flags, payload).to_bytes())
+        };
+        let acknowledged = |bed: &Bed| {
+            let state = bed
+                .tables
+                .flows
+                .get(&family.flow(), 0)
+                .expect("the flow is known");
+            state.acknowledged_ns
+        };
+        // Twice: a new connection on the same ports starts over.
+        for opening in [Reason::ServiceAll, Reason::FlowInspect] {
+            assert_eq!(send(&mut bed, flag::SYN, b""), opening);
+            // The engine has to see the handshake's end.
+            assert_eq!(send(&mut bed, flag::ACK, b""), Reason::FlowInspect);
+            for flags in [flag::ACK, flag::ACK | ECE] {
+                let before = monotonic_ns();
+                assert_eq!(send(&mut bed, flags, b""), Reason::Acknowledgement);
+                // The kernel's coarse clock is behind by up to a tick.
+                assert!(acknowledged(&bed) + 20_000_000 > before);
+            }
+            let last = acknowledged(&bed);
+            for (flags, payload) in [
+                (flag::ACK, &b"x"[..]),
+                (flag::ACK | flag::PSH, b"x"),
+                (flag::ACK | flag::FIN, b""),
+                (flag::ACK | flag::RST, b""),
+                (flag::ACK | flag::URG, b""),
+                (flag::ACK | flag::PSH, b""),
+                (flag::RST, b""),
+            ] {
+                assert_eq!(send(&mut bed, flags, payload), Reason::FlowInspect, "{flags:#x}");
+            }
+            assert_eq!(acknowledged(&bed), last);
+        }
+        let redirected = bed.queue.redirected();
+        assert_eq!(send(&mut bed, flag::ACK, b""), Reason::Acknowledgement);
+        assert_eq!(bed.queue.redirected(), redirected, "it takes no room in the ring");
+
+        let blocked = on(FlowState::PATH_BLOCK, 0);
+        bed.tables
+            .flows
+            .insert(family.flow(), blocked, 0)
+            .expect("there is room");
+        assert_eq!(send(&mut bed, flag::ACK, b""), Reason::FlowBlock);
+        bed.tables.flows.remove(&family.flow()).expect("it is there");
+        assert_eq!(send(&mut bed, flag::ACK, b""), Reason::ServiceAll);
+    }
+}
+
+#[test]
+fn without_an_engine_acknowledgements_follow_the_failure_policy() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    let open = FlowState {
+        client_open: 1,
+        ..FlowState::inspect(0)
+    };
+    bed.tables
+        .flows
+        .insert(Family::V4.flow(), open, 0)
+        .expect("there is room");
+    let packet = segment(Family::V4, flag::ACK, b"").to_bytes();
+    for (policy, absent, hung) in [
+        (Settings::FAIL_DROP, Reason::CrashDrop, Reason::HangDrop),
+        (Settings::FAIL_PASS, Reason::CrashPass, Reason::HangPass),
+    ] {
+        bed.configure(|settings| settings.on_failure = policy);
+        bed.queue.set_heartbeat(0);
+        assert_eq!(bed.receive(&packet), absent);
+        bed.queue.set_heartbeat(monotonic_ns() - 1_000_000_000);
+        assert_eq!(bed.receive(&packet), hung);
+        // A full ring is none of their concern.
+        bed.configure(|settings| settings.credits = 0);
+        bed.start_engine();
+        assert_eq!(bed.receive(&packet), Reason::Acknowledgement);
     }
 }
 
