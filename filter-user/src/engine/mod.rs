@@ -22,6 +22,7 @@ pub mod memory;
 pub mod page;
 mod refusal;
 pub mod respond;
+mod spin;
 mod verdict;
 pub mod worker;
 

@@ -19,6 +19,7 @@ use super::{
     inspect::{Inspected, inspect},
     page::Page,
     refusal::Refusal,
+    spin::Spin,
     verdict::{Event, Judge, Outcome},
 };
 use crate::{
@@ -106,6 +107,9 @@ pub struct Worker<R: Rings, M, C> {
     /// A page being rendered.
     pub(super) page: Vec<u8>,
     next_tick: u64,
+    spin: Spin,
+    /// The last round found nothing, and the loop stayed awake.
+    spins: bool,
     idle_since: u64,
     idle_ticks: u32,
 }
@@ -156,6 +160,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 config.report_allowed,
             ),
             next_tick: now,
+            spin: Spin::new(config.spin_ns),
+            spins: false,
             idle_since: now,
             idle_ticks: 0,
             config,
@@ -199,12 +205,19 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             }
         }
         if worked {
+            if self.spins {
+                self.spin.found();
+            }
+            self.spins = false;
             self.idle_since = now;
             self.idle_ticks = 0;
-        } else if now - self.idle_since >= self.config.spin_ns {
-            self.rings.wait(self.config.sleep)?;
-        } else {
+        } else if now - self.idle_since < self.spin.window_ns() {
+            self.spins = true;
             self.rings.linger();
+        } else {
+            self.spin.gave_up();
+            self.spins = false;
+            self.rings.wait(self.config.sleep)?;
         }
         Ok(true)
     }

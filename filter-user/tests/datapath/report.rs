@@ -73,8 +73,9 @@ fn latencies_are_reported_and_written() -> Result<()> {
         forwarded[0].histogram.value_at_quantile(0.5),
         forwarded[0].histogram.value_at_quantile(0.99),
     );
+    // Of each of the ten connections at least the SYN, the handshake's end and the request.
     ensure!(
-        measured > 50 && p50 > 0 && p50 <= p99,
+        measured >= 30 && p50 > 0 && p50 <= p99,
         "{measured} packets, {p50} and {p99} ns"
     );
     // An engine that was told to start new ones has none of before.
