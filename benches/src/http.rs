@@ -231,15 +231,10 @@ impl fmt::Display for Comparison {
                 candidate.p99_s.median * 1e6
             )?;
         }
-        let Ratio {
-            median,
-            mean,
-            low,
-            high,
-        } = self.ratio;
+        let Ratio { median, low, high } = self.ratio;
         writeln!(
             f,
-            "inspected / plain: median {median:.3}, mean {mean:.3} (95 %: {low:.3} … {high:.3}) of {} pairs",
+            "inspected / plain: median {median:.3} (95 %: {low:.3} … {high:.3}) of {} pairs",
             self.plain.rounds.len()
         )?;
         let Percentiles { p50_s, p99_s } = &self.driver_to_forwarded;

@@ -1,88 +1,18 @@
-//! The parser: takes the bytes of a request in any segmentation and scores each unit when the bytes
-//! that complete it are there.
-//!
-//! Units are the request line, each header line, each parameter, each JSON string, and windows at
-//! fixed offsets of anything longer. What a step does depends on the byte stream alone, never on where
-//! a segment ends.
+//! The head of a request: request line, header fields, cookies and the parameters in them.
 
 use std::mem::take;
 
-use crate::evaluate::Evaluator;
+use super::{Event, Inspection};
 use crate::excerpt::Excerpt;
 use crate::findings::Place;
-use crate::http::{
-    self, BodyKind, ChunkSize, FieldError, FieldName, SizeLine, TransferCoding, Version, Violation,
-};
-use crate::policy::Limits;
-use crate::request::{Head, JsonCursor, LINE_BYTES, Phase};
+use crate::http::{self, BodyKind, FieldError, FieldName, TransferCoding, Version, Violation};
+use crate::request::Phase;
 use crate::rules::prefilter::Classes;
 use crate::target::Target;
 use crate::verdict::OpaqueKind;
 
-/// What a step came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Continue,
-    /// The request is complete.
-    Complete,
-    /// Nothing after this can be scored.
-    Opaque(OpaqueKind),
-}
-
-/// The mutable parts of a [`crate::request::Request`], apart from its findings, and what scores them.
-pub(crate) struct Inspection<'a> {
-    pub(crate) evaluator: Evaluator<'a>,
-    pub(crate) phase: &'a mut Phase,
-    pub(crate) head: &'a mut Head,
-    pub(crate) remaining: &'a mut u64,
-    pub(crate) chunk: &'a mut ChunkSize,
-    pub(crate) json: &'a mut JsonCursor,
-    pub(crate) carry: &'a mut Vec<u8>,
-    pub(crate) scored: &'a mut usize,
-    pub(crate) line: &'a mut Excerpt<LINE_BYTES>,
-    pub(crate) limits: Limits,
-    pub(crate) after_upgrade: bool,
-}
-
 impl Inspection<'_> {
-    /// Takes input up to the end of the next unit, or all of it, and says how many bytes it took. Takes
-    /// at least one byte, unless the phase is immediate.
-    pub(crate) fn step(&mut self, input: &[u8]) -> (usize, Event) {
-        match *self.phase {
-            Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
-            Phase::Body => self.body(input),
-            Phase::BodyEnd => {
-                self.end_of_unit(&[]);
-                *self.phase = if self.head.chunked {
-                    Phase::Trailers
-                } else {
-                    Phase::Complete
-                };
-                (0, Event::Continue)
-            }
-            Phase::ChunkSize => self.chunk_size(input),
-            Phase::ChunkEnd(seen) => self.chunk_end(input, seen),
-            Phase::Complete => (0, Event::Complete),
-        }
-    }
-
-    /// Scores what is there of an unfinished request: the stream ended.
-    pub(crate) fn truncated(&mut self) {
-        match *self.phase {
-            Phase::RequestLine | Phase::Headers | Phase::Trailers => {
-                let carry = take(self.carry);
-                if !carry.is_empty() {
-                    self.line_end(&carry);
-                }
-                *self.carry = carry;
-            }
-            Phase::Body | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => self.end_of_unit(&[]),
-            Phase::Complete => {}
-        }
-        self.evaluator.violation(Violation::Truncated, b"");
-    }
-
-    fn head_line(&mut self, input: &[u8]) -> (usize, Event) {
+    pub(super) fn head_line(&mut self, input: &[u8]) -> (usize, Event) {
         let carried = self.carry.len();
         let budget = (self.limits.head_bytes - self.head.bytes) as usize - carried;
         let within = &input[..input.len().min(budget)];
@@ -137,7 +67,7 @@ impl Inspection<'_> {
         Some((at + 1 - carried, Event::Opaque(OpaqueKind::NotHttp)))
     }
 
-    fn line_end(&mut self, line: &[u8]) -> Event {
+    pub(super) fn line_end(&mut self, line: &[u8]) -> Event {
         let line = match line {
             [line @ .., b'\r', b'\n'] => line,
             [line @ .., b'\n'] => {
@@ -160,7 +90,7 @@ impl Inspection<'_> {
         }
     }
 
-    fn request_line(&mut self, line: &[u8]) -> Event {
+    pub(super) fn request_line(&mut self, line: &[u8]) -> Event {
         *self.line = Excerpt::of(line);
         *self.phase = Phase::Headers;
         let http::RequestLine {
@@ -222,7 +152,7 @@ impl Inspection<'_> {
         }
     }
 
-    fn param(&mut self, value_target: Target, name_target: Target, param: &[u8]) -> Classes {
+    pub(super) fn param(&mut self, value_target: Target, name_target: Target, param: &[u8]) -> Classes {
         self.head.params = self.head.params.saturating_add(1);
         if self.head.params > self.limits.params {
             self.evaluator.violation(Violation::TooManyParams, param);
@@ -443,175 +373,5 @@ impl Inspection<'_> {
             _ => Phase::Complete,
         };
         Event::Continue
-    }
-
-    fn body(&mut self, input: &[u8]) -> (usize, Event) {
-        let available = input
-            .len()
-            .min(usize::try_from(*self.remaining).unwrap_or(usize::MAX));
-        let room = self.limits.window as usize - self.carry.len();
-        let piece = &input[..available.min(room)];
-        let taken = if self.head.kind == BodyKind::Encoded {
-            available
-        } else if let Some(at) = self.delimiter(piece) {
-            self.end_of_unit(&piece[..at]);
-            if self.head.kind == BodyKind::Json {
-                self.json.in_string = !self.json.in_string;
-            }
-            at + 1
-        } else if piece.len() == room {
-            self.window(piece);
-            room
-        } else if !self.head.chunked && piece.len() as u64 == *self.remaining {
-            self.end_of_unit(piece);
-            piece.len()
-        } else {
-            self.carry.extend_from_slice(piece);
-            piece.len()
-        };
-        *self.remaining -= taken as u64;
-        if *self.remaining == 0 {
-            *self.phase = if self.head.chunked {
-                Phase::ChunkEnd(0)
-            } else {
-                Phase::BodyEnd
-            };
-        }
-        (taken, Event::Continue)
-    }
-
-    /// The offset of the byte that ends the unit at hand.
-    fn delimiter(&mut self, piece: &[u8]) -> Option<usize> {
-        match self.head.kind {
-            BodyKind::Form => memchr::memchr(b'&', piece),
-            BodyKind::Json => {
-                let mut from = 0;
-                if take(&mut self.json.escaped) {
-                    from = 1;
-                }
-                while from <= piece.len() {
-                    let at = from + memchr::memchr2(b'"', b'\\', &piece[from..])?;
-                    if piece[at] == b'"' {
-                        return Some(at);
-                    }
-                    from = at + if self.json.in_string { 2 } else { 1 };
-                }
-                self.json.escaped = true;
-                None
-            }
-            BodyKind::Unknown | BodyKind::Text | BodyKind::Encoded => None,
-        }
-    }
-
-    /// `piece` fills the window: scores it and keeps the overlap.
-    fn window(&mut self, piece: &[u8]) {
-        let overlap = self.limits.overlap as usize;
-        if self.carry.is_empty() {
-            self.unit(piece);
-            self.carry.extend_from_slice(&piece[piece.len() - overlap..]);
-        } else {
-            let mut window = take(self.carry);
-            window.extend_from_slice(piece);
-            self.unit(&window);
-            window.drain(..window.len() - overlap);
-            *self.carry = window;
-        }
-        *self.scored = overlap;
-    }
-
-    /// The unit ends with `piece`: scores what was not scored yet.
-    fn end_of_unit(&mut self, piece: &[u8]) {
-        if self.carry.is_empty() {
-            if !piece.is_empty() {
-                self.unit(piece);
-            }
-        } else {
-            let mut unit = take(self.carry);
-            unit.extend_from_slice(piece);
-            if unit.len() > *self.scored {
-                self.unit(&unit);
-            }
-            unit.clear();
-            *self.carry = unit;
-        }
-        *self.scored = 0;
-    }
-
-    fn unit(&mut self, text: &[u8]) {
-        match self.head.kind {
-            BodyKind::Form if *self.scored == 0 => {
-                self.param(Target::Form, Target::FormName, text);
-            }
-            BodyKind::Form => {
-                self.evaluator.field(
-                    Place {
-                        target: Target::Form,
-                        name: b"",
-                    },
-                    text,
-                    true,
-                );
-            }
-            BodyKind::Json => {
-                if self.json.in_string || !http::json_noise(text) {
-                    self.evaluator.field(
-                        Place {
-                            target: Target::Json,
-                            name: b"",
-                        },
-                        text,
-                        false,
-                    );
-                }
-            }
-            BodyKind::Unknown if http::is_binary(text) => {}
-            BodyKind::Unknown | BodyKind::Text => {
-                self.evaluator.field(
-                    Place {
-                        target: Target::Body,
-                        name: b"",
-                    },
-                    text,
-                    false,
-                );
-            }
-            BodyKind::Encoded => {}
-        }
-    }
-
-    fn chunk_size(&mut self, input: &[u8]) -> (usize, Event) {
-        for (at, &byte) in input.iter().enumerate() {
-            match self.chunk.push(byte, self.limits.chunk_line) {
-                SizeLine::More => {}
-                SizeLine::Bad => {
-                    self.evaluator.violation(Violation::BadChunk, &[byte]);
-                    return (at + 1, Event::Opaque(OpaqueKind::Unframed));
-                }
-                SizeLine::Done { size, extension } => {
-                    if extension {
-                        self.evaluator.violation(Violation::ChunkExtension, b"");
-                    }
-                    *self.chunk = ChunkSize::default();
-                    *self.remaining = size;
-                    *self.phase = if size == 0 { Phase::BodyEnd } else { Phase::Body };
-                    return (at + 1, Event::Continue);
-                }
-            }
-        }
-        (input.len(), Event::Continue)
-    }
-
-    fn chunk_end(&mut self, input: &[u8], seen: u8) -> (usize, Event) {
-        let expected = if seen == 0 { b'\r' } else { b'\n' };
-        if input[0] != expected {
-            self.evaluator.violation(Violation::BadChunk, &input[..1]);
-            return (1, Event::Opaque(OpaqueKind::Unframed));
-        }
-        *self.phase = if seen == 0 {
-            Phase::ChunkEnd(1)
-        } else {
-            Phase::ChunkSize
-        };
-        (1, Event::Continue)
     }
 }
