@@ -9,7 +9,6 @@ use std::path::Path;
 use std::{process, thread};
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -44,7 +43,16 @@ impl Mounts {
 
     fn unshare_thread() -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNS).context("unsharing the mount namespace")?;
-        keep_mounts_inside()?;
+        // Mounts made inside stay inside; what the host unmounts goes away inside as well, so that a
+        // removed network namespace is not kept alive by a copy of its mount.
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_SLAVE,
+            None::<&str>,
+        )
+        .context("making the mounts private")?;
         mount_bpffs()?;
         mount(
             Some("tmpfs"),
@@ -84,40 +92,6 @@ impl Mounts {
     }
 }
 
-/// Mounts made inside stay inside; what the host unmounts goes away inside as well, so that a removed network
-/// namespace is not kept alive by a copy of its mount.
-fn keep_mounts_inside() -> Result<()> {
-    let enslave = |path: &str, flags| mount(None::<&str>, path, None::<&str>, flags, None::<&str>);
-    match enslave("/", MsFlags::MS_REC | MsFlags::MS_SLAVE) {
-        // In a chroot whose root is no mount point, each mount below it is told for itself.
-        Err(Errno::EINVAL) => {}
-        result => return result.context("making the mounts private"),
-    }
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").context("reading the list of mounts")?;
-    for path in mount_points(&mounts) {
-        match enslave(&path, MsFlags::MS_SLAVE) {
-            // Hidden by another mount, or out of reach.
-            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT | Errno::EACCES) => {}
-            Err(error) => return Err(error).with_context(|| format!("making the mount on {path} private")),
-        }
-    }
-    Ok(())
-}
-
-/// The fifth fields of `proc_pid_mountinfo(5)`, in which some characters are octal.
-fn mount_points(mounts: &str) -> impl Iterator<Item = String> {
-    mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|path| {
-            [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-                .iter()
-                .fold(path.to_owned(), |path, (code, character)| {
-                    path.replace(code, character)
-                })
-        })
-}
-
 fn mount_bpffs() -> Result<()> {
     mount(
         Some("bpf"),
@@ -136,16 +110,4 @@ fn mount_bpffs() -> Result<()> {
 pub fn ensure_bpffs() -> Result<()> {
     let is_mounted = statfs(Path::new(BPFFS)).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
     if is_mounted { Ok(()) } else { mount_bpffs() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_read() {
-        let mounts = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
-                      30 22 0:26 / /a\\040b\\134c rw - tmpfs tmpfs rw\n";
-        assert_eq!(mount_points(mounts).collect::<Vec<_>>(), ["/", "/a b\\c"]);
-    }
 }
