@@ -14,6 +14,8 @@ enum Probe {
     Program(&'static str),
     /// A header below an include directory of the system.
     Header(&'static str),
+    /// A file.
+    File(&'static str),
     /// Any file whose name begins so, in one of the directories that hold LLVM's libraries.
     LlvmLibrary(&'static str),
 }
@@ -35,7 +37,7 @@ const LIBXDP: &str = "to build libxdp and libbpf for xsk-rs";
 const LAB: &str = "for the lab";
 
 #[rustfmt::skip]
-const ALL: [Requirement; 18] = [
+const ALL: [Requirement; 19] = [
     row("gcc", "to link and to compile C", Probe::Program("cc"), ["gcc", "gcc", "gcc"]),
     row("make", LIBXDP, Probe::Program("make"), ["make", "make", "make"]),
     row("clang", LIBXDP, Probe::Program("clang"), ["clang", "clang", "clang"]),
@@ -48,6 +50,8 @@ const ALL: [Requirement; 18] = [
     row("kernel headers", LIBXDP, Probe::Header("linux/if_xdp.h"), ["linux-libc-dev", "kernel-headers", "linux-api-headers"]),
     row("nginx", LAB, Probe::Program("nginx"), ["nginx-light", "nginx", "nginx"]),
     row("wrk", LAB, Probe::Program("wrk"), ["wrk", "wrk", "wrk"]),
+    // wrk looks the port of "http" up.
+    row("service names", LAB, Probe::File("/etc/services"), ["netbase", "setup", "iana-etc"]),
     row("curl", LAB, Probe::Program("curl"), ["curl", "curl", "curl"]),
     row("ip", LAB, Probe::Program("ip"), ["iproute2", "iproute", "iproute2"]),
     row("ethtool", LAB, Probe::Program("ethtool"), ["ethtool", "ethtool", "ethtool"]),
@@ -88,6 +92,7 @@ impl Requirement {
             Probe::Header(name) => ["/usr/include", "/usr/local/include"]
                 .iter()
                 .any(|dir| Path::new(dir).join(name).exists()),
+            Probe::File(path) => Path::new(path).exists(),
             Probe::LlvmLibrary(prefix) => llvm_library_directories().iter().any(|dir| {
                 directory_names(dir)
                     .iter()

@@ -36,7 +36,8 @@ fn tagged_frames_follow(policy: &str, reason: Reason) -> Result<()> {
     };
     let settings = [
         format!("engine.vlan={policy}"),
-        "lists.block=[\"10.71.0.128/25\"]".into(),
+        // Raw clients have addresses from .100 on.
+        "lists.block=[\"10.71.0.32/28\"]".into(),
     ];
     let settings = settings.each_ref().map(String::as_str);
     let engine = RunningEngine::start(&site.lab, &settings)?;
@@ -59,7 +60,7 @@ fn tagged_frames_follow(policy: &str, reason: Reason) -> Result<()> {
         sent_counts(&engine, Reason::NoService, || client.send_frame(&other))?;
         if client.local().is_ipv4() {
             let mut blocked = once.clone();
-            blocked.source = "10.71.0.200".parse()?;
+            blocked.source = "10.71.0.40".parse()?;
             sent_counts(&engine, Reason::BlockList, || client.send_frame(&blocked))?;
         }
     }
