@@ -32,7 +32,8 @@ use crate::{
 };
 
 /// How often expiry, commands and counters get their turn.
-const TICK_NS: u64 = 10_000_000;
+const TICK: Duration = Duration::from_millis(10);
+const TICK_NS: u64 = TICK.as_nanos() as u64;
 /// Flows that expire in one turn.
 const EXPIRE_BATCH: usize = 256;
 /// Ticks without a frame after which redirected packets that never came are given up.
@@ -217,7 +218,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         } else {
             self.spin.gave_up();
             self.spins = false;
-            self.rings.wait(self.config.sleep)?;
+            // Before it sleeps for long, what it has done has to show in the counters.
+            let published = self.idle_ticks > 0;
+            self.rings.wait(if published {
+                self.config.sleep
+            } else {
+                TICK.min(self.config.sleep)
+            })?;
         }
         Ok(true)
     }

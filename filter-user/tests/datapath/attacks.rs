@@ -136,7 +136,7 @@ fn every_family_is_answered_403_and_its_benign_twin_passes() -> Result<()> {
     }
     only_complete(&site, CASES.len() * 2)?;
     ensure!(site.origin.complete_requests().len() == CASES.len() * 2);
-    let requests = engine.status()?.requests;
+    let requests = engine.settled_status()?.requests;
     ensure!(requests.block == CASES.len() as u64 * 4, "{requests:?}");
     for case in CASES {
         ensure!(requests.families.contains_key(case.family), "{requests:?}");

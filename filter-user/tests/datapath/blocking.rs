@@ -76,7 +76,7 @@ fn the_second_packet_of_a_blocked_flow_dies_in_the_driver() -> Result<()> {
         ensure!(client.response(SOON)?.status == 403);
         ensure!(client.wait_for_end(SOON)? == xtask::lab::raw_tcp::End::Fin);
         let before = engine.counter(Reason::FlowBlock)?;
-        let received = engine.status()?.queues[0].received;
+        let received = engine.settled_status()?.queues[0].received;
         client.send(b"GET /1k HTTP/1.1\r\nHost: lab\r\n\r\n")?;
         wait_until("the packet counted", SOON, || {
             engine
@@ -84,7 +84,7 @@ fn the_second_packet_of_a_blocked_flow_dies_in_the_driver() -> Result<()> {
                 .is_ok_and(|now| now == before + 1)
         })?;
         ensure!(
-            engine.status()?.queues[0].received == received,
+            engine.settled_status()?.queues[0].received == received,
             "the engine saw nothing of it"
         );
         let record = site.origin.wait_for_end(client.local(), SOON)?;

@@ -65,7 +65,7 @@ fn tagged_frames_follow(policy: &str, reason: Reason) -> Result<()> {
         }
     }
     ensure!(engine.counter(Reason::ServiceAll)? == 0, "nothing was redirected");
-    ensure!(engine.status()?.queues[0].received == 0);
+    ensure!(engine.settled_status()?.queues[0].received == 0);
     engine.stop()
 }
 

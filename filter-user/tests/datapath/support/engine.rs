@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -36,6 +37,8 @@ pub(crate) const INTERFACE: &str = "outside";
 
 /// The program is compiled without optimisation and the machine may be busy.
 const START: Duration = Duration::from_secs(90);
+/// After so long nothing more shows in the status of an engine that has come to rest; generous for a busy machine.
+const SETTLED: Duration = Duration::from_millis(200);
 /// Keys that every engine of these tests has, unless a test sets them: a heartbeat that a busy machine does not
 /// miss, and tables that are made quickly.
 const DEFAULTS: [&str; 3] = [
@@ -206,6 +209,13 @@ impl RunningEngine {
             last.clone().filter(|status| holds(status))
         })
         .with_context(|| format!("{last:#?}"))
+    }
+
+    /// The status when everything that has happened shows in it: queues publish their counters every 10 ms, and within
+    /// another 10 ms after the last packet.
+    pub(crate) fn settled_status(&self) -> Result<Status> {
+        thread::sleep(SETTLED);
+        self.status()
     }
 
     /// Packets that the XDP program counted under a reason.
