@@ -4,7 +4,6 @@ use std::{
     fs,
     os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -23,13 +22,10 @@ use filter_user::{
     bpf::{Kernel, LoadOptions, Prefix, Sizes, Tables},
     ring::{QueueHandle, SharedQueues},
 };
-use nix::{
-    sys::statfs::{BPF_FS_MAGIC, statfs},
-    unistd::Uid,
-};
+use nix::unistd::Uid;
 use socket2::{Domain, Socket, Type};
+use xtask::lab::mounts::{BPFFS, ensure_bpffs};
 
-const BPFFS: &str = "/sys/fs/bpf";
 const AF_XDP: i32 = 44;
 /// The queue that the kernel's test runs come from.
 const QUEUE: u32 = 0;
@@ -80,7 +76,7 @@ impl Bed {
             eprintln!("SKIPPED: loading eBPF programs needs root");
             return None;
         }
-        mount_bpffs();
+        ensure_bpffs().expect("root may mount a BPF file system");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pins = Pins(Path::new(BPFFS).join(format!("portcullis-test-{}-{number}", std::process::id())));
         let sizes = Sizes {
@@ -285,16 +281,5 @@ pub(crate) fn prefix(text: &str) -> Prefix {
     Prefix {
         address: address.parse().expect("a prefix has an address"),
         length: length.parse().expect("a prefix length is a number"),
-    }
-}
-
-fn mount_bpffs() {
-    let is_mounted = statfs(BPFFS).is_ok_and(|status| status.filesystem_type() == BPF_FS_MAGIC);
-    if !is_mounted {
-        let mounted = Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]).status();
-        assert!(
-            mounted.is_ok_and(|status| status.success()),
-            "cannot mount a BPF file system on {BPFFS}"
-        );
     }
 }

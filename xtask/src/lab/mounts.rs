@@ -108,6 +108,12 @@ fn mount_bpffs() -> Result<()> {
 /// # Errors
 /// If not root, or the kernel has no bpffs.
 pub fn ensure_bpffs() -> Result<()> {
-    let is_mounted = statfs(Path::new(BPFFS)).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
-    if is_mounted { Ok(()) } else { mount_bpffs() }
+    let is_mounted = || statfs(Path::new(BPFFS)).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC);
+    if is_mounted() {
+        return Ok(());
+    }
+    // Of two that mount at once, one would hide what was pinned in the other's.
+    let below = File::open(BPFFS).with_context(|| format!("opening {BPFFS}"))?;
+    below.lock().with_context(|| format!("locking {BPFFS}"))?;
+    if is_mounted() { Ok(()) } else { mount_bpffs() }
 }
