@@ -34,6 +34,9 @@ struct Cli {
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
+    /// Without the cache of clean requests.
+    #[arg(long)]
+    no_cache: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,7 +56,7 @@ fn main() -> Result<()> {
     for name in names {
         let (file, text, json) = match name {
             Benchmark::Http => {
-                let report = http::run(&cli.engine, cli.quick)?;
+                let report = http::run(&cli.engine, cli.quick, !cli.no_cache)?;
                 (
                     "http.json",
                     report.to_string(),

@@ -20,10 +20,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// What all loads have in common: enough connections to keep a machine of few cores busy.
+    /// What all loads have in common: as many connections as a gateway has at least, all of them busy.
     pub(crate) const BASE: Self = Self {
         threads: 1,
-        connections: 64,
+        connections: 256,
         seconds: 1,
         path: "/",
     };

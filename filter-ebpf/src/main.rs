@@ -20,6 +20,7 @@
 
 mod count;
 mod frame;
+mod key;
 mod maps;
 mod observe;
 mod policy;

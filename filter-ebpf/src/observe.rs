@@ -10,7 +10,7 @@ use filter_common::{
     packet::{protocol, tcp_flag},
 };
 
-use crate::{frame::Frame, maps::FLOWS};
+use crate::{frame::Frame, key, maps::FLOWS};
 
 const TCP_HEADER: usize = 20;
 /// Window scale (RFC 7323 §2).
@@ -32,12 +32,12 @@ pub(crate) fn reply(ctx: &TcContext) {
     if packet.protocol != protocol::TCP || packet.fragment {
         return;
     }
-    let key = FlowKey::tcp(
-        packet.destination,
-        packet.destination_port,
-        packet.source,
-        packet.source_port,
-    );
+    let mut key: FlowKey = key::zeroed();
+    key.source = packet.destination;
+    key.source_port = packet.destination_port;
+    key.destination = packet.source;
+    key.destination_port = packet.source_port;
+    key.protocol = protocol::TCP;
     let Some(flow) = FLOWS.get_ptr_mut(key) else {
         return;
     };

@@ -19,6 +19,7 @@ use filter_common::{
 
 use crate::{
     frame::Frame,
+    key,
     maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, SERVICES, SETTINGS, SOURCE_BLOCKS},
     suspicion,
 };
@@ -41,21 +42,12 @@ pub(crate) struct Decision {
     pub(crate) is_new: bool,
 }
 
-const NO_FLOW: FlowKey = FlowKey {
-    source: Address { octets: [0; 16] },
-    destination: Address { octets: [0; 16] },
-    source_port: 0,
-    destination_port: 0,
-    protocol: 0,
-    reserved: [0; 3],
-};
-
 /// Decides about a packet, without side effects but the hit counts of blocks and sources.
 #[inline(always)]
 pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     let mut decision = Decision {
         reason: Reason::NotConfigured,
-        flow: NO_FLOW,
+        flow: key::zeroed(),
         sample_mask: u32::MAX,
         on_failure: Settings::FAIL_DROP,
         credits: 0,
@@ -78,14 +70,11 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
         Err(Malformed(reason)) => reason,
         Ok(None) => Reason::NotIp,
         Ok(Some(packet)) => {
-            decision.flow = FlowKey {
-                source: packet.source,
-                destination: packet.destination,
-                source_port: packet.source_port,
-                destination_port: packet.destination_port,
-                protocol: packet.protocol,
-                reserved: [0; 3],
-            };
+            decision.flow.source = packet.source;
+            decision.flow.destination = packet.destination;
+            decision.flow.source_port = packet.source_port;
+            decision.flow.destination_port = packet.destination_port;
+            decision.flow.protocol = packet.protocol;
             by_address(&packet, settings)
                 .unwrap_or_else(|| by_flow(&frame, &packet, settings, &decision.flow, &mut decision.is_new))
         }
@@ -240,14 +229,12 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
 
 #[inline(always)]
 fn service(address: Address, port: u16) -> Option<Service> {
-    let any = Address { octets: [0; 16] };
+    let mut key: ServiceKey = key::zeroed();
+    key.port = port;
+    let any = key;
+    key.address = address;
     // SAFETY: services are written by userspace only, whole values at a time.
-    unsafe {
-        SERVICES
-            .get(ServiceKey::new(address, port))
-            .or_else(|| SERVICES.get(ServiceKey::new(any, port)))
-            .copied()
-    }
+    unsafe { SERVICES.get(key).or_else(|| SERVICES.get(any)).copied() }
 }
 
 /// Fragments carry no ports, or cannot be trusted to: they count for every service of the address.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::xdp_action,
-    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta},
+    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta, generated::bpf_ktime_get_coarse_ns},
     programs::XdpContext,
 };
 use filter_common::{FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
@@ -20,7 +20,9 @@ const _: () = assert!(STAMP as usize == Metadata::SIZE);
 /// Redirects the packet to the socket of its RX queue.
 #[inline(always)]
 pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
-    let (queue, state, now) = match ready(ctx, decision) {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let (queue, state) = match ready(ctx, decision, now) {
         Ok(ready) => ready,
         Err(failure) => return fail(decision, failure),
     };
@@ -47,7 +49,10 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
 /// live longer with the failure policy than without it.
 #[inline(always)]
 pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
-    match ready(ctx, decision) {
+    // To the kernel's tick, which is all that a heartbeat needs, and much cheaper to read.
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    match ready(ctx, decision, now) {
         Ok(_) | Err(Failure::RingFull) => {
             count::packet(decision.reason);
             xdp_action::XDP_PASS
@@ -56,18 +61,16 @@ pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     }
 }
 
-/// The RX queue, its state and the time, if the queue's engine can take another packet.
+/// The RX queue and its state, if the queue's engine can take another packet at the time `now`.
 ///
 /// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
 /// heartbeat and from the credits in the queue's state.
 #[inline(always)]
-fn ready(ctx: &XdpContext, decision: &Decision) -> Result<(u32, *mut QueueState, u64), Failure> {
+fn ready(ctx: &XdpContext, decision: &Decision, now: u64) -> Result<(u32, *mut QueueState), Failure> {
     let queue = ctx.rx_queue_index();
     let Some(state) = QUEUES.get_ptr_mut(queue) else {
         return Err(Failure::Absent);
     };
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
     // kernel's half is only written by the one CPU that serves this queue.
     let (heartbeat, in_flight) = unsafe {
@@ -88,7 +91,7 @@ fn ready(ctx: &XdpContext, decision: &Decision) -> Result<(u32, *mut QueueState,
     if in_flight >= i64::from(decision.credits) {
         return Err(Failure::RingFull);
     }
-    Ok((queue, state, now))
+    Ok((queue, state))
 }
 
 #[inline(always)]

@@ -17,6 +17,7 @@
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `findings` | hits of one request |
 //! | `verdict` | score, decision, explanation |
+//! | `cache` | requests that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
 //! | `offline` | single recorded requests |
 //!
@@ -24,6 +25,7 @@
 //! and gives the same decision for any segmentation.
 #![forbid(unsafe_code)]
 
+mod cache;
 mod decode;
 mod evaluate;
 mod excerpt;

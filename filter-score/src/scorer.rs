@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cache::CleanCache;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::inspect::{Event, Inspection};
 use crate::policy::{Mode, Policy};
@@ -70,6 +71,7 @@ pub struct Scorer {
     #[expect(clippy::vec_box, reason = "streams take the boxes as they are")]
     pool: Vec<Box<Request>>,
     generation: u32,
+    clean: CleanCache,
 }
 
 impl Scorer {
@@ -88,7 +90,22 @@ impl Scorer {
             rules,
             policy,
             generation: 0,
+            clean: CleanCache::new(0, &[0; 16]),
         }
+    }
+
+    /// Remembers up to about `entries` requests that were found clean, at 16 bytes each, and does not score them
+    /// again while the same rules and policy are in force. `key` is 16 bytes that no client can guess.
+    #[must_use]
+    pub fn with_cache(mut self, entries: usize, key: &[u8; 16]) -> Self {
+        self.clean = CleanCache::new(entries, key);
+        self
+    }
+
+    /// Requests that were known to be clean, since the start.
+    #[must_use]
+    pub fn cache_hits(&self) -> u64 {
+        self.clean.hits()
     }
 
     /// Puts other rules and another policy in force. Requests in progress keep what was found in them
@@ -104,6 +121,7 @@ impl Scorer {
         }
         self.rules = rules;
         self.policy = policy;
+        self.clean.clear();
     }
 
     /// The policy in force.
@@ -132,6 +150,16 @@ impl Scorer {
         bytes: &[u8],
         mut on_decision: impl FnMut(&Decision<'_>),
     ) -> Disposition {
+        let digest = if stream.is_idle() && !stream.upgrade_asked {
+            self.clean.digest(bytes)
+        } else {
+            None
+        };
+        if digest.is_some_and(|digest| self.clean.contains(digest)) {
+            stream.leading = 0;
+            on_decision(&Decision::clean(bytes));
+            return Disposition::Accept;
+        }
         let mut rest = bytes;
         loop {
             let mut request = match std::mem::take(&mut stream.state) {
@@ -179,6 +207,14 @@ impl Scorer {
             };
             stream.leading = 0;
             stream.upgrade_asked |= request.head.upgrade || request.head.connect;
+            if let Some(digest) = digest
+                && end == End::Complete
+                && taken == bytes.len()
+                && request.findings.anomaly() == 0
+                && !stream.upgrade_asked
+            {
+                self.clean.insert(digest);
+            }
             self.give_back(request);
             match end {
                 End::Complete => {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::findings::{Findings, Hit};
 use crate::policy::Policy;
-use crate::request::Request;
+use crate::request::{LINE_BYTES, Request};
 use crate::rules::{Family, Severity};
 
 /// What a request is judged to be.
@@ -117,6 +117,22 @@ impl<'a> Decision<'a> {
             request_line: request.line.as_bytes(),
             bytes: request.bytes,
             complete,
+        }
+    }
+
+    /// The decision about `request`, a whole request in which nothing was found.
+    pub(crate) fn clean(request: &'a [u8]) -> Self {
+        let end = request.len().min(LINE_BYTES);
+        let line = request[..end].split(|&byte| byte == b'\r').next();
+        Self {
+            verdict: Verdict::Allow,
+            score: 0.0,
+            anomaly: 0,
+            hits: &[],
+            omitted_hits: 0,
+            request_line: line.unwrap_or_default(),
+            bytes: request.len() as u64,
+            complete: true,
         }
     }
 

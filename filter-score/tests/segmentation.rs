@@ -107,6 +107,25 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn plain_get() -> impl Strategy<Value = Vec<u8>> {
+    (
+        value(),
+        prop::sample::select(vec![
+            "",
+            "\r\n",
+            "Content-Length: 3\r\n",
+            "Upgrade: x\r\n",
+            "\rX: y\r\n",
+        ]),
+    )
+        .prop_map(|(query, header)| {
+            let mut target = Vec::new();
+            filter_score::percent_encode(query.as_bytes(), &mut target);
+            let target = String::from_utf8(target).expect("percent-encoding is ASCII");
+            format!("GET /?q={target} HTTP/1.1\r\nHost: h\r\n{header}\r\n").into_bytes()
+        })
+}
+
 fn cut(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<usize> {
     let mut cuts: Vec<_> = cuts.iter().map(|index| index.index(bytes.len() + 1)).collect();
     cuts.sort_unstable();
@@ -132,6 +151,27 @@ proptest! {
     ) {
         let bytes = requests.concat();
         check(&bytes, &cut(&bytes, &cuts));
+    }
+
+    /// With the cache, whatever was seen before: decisions and where they fall are those without it.
+    #[test]
+    fn known_requests(
+        requests in prop::collection::vec(prop_oneof![request(), plain_get()], 1..6),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 1..20),
+    ) {
+        let mut plain = Scorer::new(Arc::clone(&RULES), policy(Mode::Block), 1);
+        let mut caching = Scorer::new(Arc::clone(&RULES), policy(Mode::Block), 1).with_cache(8, &[3; 16]);
+        let (mut one, mut other) = (Stream::new(), Stream::new());
+        for index in order {
+            let bytes = index.get(&requests);
+            let (mut expected, mut decisions) = (Vec::new(), Vec::new());
+            let disposition = plain.feed(&mut one, bytes, |decision| expected.push(decision.to_owned()));
+            prop_assert_eq!(caching.feed(&mut other, bytes, |decision| decisions.push(decision.to_owned())), disposition);
+            prop_assert_eq!(decisions, expected);
+            if disposition == Disposition::Block {
+                (one, other) = (Stream::new(), Stream::new());
+            }
+        }
     }
 
     #[test]

@@ -122,6 +122,52 @@ fn when_buffers_run_out_complete_requests_are_still_scored() {
 }
 
 #[test]
+fn known_requests_get_the_same_decision_until_the_rules_change() {
+    let mut scorer = scorer(1).with_cache(64, &[7; 16]);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "b".repeat(300));
+    for request in [BENIGN, long.as_bytes()] {
+        let mut stream = Stream::new();
+        let first = feed(&mut scorer, &mut stream, request);
+        assert_eq!(first.1[0].decision, Verdict::Allow);
+        let hits = scorer.cache_hits();
+        for _ in 0..2 {
+            assert_eq!(feed(&mut scorer, &mut stream, request), first);
+        }
+        assert_eq!(scorer.cache_hits(), hits + 2);
+    }
+    let hits = scorer.cache_hits();
+    scorer.replace(Arc::clone(&RULES), Policy::default());
+    feed(&mut scorer, &mut Stream::new(), BENIGN);
+    assert_eq!(scorer.cache_hits(), hits, "forgotten with the old rules");
+}
+
+#[test]
+fn only_clean_whole_requests_are_known() {
+    let upgrade = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let with_body = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";
+    let no_host = b"GET / HTTP/1.1\r\n\r\n";
+    let attack = [ATTACK, b"Host: a\r\n\r\n"].concat();
+    let two = [BENIGN, BENIGN].concat();
+    for request in [&upgrade[..], with_body, no_host, &attack, &two] {
+        let mut scorer = scorer(4).with_cache(64, &[7; 16]);
+        let first = feed(&mut scorer, &mut Stream::new(), request);
+        assert_eq!(feed(&mut scorer, &mut Stream::new(), request), first);
+        assert_eq!(scorer.cache_hits(), 0, "{}", request.escape_ascii());
+    }
+    // A known request is one only where a request begins.
+    let mut scorer = scorer(1).with_cache(64, &[7; 16]);
+    feed(&mut scorer, &mut Stream::new(), BENIGN);
+    let mut stream = Stream::new();
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n";
+    feed(&mut scorer, &mut stream, head);
+    assert!(feed(&mut scorer, &mut stream, BENIGN).1.is_empty(), "a body");
+    let mut upgraded = Stream::new();
+    feed(&mut scorer, &mut upgraded, upgrade);
+    feed(&mut scorer, &mut upgraded, BENIGN);
+    assert_eq!(scorer.cache_hits(), 0);
+}
+
+#[test]
 fn mid_stream_pickup_waits_for_a_request_line() {
     let mut scorer = scorer(1);
     let mut stream = Stream::resuming();

@@ -55,8 +55,8 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     let requests = &status.requests;
     writeln!(
         out,
-        "requests  {} allowed, {} suspicious, {} blocked, {} malformed",
-        requests.allow, requests.suspicious, requests.block, requests.malformed
+        "requests  {} allowed ({} known from the cache), {} suspicious, {} blocked, {} malformed",
+        requests.allow, requests.cached, requests.suspicious, requests.block, requests.malformed
     )?;
     for (family, count) in &requests.families {
         writeln!(out, "  {family:<24} {count:>12}")?;

@@ -22,6 +22,8 @@ pub struct Scoring {
     pub paranoia: u8,
     /// Where the rule packs are.
     pub rules: RulesSource,
+    /// Clean requests that each queue remembers, so as not to score them again; 0 for none. 16 bytes each.
+    pub cache: u32,
 }
 
 impl Default for Scoring {
@@ -33,6 +35,7 @@ impl Default for Scoring {
             anomaly: 5,
             paranoia: 1,
             rules: RulesSource::Builtin,
+            cache: 16_384,
         }
     }
 }

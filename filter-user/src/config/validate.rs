@@ -205,6 +205,7 @@ fn decisions(config: &Config, findings: &mut Findings) {
     }
     findings.range("scoring.anomaly", scoring.anomaly, 1..=1_000_000);
     findings.range("scoring.paranoia", scoring.paranoia, 1..=4);
+    findings.range("scoring.cache", scoring.cache, 0..=1 << 24);
     if let RulesSource::Directory(path) = &scoring.rules
         && !path.is_dir()
     {

@@ -111,6 +111,9 @@ pub struct RequestCounters {
     pub block: u64,
     /// Those that do not parse; they are also counted by decision.
     pub malformed: u64,
+    /// Those that went on because the same bytes were found clean before.
+    #[serde(default)]
+    pub cached: u64,
     /// Blocked ones by attack family.
     pub families: BTreeMap<String, u64>,
 }

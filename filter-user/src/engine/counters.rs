@@ -100,6 +100,8 @@ pub struct EngineCounters {
     pub requests: [u64; 3],
     /// Requests with a protocol violation, whatever their verdict.
     pub malformed: u64,
+    /// Requests that the scorer knew to be clean.
+    pub cached: u64,
     /// Blocked requests by family.
     pub families: [u64; Family::ALL.len()],
     /// Events that found no room in the channel to the control plane.
@@ -157,6 +159,7 @@ impl EngineCounters {
             unscored,
             requests,
             malformed,
+            cached,
             families,
             events_lost,
             flows,
@@ -170,6 +173,7 @@ impl EngineCounters {
             *injected,
             *not_injected,
             *malformed,
+            *cached,
             *events_lost,
             *flows,
             *held_bytes,
@@ -192,6 +196,7 @@ impl EngineCounters {
             injected,
             not_injected,
             malformed,
+            cached,
             events_lost,
             flows,
             held_bytes,
@@ -204,6 +209,7 @@ impl EngineCounters {
             injected,
             not_injected,
             malformed,
+            cached,
             events_lost,
             flows,
             held_bytes,

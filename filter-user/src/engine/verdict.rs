@@ -80,6 +80,11 @@ impl Judge {
         self.scorer.replace(rules, policy);
     }
 
+    /// Requests that were known to be clean.
+    pub(super) fn cached(&self) -> u64 {
+        self.scorer.cache_hits()
+    }
+
     /// The flow's requests are of no more interest; their buffer is free again.
     pub(super) fn release(&mut self, requests: &mut Requests) {
         self.scorer.release(&mut requests.stream);

@@ -506,6 +506,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     fn refresh_counters(&mut self) {
         self.counters.set_stream_drops(&self.reassembly.drops);
+        self.counters.cached = self.judge.cached();
         self.counters.flows = self.table.len() as u64;
         self.counters.held = self.reassembly.hold.segments() as u64;
         self.counters.held_bytes = self.reassembly.hold.bytes() as u64;

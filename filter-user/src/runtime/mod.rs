@@ -32,7 +32,7 @@ use crate::{
     config::{self, Config, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
-    host::{Claim, Interface, Reinjection},
+    host::{Claim, Interface, Joining, Reinjection},
     latency::LatencyBook,
     ring::SharedQueues,
     rules::Rules,
@@ -101,6 +101,7 @@ struct Running {
     state: Arc<State>,
     threads: QueueThreads,
     attachment: Attachment,
+    joining: Option<Joining>,
     reinjection: Reinjection,
     events: JoinHandle<()>,
     socket: ControlSocket,
@@ -161,6 +162,14 @@ impl Running {
                 return Err(error);
             }
         };
+        let joining = Joining::stop(&interface).await?;
+        if joining.is_some() {
+            tracing::warn!(
+                "generic XDP on {0}: a packet beyond its MTU is lost; if the other end is virtual, switch off \
+                 segmentation there: ethtool -K DEVICE tso off gso off",
+                interface.name
+            );
+        }
         let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
         let protection = Arc::clone(&protected);
         let state = State::new(
@@ -181,6 +190,7 @@ impl Running {
             state,
             threads,
             attachment,
+            joining,
             reinjection,
             events,
             socket,
@@ -254,6 +264,9 @@ impl Running {
         self.threads.stop();
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
+        }
+        if let Some(joining) = self.joining {
+            joining.restore().await;
         }
         self.reinjection.remove().await;
         let status = self.state.status();

@@ -332,6 +332,7 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
         suspicious: sum(counters, |counters| counters.requests[1]),
         block: sum(counters, |counters| counters.requests[2]),
         malformed: sum(counters, |counters| counters.malformed),
+        cached: sum(counters, |counters| counters.cached),
         families,
     }
 }

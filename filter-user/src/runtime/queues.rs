@@ -112,7 +112,8 @@ impl Parts<'_> {
             Arc::clone(&self.rules.set),
             self.config.scoring.policy(),
             REQUESTS,
-        );
+        )
+        .with_cache(self.config.scoring.cache as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
         let config = worker_config(self.config, queue, queues, self.page);
@@ -198,6 +199,13 @@ impl Drop for QueueThreads {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What no client can guess: with it, one could look for attacks that seem to be known requests.
+fn cache_key() -> anyhow::Result<[u8; 16]> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).context("cannot get random bytes for the cache's key")?;
+    Ok(key)
 }
 
 fn bind(

@@ -2,21 +2,22 @@
 
 use anyhow::{Result, ensure};
 use filter_common::Reason;
-use xtask::lab::{Offload, RawTcp, nginx, origin::digest};
+use xtask::lab::{Offload, Options, RawTcp, namespace::output_of, nginx, origin::digest};
 
 use crate::support::{
     SOON,
-    engine::RunningEngine,
+    engine::{INTERFACE, RunningEngine},
     request::{command, curl, upload},
     site::{self, Site},
 };
 
 /// A page, a large download, and 10 MiB up with a length and in chunks, over both address families.
-fn everything_passes(offload: Offload) -> Result<()> {
-    let Some(site) = Site::with_offload(offload)? else {
+fn everything_passes(options: &Options, settings: &[&str]) -> Result<()> {
+    let Some(site) = Site::start(options)? else {
         return Ok(());
     };
-    let engine = RunningEngine::start(&site.lab, &["engine.on_failure=drop"])?;
+    let settings = [&["engine.on_failure=drop"], settings].concat();
+    let engine = RunningEngine::start(&site.lab, &settings)?;
     let body = nginx::document(10 << 20);
     let file = upload(&site.lab, &body)?;
     for server in site::nginx() {
@@ -79,12 +80,55 @@ fn everything_passes(offload: Offload) -> Result<()> {
 
 #[test]
 fn with_checksums_left_to_hardware() -> Result<()> {
-    everything_passes(Offload::On)
+    everything_passes(&Options::default(), &[])
 }
 
 #[test]
 fn with_checksums_on_the_wire() -> Result<()> {
-    everything_passes(Offload::Off)
+    everything_passes(
+        &Options {
+            client_offload: Offload::Off,
+            ..Options::default()
+        },
+        &[],
+    )
+}
+
+/// The program runs after the kernel has joined segments, and sees what the client's stack has not cut.
+#[test]
+fn in_generic_mode() -> Result<()> {
+    let options = Options {
+        client_segmentation: Offload::Off,
+        ..Options::default()
+    };
+    everything_passes(&options, &["engine.xdp_mode=generic"])?;
+    let Some(site) = Site::start(&options)? else {
+        return Ok(());
+    };
+    let joining = || {
+        output_of(
+            site.lab
+                .gateway()
+                .command("ip")
+                .args(["-details", "link", "show", INTERFACE]),
+        )
+    };
+    let before = joining()?;
+    let engine = RunningEngine::start(&site.lab, &["engine.xdp_mode=generic"])?;
+    let during = joining()?;
+    ensure!(
+        during.contains("xdpgeneric") && during.contains("gro_max_size 1 "),
+        "{during}"
+    );
+    ensure!(engine.log().contains("tso off gso off"), "{}", engine.log());
+    for server in site::nginx() {
+        let answer = curl(&site.lab, server, "/?q=1+union+select+password+from+users", &[])?;
+        ensure!(answer.status == 403, "{answer:?}");
+    }
+    engine.stop()?;
+    let after = joining()?;
+    ensure!(after == before, "before: {before}\nafter: {after}");
+    Ok(())
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Options {
     pub queues: u32,
     /// The client's transmit checksum offload.
     pub client_offload: Offload,
+    /// Whether the client's stack leaves cutting segments to the "hardware": they are then larger than the MTU.
+    pub client_segmentation: Offload,
     /// The server's transmit checksum offload.
     pub server_offload: Offload,
     /// The gateway's transmit checksum offload, on both links.
@@ -50,6 +52,7 @@ impl Default for Options {
         Self {
             queues: 1,
             client_offload: Offload::On,
+            client_segmentation: Offload::On,
             server_offload: Offload::On,
             gateway_offload: Offload::On,
             mtu: 1500,
@@ -113,6 +116,7 @@ pub(super) fn build(lab: &Lab, options: &Options) -> Result<()> {
     gateway.sysctl("net/ipv6/conf/all/forwarding", "1")?;
 
     offloads(client, "eth0", options.client_offload)?;
+    segmentation(client, "eth0", options.client_segmentation)?;
     offloads(server, "eth0", options.server_offload)?;
     offloads(gateway, "outside", options.gateway_offload)?;
     offloads(gateway, "inside", options.gateway_offload)
@@ -141,4 +145,12 @@ fn offloads(namespace: &Namespace, device: &str, checksums: Offload) -> Result<(
         .command("ethtool")
         .args(["-K", device, "gro", "on", "txvlan", "off", "tx", &checksums]))
     .with_context(|| format!("setting the offloads of {device} in {}", namespace.name()))
+}
+
+fn segmentation(namespace: &Namespace, device: &str, state: Offload) -> Result<()> {
+    let state = state.to_string();
+    run(namespace
+        .command("ethtool")
+        .args(["-K", device, "tso", &state, "gso", &state]))
+    .with_context(|| format!("setting the segmentation of {device} in {}", namespace.name()))
 }

@@ -18,6 +18,9 @@ pub struct Bench {
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
+    /// Without the engine's cache of clean requests: wrk sends one request over and over.
+    #[arg(long)]
+    no_cache: bool,
 }
 
 impl Bench {
@@ -29,9 +32,7 @@ impl Bench {
         let engine = Build::default().build()?;
         let mut arguments = vec![OsString::from("bench")];
         arguments.extend(self.names.iter().cloned());
-        if self.quick {
-            arguments.push("--quick".into());
-        }
+        arguments.extend(self.flags());
         privilege::become_root(&arguments)?;
         let mut command = workspace::cargo_command();
         command
@@ -42,10 +43,16 @@ impl Bench {
             .arg(engine)
             .arg("--output")
             .arg(workspace::target().join("bench"));
-        if self.quick {
-            command.arg("--quick");
-        }
+        command.args(self.flags());
         build::succeed(&mut command)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn flags(&self) -> impl Iterator<Item = OsString> {
+        let flags = [(self.quick, "--quick"), (self.no_cache, "--no-cache")];
+        flags
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, flag)| flag.into())
     }
 }

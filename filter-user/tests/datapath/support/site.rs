@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use xtask::lab::{
-    Lab, Nginx, Offload, Options, Origin,
+    Lab, Nginx, Options, Origin,
     address::{NGINX_PORT, ORIGIN_PORT, SERVER_V4, SERVER_V6},
 };
 
@@ -31,14 +31,6 @@ impl Site {
     /// With everything at its default.
     pub(crate) fn plain() -> Result<Option<Self>> {
         Self::start(&Options::default())
-    }
-
-    /// With the client's checksum offload as given.
-    pub(crate) fn with_offload(client_offload: Offload) -> Result<Option<Self>> {
-        Self::start(&Options {
-            client_offload,
-            ..Options::default()
-        })
     }
 }
 
