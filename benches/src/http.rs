@@ -23,14 +23,14 @@ use crate::{
     wrk::{self, Load, Round},
 };
 
-/// A page of usual size, then the smallest answers: the packets' own cost is all there is.
+/// The smallest answers, where the packets' own cost is all there is, and a page of usual size.
 const LOADS: [Load; 2] = [
     Load {
-        path: "/16k",
+        path: "/1k",
         ..Load::BASE
     },
     Load {
-        path: "/1k",
+        path: "/16k",
         ..Load::BASE
     },
 ];

@@ -337,26 +337,9 @@ impl<K: Copy + Eq + Hash, V, S: BuildHasher> FlowTable<K, V, S> {
         self.take(handle.slot)
     }
 
-    /// Takes out at most `max` entries whose time is up, the longest idle of each class first, and hands them to
-    /// `removed`. Returns their number. Costs constant time for each.
-    pub fn expire(&mut self, now: u64, max: usize, mut removed: impl FnMut(K, V, Removal)) -> usize {
-        let now = self.advance(now);
-        let mut count = 0;
-        for class in TimeoutClass::ALL {
-            while count < max
-                && let Some(slot) = self.due(class, now)
-                && let Some((key, value)) = self.take(slot)
-            {
-                removed(key, value, Removal::Expired);
-                count += 1;
-            }
-        }
-        count
-    }
-
-    /// An entry whose time is up, if there is one: its handle, key and class, and when activity was last recorded. For
-    /// callers that know of activity which the table was not told of: to [`FlowTable::touch`] or
-    /// [`FlowTable::remove`].
+    /// An entry whose time is up, if there is one, the longest idle of a class first: its handle, key and class, and when
+    /// activity was last recorded. The caller takes it out with [`FlowTable::remove`], or puts it off with
+    /// [`FlowTable::touch`] if it knows of activity which the table was not told of. Costs constant time.
     pub fn due_entry(&mut self, now: u64) -> Option<(FlowHandle, K, TimeoutClass, u64)> {
         let now = self.advance(now);
         let slot = TimeoutClass::ALL

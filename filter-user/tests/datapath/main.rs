@@ -10,6 +10,7 @@ mod blocking;
 mod failure;
 mod forwarding;
 mod mistakes;
+mod placement;
 mod report;
 mod segmentation;
 mod suspicious;

@@ -167,7 +167,12 @@ fn run<S: std::hash::BuildHasher>(mut table: FlowTable<u8, u32, S>, limits: Tabl
                     }
                 }
                 let mut removed = Vec::new();
-                table.expire(now, max, |key, _, _| removed.push(key));
+                while removed.len() < max
+                    && let Some((handle, key, _, _)) = table.due_entry(now)
+                {
+                    assert!(table.remove(handle).is_some());
+                    removed.push(key);
+                }
                 assert_eq!(removed, expected);
             }
             Step::Wait(time) => now += time,
