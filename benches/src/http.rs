@@ -201,6 +201,10 @@ fn check_everything_was_inspected(engine: &Engine<'_>) -> Result<()> {
         .pointer("/requests/allow")
         .and_then(serde_json::Value::as_u64);
     ensure!(allowed.unwrap_or(0) > 0, "no request was scored: {status}");
+    let lost = status
+        .pointer("/queues/0/lost")
+        .and_then(serde_json::Value::as_u64);
+    ensure!(lost == Some(0), "packets were lost: {status}");
     let unscored = status
         .pointer("/queues/0/unscored")
         .and_then(serde_json::Value::as_object);

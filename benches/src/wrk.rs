@@ -20,7 +20,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// What all loads have in common: as many connections as a gateway has at least, all of them busy.
+    /// What all loads have in common: many connections at once, all of them busy, as on a gateway.
     pub(crate) const BASE: Self = Self {
         threads: 1,
         connections: 256,

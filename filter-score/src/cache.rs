@@ -107,7 +107,10 @@ mod tests {
         let cache = CleanCache::new(64, &[7; 16]);
         assert!(cache.digest(&request(1)).is_some());
         assert!(cache.digest(b"HEAD / HTTP/1.1\r\n\r\n").is_some());
-        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(LONGEST));
+        let of_length = |length| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length - 18));
+        assert!(cache.digest(of_length(LONGEST).as_bytes()).is_some());
+        let long = of_length(LONGEST + 1);
+        assert_eq!(long.len(), LONGEST + 1);
         let others: [&[u8]; 5] = [
             b"",
             b"GET / HTTP/1.1\r\n",

@@ -186,44 +186,33 @@ impl Inspection<'_> {
         classes
     }
 
+    /// A header line without a name that could be relied on: all of it is a value.
+    fn unnamed_line(&mut self, violation: Violation, line: &[u8]) {
+        self.evaluator.violation(violation, line);
+        let place = Place {
+            target: Target::Header,
+            name: b"",
+        };
+        let classes = self.evaluator.field(place, line, false);
+        self.control_bytes(classes, line);
+    }
+
     fn field_line(&mut self, line: &[u8]) {
         self.head.lines = self.head.lines.saturating_add(1);
         if self.head.lines > self.limits.headers {
             self.evaluator.violation(Violation::TooManyHeaders, line);
         }
         if let [b' ' | b'\t', ..] = line {
-            self.evaluator.violation(Violation::ObsFold, line);
-            let classes = self.evaluator.field(
-                Place {
-                    target: Target::Header,
-                    name: b"",
-                },
-                line,
-                false,
-            );
-            self.control_bytes(classes, line);
-            return;
+            return self.unnamed_line(Violation::ObsFold, line);
         }
         let (name, value) = match http::parse_field(line) {
             Ok(field) => field,
             Err(error) => {
-                self.evaluator.violation(
-                    match error {
-                        FieldError::SpaceBeforeColon => Violation::SpaceBeforeColon,
-                        FieldError::Malformed => Violation::BadHeader,
-                    },
-                    line,
-                );
-                let classes = self.evaluator.field(
-                    Place {
-                        target: Target::Header,
-                        name: b"",
-                    },
-                    line,
-                    false,
-                );
-                self.control_bytes(classes, line);
-                return;
+                let violation = match error {
+                    FieldError::SpaceBeforeColon => Violation::SpaceBeforeColon,
+                    FieldError::Malformed => Violation::BadHeader,
+                };
+                return self.unnamed_line(violation, line);
             }
         };
         let known = http::name_of(name);

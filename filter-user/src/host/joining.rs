@@ -26,7 +26,8 @@ pub struct Joining {
 }
 
 impl Joining {
-    /// Stops it, if the program that is attached to the interface runs in generic mode.
+    /// Stops it, if the program that is attached to the interface runs in generic mode. If not, undoes what an engine
+    /// that was killed in generic mode has left.
     ///
     /// # Errors
     ///
@@ -49,23 +50,27 @@ impl Joining {
                 v6: DEFAULT,
                 v4: DEFAULT,
             };
-            let mut generic = false;
+            let (mut generic, mut stopped) = (false, false);
             for attribute in &message.attributes {
                 match attribute {
-                    LinkAttribute::GroMaxSize(bytes) if *bytes > NOTHING => before.v6 = *bytes,
-                    LinkAttribute::GroIpv4MaxSize(bytes) if *bytes > NOTHING => before.v4 = *bytes,
+                    LinkAttribute::GroMaxSize(NOTHING) | LinkAttribute::GroIpv4MaxSize(NOTHING) => {
+                        stopped = true;
+                    }
+                    LinkAttribute::GroMaxSize(bytes) => before.v6 = *bytes,
+                    LinkAttribute::GroIpv4MaxSize(bytes) => before.v4 = *bytes,
                     LinkAttribute::Xdp(xdp) => {
                         generic = xdp.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer));
                     }
                     _ => {}
                 }
             }
-            if generic {
-                handle
-                    .link()
-                    .set(before.with(NOTHING, NOTHING).build())
-                    .execute()
-                    .await?;
+            if generic || stopped {
+                let change = if generic {
+                    before.with(NOTHING, NOTHING)
+                } else {
+                    before.with(before.v6, before.v4)
+                };
+                handle.link().set(change.build()).execute().await?;
             }
             Ok(generic.then_some(before))
         }
@@ -91,7 +96,7 @@ impl Joining {
         connection.abort();
     }
 
-    /// A change of the interface. The first size sets both of older programs' meaning, so the second comes after it.
+    /// A change of the interface. The kernel takes the first size for IPv4, too, until it is given the second.
     fn with(&self, v6: u32, v4: u32) -> LinkMessageBuilder<LinkUnspec> {
         LinkUnspec::new_with_index(self.index)
             .append_extra_attribute(LinkAttribute::GroMaxSize(v6))

@@ -162,7 +162,10 @@ impl Running {
                 return Err(error);
             }
         };
-        let joining = Joining::stop(&interface).await?;
+        let joining = Joining::stop(&interface).await.unwrap_or_else(|error| {
+            tracing::warn!("cannot set gro_max_size: {error}; if XDP is generic here, packets may be lost");
+            None
+        });
         if joining.is_some() {
             tracing::warn!(
                 "generic XDP on {0}: a packet beyond its MTU is lost; if the other end is virtual, switch off \

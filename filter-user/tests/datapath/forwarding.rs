@@ -2,11 +2,16 @@
 
 use anyhow::{Result, ensure};
 use filter_common::Reason;
-use xtask::lab::{Offload, Options, RawTcp, namespace::output_of, nginx, origin::digest};
+use xtask::lab::{
+    Offload, Options, RawTcp,
+    namespace::{output_of, run},
+    nginx,
+    origin::digest,
+};
 
 use crate::support::{
     SOON,
-    engine::{INTERFACE, RunningEngine},
+    engine::{INTERFACE, PINS, RunningEngine},
     request::{command, curl, upload},
     site::{self, Site},
 };
@@ -126,9 +131,51 @@ fn in_generic_mode() -> Result<()> {
         ensure!(answer.status == 403, "{answer:?}");
     }
     engine.stop()?;
-    let after = joining()?;
-    ensure!(after == before, "before: {before}\nafter: {after}");
+    ensure!(joining()? == before, "before: {before}\nafter: {}", joining()?);
+
+    // What a killed engine leaves, its successor puts right: one that takes over, and one that starts anew.
+    for fresh_start in [false, true] {
+        RunningEngine::start(&site.lab, &["engine.xdp_mode=generic"])?.kill()?;
+        ensure!(joining()?.contains("gro_max_size 1 "));
+        let settings = if fresh_start {
+            run(site.lab.gateway().command("rm").args(["-r", PINS]))?;
+            ["engine.xdp_mode=native"]
+        } else {
+            ["engine.xdp_mode=generic"]
+        };
+        let successor = RunningEngine::start(&site.lab, &settings)?;
+        if fresh_start {
+            ensure!(joining()?.contains("gro_max_size 65536 "), "{}", joining()?);
+        }
+        successor.stop()?;
+        ensure!(joining()? == before, "before: {before}\nafter: {}", joining()?);
+    }
     Ok(())
+}
+
+/// A client that leaves cutting segments to others sends packets that fit into no frame: they are counted.
+#[test]
+fn in_generic_mode_what_exceeds_a_frame_is_counted() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let engine = RunningEngine::start(&site.lab, &["engine.xdp_mode=generic"])?;
+    let file = upload(&site.lab, &nginx::document(1 << 20))?;
+    let [server, _] = site::nginx();
+    let arguments = [
+        "-H",
+        "Expect:",
+        "-H",
+        "Content-Type: text/plain",
+        "--data-binary",
+        &file,
+    ];
+    let mut client = command(&site.lab, server, nginx::SINK, &arguments).spawn()?;
+    let counted = engine.wait_for_status("lost packets", |status| status.queues[0].lost > 0);
+    client.kill()?;
+    client.wait()?;
+    counted?;
+    engine.stop()
 }
 
 #[test]
