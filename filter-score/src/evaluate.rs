@@ -5,12 +5,16 @@ use std::mem::take;
 use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
-use crate::rules::prefilter::{Candidates, Classes};
-use crate::rules::{Check, RuleBits, RuleSet};
+use crate::rules::candidates::Candidates;
+use crate::rules::prefilter::Classes;
+use crate::rules::{Check, Pattern, RuleBits, RuleSet};
 use crate::target::Target;
 
 /// Percent-decoding is repeated this often at most.
 const URL_ROUNDS: usize = 4;
+
+/// Bytes that a rule may look at more than once in a field, beyond the field's own length.
+const FREE: usize = 256;
 
 /// Bytes that some decoding might change.
 const DECODABLE: Classes = Classes::PERCENT
@@ -28,6 +32,8 @@ const DECODABLE: Classes = Classes::PERCENT
 #[derive(Debug)]
 pub(crate) struct Scratch {
     candidates: Candidates,
+    /// Bytes that each rule has looked at by following its literals; zero between fields.
+    spent: Vec<u32>,
     current: Vec<u8>,
     next: Vec<u8>,
 }
@@ -37,6 +43,7 @@ impl Scratch {
     pub(crate) fn new(rules: usize, longest: usize) -> Self {
         Self {
             candidates: Candidates::new(rules),
+            spent: vec![0; rules],
             current: Vec::with_capacity(longest),
             next: Vec::with_capacity(longest),
         }
@@ -81,7 +88,7 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) findings: &'a mut Findings,
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
         let classes = self.look(place, raw, DecodingSet::default());
@@ -181,7 +188,7 @@ impl Evaluator<'_> {
         if classes.intersects(self.rules.gated_classes) {
             for (gate, rule) in &self.rules.gated {
                 if classes.intersects(*gate) {
-                    self.scratch.candidates.insert(*rule);
+                    self.scratch.candidates.everywhere(*rule);
                 }
             }
         }
@@ -194,33 +201,76 @@ impl Evaluator<'_> {
 
     #[cold]
     fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
-        for at in 0..self.scratch.candidates.len() {
-            let index = self.scratch.candidates.get(at);
-            let rule = &self.rules.rules[index];
-            let named = || {
-                rule.headers.is_empty()
-                    || place.target != Target::Header
-                    || rule
-                        .headers
-                        .iter()
-                        .any(|header| place.name.eq_ignore_ascii_case(header.as_bytes()))
-            };
-            if !rule.targets.contains(place.target)
-                || !rule.decodings.contains(decodings.optional())
-                || self.findings.has(index)
-                || !self.active.contains(index)
-                || !named()
-                || !rule.gates.iter().all(|gate| classes.intersects(*gate))
-            {
+        let mut index = 0;
+        while let Some(sighting) = self.scratch.candidates.sighting(index) {
+            index += 1;
+            let rule = usize::from(sighting.rule);
+            if self.scratch.candidates.is_everywhere(sighting.rule) {
                 continue;
             }
-            if let Check::Pattern(pattern) = &rule.check
-                && let Some(end) = pattern.find(text)
-            {
-                self.findings
-                    .record(index, rule, place, evidence(text, end), decodings);
+            let Some(pattern) = self.runnable(rule, place, classes, decodings) else {
+                continue;
+            };
+            let spent = &mut self.scratch.spent[rule];
+            let found = (sighting.from as usize..=sighting.to as usize)
+                .find_map(|start| pattern.find_at(text, start, spent));
+            if let Some(end) = found {
+                self.record(rule, place, text, end, decodings);
+            } else if *spent as usize > text.len() + FREE {
+                // Following each place would take longer than one run over all of it: the time stays linear.
+                self.scratch.candidates.everywhere(sighting.rule);
             }
         }
+        for index in 0..index {
+            if let Some(sighting) = self.scratch.candidates.sighting(index) {
+                self.scratch.spent[usize::from(sighting.rule)] = 0;
+            }
+        }
+        let mut index = 0;
+        while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
+            index += 1;
+            let found = self
+                .runnable(rule, place, classes, decodings)
+                .and_then(|pattern| pattern.find(text));
+            if let Some(end) = found {
+                self.record(rule, place, text, end, decodings);
+            }
+        }
+    }
+
+    /// The pattern of a rule that applies to this reading of the field and has not hit yet.
+    fn runnable(
+        &self,
+        index: usize,
+        place: Place<'_>,
+        classes: Classes,
+        decodings: DecodingSet,
+    ) -> Option<&'a Pattern> {
+        let rule = &self.rules.rules[index];
+        let named = || {
+            rule.headers.is_empty()
+                || place.target != Target::Header
+                || rule
+                    .headers
+                    .iter()
+                    .any(|header| place.name.eq_ignore_ascii_case(header.as_bytes()))
+        };
+        let runs = rule.targets.contains(place.target)
+            && rule.decodings.contains(decodings.optional())
+            && !self.findings.has(index)
+            && self.active.contains(index)
+            && rule.gates.iter().all(|gate| classes.intersects(*gate))
+            && named();
+        match &rule.check {
+            Check::Pattern(pattern) if runs => Some(pattern),
+            _ => None,
+        }
+    }
+
+    fn record(&mut self, index: usize, place: Place<'_>, text: &[u8], end: usize, decodings: DecodingSet) {
+        let rule = &self.rules.rules[index];
+        self.findings
+            .record(index, rule, place, evidence(text, end), decodings);
     }
 }
 

@@ -11,6 +11,98 @@ use super::prefilter::Classes;
 pub(crate) const MIN_LITERAL: usize = 2;
 /// Alternatives are not multiplied beyond this many.
 const MAX_SET: usize = 64;
+/// A literal that leads may have this many bytes of the match before it.
+const MAX_BEFORE: usize = 6;
+
+/// A literal near the beginning of a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// Lower case.
+    pub(crate) literal: Vec<u8>,
+    /// The least and the most bytes of the match before it.
+    pub(crate) before: (u8, u8),
+}
+
+/// Literals of which each match has one at its beginning or a few bytes behind it, or `None` if there is no such
+/// set of literals that are rare enough. Where one is seen it is known where a match can begin.
+pub(crate) fn leads(regex: &str) -> Option<Vec<Lead>> {
+    let leads = lead(&parse(regex)?)?;
+    let rare = |lead: &Lead| {
+        lead.literal.len() > MIN_LITERAL
+            || (lead.literal.len() == MIN_LITERAL && !lead.literal.iter().all(u8::is_ascii_alphanumeric))
+    };
+    leads.iter().all(rare).then_some(leads)
+}
+
+fn lead(hir: &Hir) -> Option<Vec<Lead>> {
+    match hir.kind() {
+        HirKind::Capture(capture) => lead(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => lead(&repetition.sub),
+        HirKind::Alternation(parts) => {
+            let parts: Option<Vec<_>> = parts.iter().map(lead).collect();
+            Some(parts?.concat())
+        }
+        HirKind::Concat(parts) => lead_of_concat(parts),
+        _ => leads_of(analyse(hir).exact?, 0, 0),
+    }
+}
+
+fn lead_of_concat(parts: &[Hir]) -> Option<Vec<Lead>> {
+    let mut best: Option<Vec<Lead>> = None;
+    let (mut least, mut most) = (0, 0);
+    for (at, part) in parts.iter().enumerate() {
+        let mut run = vec![Vec::new()];
+        for part in &parts[at..] {
+            match analyse(part).exact {
+                Some(set) if run.len() * set.len() <= MAX_SET => run = cross(&run, &set),
+                _ => break,
+            }
+        }
+        let inner = lead(part).map(|leads| shifted(leads, least, most));
+        best = [best, leads_of(run, least, most), inner]
+            .into_iter()
+            .flatten()
+            .max_by_key(|leads| rank(leads));
+        least += part.properties().minimum_len()?;
+        most += part.properties().maximum_len().unwrap_or(usize::MAX / 2);
+        if most > MAX_BEFORE {
+            break;
+        }
+    }
+    best
+}
+
+fn leads_of(literals: Vec<Vec<u8>>, least: usize, most: usize) -> Option<Vec<Lead>> {
+    let leads: Vec<_> = literals
+        .into_iter()
+        .map(|mut literal| {
+            literal.truncate(255);
+            Lead {
+                literal,
+                before: (least as u8, most as u8),
+            }
+        })
+        .collect();
+    (!leads.is_empty() && leads.iter().all(|lead| !lead.literal.is_empty())).then_some(leads)
+}
+
+fn shifted(mut leads: Vec<Lead>, least: usize, most: usize) -> Vec<Lead> {
+    for lead in &mut leads {
+        lead.before.0 += least as u8;
+        lead.before.1 += most as u8;
+    }
+    leads
+}
+
+/// Longer literals are seldom seen in vain, up to a point; then few places to begin at and few literals count.
+fn rank(leads: &[Lead]) -> (usize, std::cmp::Reverse<(u8, usize)>) {
+    let shortest = leads.iter().map(|lead| lead.literal.len()).min().unwrap_or(0);
+    let spread = leads.iter().map(|lead| lead.before.1 - lead.before.0).max();
+    (
+        shortest.min(4),
+        std::cmp::Reverse((spread.unwrap_or(0), leads.len())),
+    )
+}
 
 /// Lower-case literals of which each match has at least one, or `None` if there is no such set.
 pub(crate) fn required(regex: &str) -> Option<Vec<Vec<u8>>> {
@@ -247,6 +339,35 @@ mod tests {
         assert_eq!(gates(r"a\(b*;"), [Classes::of(b'('), Classes::of(b';')]);
         assert!(gates(r"a(?:\(|b)").is_empty());
         assert!(gates(r"['a]").is_empty());
+    }
+
+    #[test]
+    fn literals_that_lead() {
+        let table = [
+            (r"\bsleep\s*\(", "sleep 0-0"),
+            (r"(?:^|[^a-z])union\s+select", "union 0-1"),
+            (r"[$%]\{jndi:", "{jndi: 1-1"),
+            (
+                r"(?:\binsert\s+into|x?delete\s+from)\b",
+                "delete 0-0, insert 0-0, xdelete 0-0",
+            ),
+            (r"\d{2,4}abcd", "abcd 2-4"),
+            (r"<\?php", "<?php 0-0"),
+            (r"\s*select", ""),
+            (r"<[^>]*onload", ""),
+            (r"or[0-9]", ""),
+        ];
+        for (regex, expected) in table {
+            let mut found: Vec<_> = leads(regex)
+                .unwrap_or_default()
+                .iter()
+                .map(|Lead { literal, before }| {
+                    format!("{} {}-{}", String::from_utf8_lossy(literal), before.0, before.1)
+                })
+                .collect();
+            found.sort();
+            assert_eq!(found.join(", "), expected, "{regex}");
+        }
     }
 
     #[test]

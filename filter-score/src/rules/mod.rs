@@ -1,6 +1,7 @@
 //! Rule packs: read from TOML, compiled once, shared between threads.
 
 mod builtin;
+pub(crate) mod candidates;
 mod error;
 mod literals;
 mod pack;
@@ -14,4 +15,5 @@ pub use error::PackError;
 pub use pack::{Family, PackSource, Severity};
 pub use set::{RuleInfo, RuleSet};
 
+pub(crate) use pattern::Pattern;
 pub(crate) use set::{Check, Rule, RuleBits};

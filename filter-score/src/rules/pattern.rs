@@ -6,9 +6,9 @@
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
-use regex_automata::{Input, MatchKind};
+use regex_automata::{Anchored, Input, MatchKind};
 
-/// The largest automaton of one rule, in bytes.
+/// The largest automaton of one rule for one way to start, in bytes.
 const DFA_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -25,8 +25,10 @@ pub(crate) fn syntax_config() -> syntax::Config {
 
 impl Pattern {
     /// Errors are sentences for the author of the rule: message and remedy.
-    pub(crate) fn compile(regex: &str) -> Result<Self, (String, &'static str)> {
+    /// `at`: the pattern will be asked whether a match begins at a given offset, too.
+    pub(crate) fn compile(regex: &str, at: bool) -> Result<Self, (String, &'static str)> {
         // Only whether and where the first match ends is asked: sets of states without order are fewer.
+        let bytes = if at { 2 * DFA_BYTES } else { DFA_BYTES };
         let compiled = dense::Builder::new()
             .syntax(syntax_config())
             .thompson(
@@ -37,9 +39,13 @@ impl Pattern {
             .configure(
                 dense::Config::new()
                     .match_kind(MatchKind::All)
-                    .start_kind(StartKind::Unanchored)
-                    .dfa_size_limit(Some(DFA_BYTES))
-                    .determinize_size_limit(Some(8 * DFA_BYTES)),
+                    .start_kind(if at {
+                        StartKind::Both
+                    } else {
+                        StartKind::Unanchored
+                    })
+                    .dfa_size_limit(Some(bytes))
+                    .determinize_size_limit(Some(8 * bytes)),
             )
             .build(regex);
         match compiled {
@@ -71,6 +77,32 @@ impl Pattern {
             .map(|found| found.offset())
     }
 
+    /// Where the shortest match that begins at `start` ends. Adds the bytes that were looked at to `spent`.
+    ///
+    /// The pattern must be compiled for it. Text before `start` counts for `^` and `\b`.
+    pub(crate) fn find_at(&self, haystack: &[u8], start: usize, spent: &mut u32) -> Option<usize> {
+        let dfa = &self.0;
+        let input = Input::new(haystack).range(start..).anchored(Anchored::Yes);
+        let mut state = dfa.start_state_forward(&input).ok()?;
+        for (at, byte) in haystack.iter().enumerate().skip(start) {
+            state = dfa.next_state(state, *byte);
+            if dfa.is_special_state(state) {
+                // Matches are known one byte late.
+                if dfa.is_match_state(state) {
+                    *spent += (at - start) as u32 + 1;
+                    return Some(at);
+                }
+                if dfa.is_dead_state(state) {
+                    *spent += (at - start) as u32 + 1;
+                    return None;
+                }
+            }
+        }
+        *spent += (haystack.len() - start) as u32 + 1;
+        dfa.is_match_state(dfa.next_eoi_state(state))
+            .then_some(haystack.len())
+    }
+
     pub(crate) fn memory(&self) -> usize {
         self.0.memory_usage()
     }
@@ -82,19 +114,32 @@ mod tests {
 
     #[test]
     fn finds_bytes_regardless_of_case() {
-        let pattern = Pattern::compile(r"\bunion\s+select\b").unwrap();
+        let pattern = Pattern::compile(r"\bunion\s+select\b", false).unwrap();
         assert_eq!(pattern.find(b"\xff UNION\n Select 1"), Some(15));
         assert_eq!(pattern.find(b"reunion select"), None);
     }
 
     #[test]
+    fn finds_what_begins_at_an_offset() {
+        let pattern = Pattern::compile(r"\bab+c\b", true).unwrap();
+        let mut spent = 0;
+        let text = b"xabc abbc";
+        assert_eq!(pattern.find_at(text, 1, &mut spent), None, "in a word");
+        assert_eq!(pattern.find_at(text, 5, &mut spent), Some(9), "at the end");
+        assert_eq!(pattern.find_at(text, 4, &mut spent), None);
+        assert_eq!(pattern.find_at(b"abc-", 0, &mut spent), Some(3));
+        assert_eq!(pattern.find(text), Some(9));
+        assert!(spent < 20);
+    }
+
+    #[test]
     fn refuses_what_explodes_or_does_not_parse() {
         assert!(
-            Pattern::compile("a.{0,60}b.{0,60}c")
+            Pattern::compile("a.{0,60}b.{0,60}c", false)
                 .unwrap_err()
                 .1
                 .contains("too large")
         );
-        assert!(Pattern::compile("(a").unwrap_err().1.contains("correct"));
+        assert!(Pattern::compile("(a", false).unwrap_err().1.contains("correct"));
     }
 }

@@ -6,7 +6,7 @@
 //! pass runs at about a nanosecond a byte, whatever the number of rules; only a bit that is set costs
 //! more: the literals entered there are compared.
 
-use super::set::RuleBits;
+use super::candidates::{Candidates, Sighting};
 
 /// Bits of the trigram hash.
 const HASH_BITS: u32 = 18;
@@ -89,46 +89,6 @@ impl Classes {
     }
 }
 
-/// Rules whose literals were seen in the field at hand.
-#[derive(Debug)]
-pub(crate) struct Candidates {
-    bits: RuleBits,
-    list: Vec<u16>,
-}
-
-impl Candidates {
-    pub(crate) fn new(rules: usize) -> Self {
-        Self {
-            bits: RuleBits::new(rules),
-            list: Vec::with_capacity(rules),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    pub(crate) fn get(&self, index: usize) -> usize {
-        usize::from(self.list[index])
-    }
-
-    pub(crate) fn clear(&mut self) {
-        for rule in self.list.drain(..) {
-            self.bits.remove(usize::from(rule));
-        }
-    }
-
-    pub(crate) fn insert(&mut self, rule: u16) {
-        if self.bits.insert(usize::from(rule)) {
-            self.list.push(rule);
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Entry {
     /// Start of the folded literal in `Prefilter::bytes`.
@@ -136,8 +96,34 @@ struct Entry {
     length: u16,
     /// Bytes of the literal after its anchoring trigram.
     after: u16,
-    /// The rules that have this literal, in `Prefilter::rules`.
-    rules: std::ops::Range<u32>,
+    /// Who has this literal, in `Prefilter::owners`.
+    owners: std::ops::Range<u32>,
+}
+
+/// A rule, and where its matches begin when one of its literals was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    pub(crate) rule: u16,
+    /// The least and the most bytes of a match before the literal; `None`: not bounded.
+    pub(crate) before: Option<(u8, u8)>,
+}
+
+impl Owner {
+    /// Its literal was seen at `start`.
+    fn saw(self, start: usize, candidates: &mut Candidates) {
+        match self.before {
+            None => candidates.everywhere(self.rule),
+            Some((least, most)) => {
+                if let Some(to) = start.checked_sub(usize::from(least)) {
+                    candidates.at(Sighting {
+                        rule: self.rule,
+                        from: start.saturating_sub(usize::from(most)) as u32,
+                        to: to as u32,
+                    });
+                }
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -149,30 +135,30 @@ pub(crate) struct Prefilter {
     slots: Vec<u32>,
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    rules: Vec<u16>,
+    owners: Vec<Owner>,
 }
 
 impl Prefilter {
-    /// `literals`: folded to lower case, at least two bytes each, with the index of their rule.
-    pub(crate) fn new(mut literals: Vec<(Vec<u8>, u16)>) -> Self {
+    /// `literals`: folded to lower case, at least two bytes each, with the rule they belong to.
+    pub(crate) fn new(mut literals: Vec<(Vec<u8>, Owner)>) -> Self {
         literals.sort();
         literals.dedup();
         let table = table();
         let mut anchored: Vec<(u64, Entry)> = Vec::new();
         let mut bytes = Vec::new();
-        let mut rules: Vec<u16> = Vec::new();
+        let mut owners: Vec<Owner> = Vec::new();
         for group in literals.chunk_by(|a, b| a.0 == b.0) {
             let literal = &group[0].0;
             let start = bytes.len() as u32;
             bytes.extend_from_slice(literal);
-            let first_rule = rules.len() as u32;
-            rules.extend(group.iter().map(|(_, rule)| *rule));
-            let rule_range = first_rule..rules.len() as u32;
+            let first_owner = owners.len() as u32;
+            owners.extend(group.iter().map(|(_, owner)| *owner));
+            let owner_range = first_owner..owners.len() as u32;
             let entry = |after: usize| Entry {
                 start,
                 length: literal.len() as u16,
                 after: after as u16,
-                rules: rule_range.clone(),
+                owners: owner_range.clone(),
             };
             if literal.len() == 2 {
                 // Anchored on the byte after it, whatever that is; past the end of the field it is NUL.
@@ -204,7 +190,7 @@ impl Prefilter {
             slots,
             entries,
             bytes,
-            rules,
+            owners,
         }
     }
 
@@ -280,8 +266,8 @@ impl Prefilter {
                 };
                 let literal = &self.bytes[entry.start as usize..entry.start as usize + length];
                 if found.eq_ignore_ascii_case(literal) {
-                    for &rule in &self.rules[entry.rules.start as usize..entry.rules.end as usize] {
-                        candidates.insert(rule);
+                    for owner in &self.owners[entry.owners.start as usize..entry.owners.end as usize] {
+                        owner.saw(start, candidates);
                     }
                 }
             }
@@ -367,8 +353,13 @@ mod tests {
     fn found(prefilter: &Prefilter, field: &[u8]) -> Vec<u16> {
         let mut candidates = Candidates::new(64);
         prefilter.scan(field, &mut candidates);
-        candidates.list.sort_unstable();
-        candidates.list
+        let mut rules: Vec<_> = (0..64).filter(|rule| candidates.is_everywhere(*rule)).collect();
+        rules.sort_unstable();
+        rules
+    }
+
+    fn anywhere(rule: u16) -> Owner {
+        Owner { rule, before: None }
     }
 
     #[test]
@@ -384,7 +375,7 @@ mod tests {
         let prefilter = Prefilter::new(
             literals
                 .iter()
-                .map(|(l, r)| (l.as_bytes().to_vec(), *r))
+                .map(|(l, r)| (l.as_bytes().to_vec(), anywhere(*r)))
                 .collect(),
         );
         for padding in 0..20 {
@@ -403,6 +394,28 @@ mod tests {
             );
         }
         assert!(found(&prefilter, b"").is_empty());
+    }
+
+    #[test]
+    fn says_where_matches_may_begin() {
+        let owner = Owner {
+            rule: 9,
+            before: Some((1, 3)),
+        };
+        let prefilter = Prefilter::new(vec![(b"abc".to_vec(), owner)]);
+        let mut candidates = Candidates::new(64);
+        prefilter.scan(b"abc--ABC", &mut candidates);
+        let expected = Sighting {
+            rule: 9,
+            from: 2,
+            to: 4,
+        };
+        assert_eq!(
+            candidates.sighting(0),
+            Some(expected),
+            "nothing fits before the first"
+        );
+        assert_eq!(candidates.sighting(1), None);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::{PackError, Place};
-use super::literals::{self, MIN_LITERAL};
+use super::literals::{self, Lead, MIN_LITERAL};
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
-use super::prefilter::{Classes, Prefilter};
+use super::prefilter::{Classes, Owner, Prefilter};
 use crate::decode::DecodingSet;
 use crate::http::Violation;
 use crate::target::TargetSet;
@@ -143,7 +143,7 @@ impl RuleSet {
 
 struct Compiler {
     rules: Vec<Rule>,
-    literals: Vec<(Vec<u8>, u16)>,
+    literals: Vec<(Vec<u8>, Owner)>,
     gated: Vec<(Classes, u16)>,
     ids: HashMap<u32, Place>,
     violations: [Option<u16>; Violation::ALL.len()],
@@ -174,17 +174,23 @@ impl Compiler {
         };
         let mut gates = Vec::new();
         let check = match &spec.test {
-            Test::Regex { regex, literals } => match Pattern::compile(&regex.text) {
-                Ok(pattern) => {
-                    gates = literals::gates(&regex.text);
-                    self.add_literals(index, regex, literals, &gates, errors);
-                    Check::Pattern(Box::new(pattern))
+            Test::Regex { regex, literals } => {
+                let leads = literals::leads(&regex.text);
+                match Pattern::compile(&regex.text, leads.is_some()) {
+                    Ok(pattern) => {
+                        gates = literals::gates(&regex.text);
+                        match leads {
+                            Some(leads) => self.add_leads(index, leads),
+                            None => self.add_literals(index, regex, literals, &gates, errors),
+                        }
+                        Check::Pattern(Box::new(pattern))
+                    }
+                    Err((message, remedy)) => {
+                        errors.push(regex.place.error(message, remedy));
+                        return;
+                    }
                 }
-                Err((message, remedy)) => {
-                    errors.push(regex.place.error(message, remedy));
-                    return;
-                }
-            },
+            }
             Test::Violation(violation) => {
                 if self.violations[*violation as usize].replace(index).is_some() {
                     let message = format!("the violation `{}` has a rule already", violation.name());
@@ -212,6 +218,13 @@ impl Compiler {
         });
     }
 
+    fn add_leads(&mut self, rule: u16, leads: Vec<Lead>) {
+        self.literals.extend(leads.into_iter().map(|lead| {
+            let before = Some(lead.before);
+            (lead.literal, Owner { rule, before })
+        }));
+    }
+
     fn add_literals(
         &mut self,
         rule: u16,
@@ -220,12 +233,13 @@ impl Compiler {
         gates: &[Classes],
         errors: &mut Vec<PackError>,
     ) {
+        let owner = Owner { rule, before: None };
         if given.is_empty() {
             let rare = gates.iter().find(|gate| gate.within(Classes::RARE));
             match (literals::required(&regex.text), rare) {
                 (Some(set), _) => self
                     .literals
-                    .extend(set.into_iter().map(|literal| (literal, rule))),
+                    .extend(set.into_iter().map(|literal| (literal, owner))),
                 (None, Some(gate)) => self.gated.push((*gate, rule)),
                 (None, None) => errors.push(regex.place.error(
                     "no literal of two bytes or more is part of every match",
@@ -242,7 +256,7 @@ impl Compiler {
                 );
             } else {
                 self.literals
-                    .push((literal.text.to_ascii_lowercase().into_bytes(), rule));
+                    .push((literal.text.to_ascii_lowercase().into_bytes(), owner));
             }
         }
     }

@@ -1,0 +1,94 @@
+//! Rules that are worth running on the field at hand, and where.
+
+use super::set::RuleBits;
+
+/// Places that are remembered in one field; a rule seen beyond that runs over the whole field.
+const MAX_PLACES: usize = 512;
+
+/// A literal of a rule, seen in the field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    pub(crate) rule: u16,
+    /// First and last offset at which a match with this literal may begin.
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+}
+
+/// What the prefilter saw. Its memory is fixed when it is made.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    everywhere: Vec<u16>,
+    in_everywhere: RuleBits,
+    sightings: Vec<Sighting>,
+}
+
+impl Candidates {
+    pub(crate) fn new(rules: usize) -> Self {
+        Self {
+            everywhere: Vec::with_capacity(rules),
+            in_everywhere: RuleBits::new(rules),
+            sightings: Vec::with_capacity(MAX_PLACES),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.everywhere.is_empty() && self.sightings.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.sightings.clear();
+        for rule in self.everywhere.drain(..) {
+            self.in_everywhere.remove(usize::from(rule));
+        }
+    }
+
+    /// The rule may match anywhere.
+    pub(crate) fn everywhere(&mut self, rule: u16) {
+        if self.in_everywhere.insert(usize::from(rule)) {
+            self.everywhere.push(rule);
+        }
+    }
+
+    /// A match of the rule may begin at the offsets of the sighting.
+    pub(crate) fn at(&mut self, sighting: Sighting) {
+        if self.sightings.len() < MAX_PLACES {
+            self.sightings.push(sighting);
+        } else {
+            self.everywhere(sighting.rule);
+        }
+    }
+
+    /// The sightings of a rule need not be followed one by one: it runs over the whole field.
+    pub(crate) fn is_everywhere(&self, rule: u16) -> bool {
+        self.in_everywhere.contains(usize::from(rule))
+    }
+
+    pub(crate) fn sighting(&self, index: usize) -> Option<Sighting> {
+        self.sightings.get(index).copied()
+    }
+
+    pub(crate) fn everywhere_at(&self, index: usize) -> Option<usize> {
+        self.everywhere.get(index).map(|rule| usize::from(*rule))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_places_become_the_whole_field() {
+        let mut candidates = Candidates::new(3);
+        let at = |rule, from| Sighting { rule, from, to: from };
+        for place in 0..MAX_PLACES as u32 {
+            candidates.at(at(1, place));
+        }
+        assert!(!candidates.is_everywhere(1));
+        candidates.at(at(2, 7));
+        assert!(candidates.is_everywhere(2) && !candidates.is_everywhere(1));
+        assert_eq!(candidates.sighting(0), Some(at(1, 0)));
+        assert_eq!(candidates.sighting(MAX_PLACES), None);
+        candidates.clear();
+        assert!(candidates.is_empty() && !candidates.is_everywhere(2));
+    }
+}
