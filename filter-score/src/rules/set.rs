@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::{PackError, Place};
-use super::literals::{self, Lead, MIN_LITERAL};
+use super::literals::{self, MIN_LITERAL};
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
 use super::prefilter::{Classes, Owner, Prefilter};
@@ -175,14 +175,11 @@ impl Compiler {
         let mut gates = Vec::new();
         let check = match &spec.test {
             Test::Regex { regex, literals } => {
-                let leads = literals::leads(&regex.text);
-                match Pattern::compile(&regex.text, leads.is_some()) {
+                let leads = literals::leads(&regex.text).is_some();
+                match Pattern::compile(&regex.text, leads) {
                     Ok(pattern) => {
                         gates = literals::gates(&regex.text);
-                        match leads {
-                            Some(leads) => self.add_leads(index, leads),
-                            None => self.add_literals(index, regex, literals, &gates, errors),
-                        }
+                        self.add_literals(index, regex, literals, &gates, errors);
                         Check::Pattern(Box::new(pattern))
                     }
                     Err((message, remedy)) => {
@@ -218,13 +215,6 @@ impl Compiler {
         });
     }
 
-    fn add_leads(&mut self, rule: u16, leads: Vec<Lead>) {
-        self.literals.extend(leads.into_iter().map(|lead| {
-            let before = Some(lead.before);
-            (lead.literal, Owner { rule, before })
-        }));
-    }
-
     fn add_literals(
         &mut self,
         rule: u16,
@@ -233,6 +223,22 @@ impl Compiler {
         gates: &[Classes],
         errors: &mut Vec<PackError>,
     ) {
+        for literal in given {
+            if literal.text.len() < MIN_LITERAL || literal.text.len() > 255 {
+                errors.push(
+                    literal
+                        .place
+                        .error("literals have 2 to 255 bytes", "use another part of the pattern"),
+                );
+            }
+        }
+        if let Some(leads) = literals::leads(&regex.text) {
+            self.literals.extend(leads.into_iter().map(|lead| {
+                let before = Some(lead.before);
+                (lead.literal, Owner { rule, before })
+            }));
+            return;
+        }
         let owner = Owner { rule, before: None };
         if given.is_empty() {
             let rare = gates.iter().find(|gate| gate.within(Classes::RARE));
@@ -247,17 +253,9 @@ impl Compiler {
                 )),
             }
         }
-        for literal in given {
-            if literal.text.len() < MIN_LITERAL || literal.text.len() > 255 {
-                errors.push(
-                    literal
-                        .place
-                        .error("literals have 2 to 255 bytes", "use another part of the pattern"),
-                );
-            } else {
-                self.literals
-                    .push((literal.text.to_ascii_lowercase().into_bytes(), owner));
-            }
-        }
+        let given = given
+            .iter()
+            .map(|literal| (literal.text.to_ascii_lowercase().into_bytes(), owner));
+        self.literals.extend(given);
     }
 }
