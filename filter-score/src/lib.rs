@@ -17,7 +17,7 @@
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `findings` | hits of one request |
 //! | `verdict` | score, decision, explanation |
-//! | `cache` | requests that were found clean before |
+//! | `cache` | requests and header lines that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
 //! | `offline` | single recorded requests |
 //!

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::CleanCache;
+use crate::cache::Known;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::inspect::{Event, Inspection};
 use crate::policy::{Mode, Policy};
@@ -71,7 +71,7 @@ pub struct Scorer {
     #[expect(clippy::vec_box, reason = "streams take the boxes as they are")]
     pool: Vec<Box<Request>>,
     generation: u32,
-    clean: CleanCache,
+    known: Known,
 }
 
 impl Scorer {
@@ -90,22 +90,28 @@ impl Scorer {
             rules,
             policy,
             generation: 0,
-            clean: CleanCache::new(0, &[0; 16]),
+            known: Known::new(0, &[0; 16]),
         }
     }
 
-    /// Remembers up to about `entries` requests that were found clean, at 16 bytes each, and does not score them
-    /// again while the same rules and policy are in force. `key` is 16 bytes that no client can guess.
+    /// Remembers up to about `entries` requests that were found clean and a quarter as many header lines, at 16
+    /// bytes each, and does not score them again while the same rules and policy are in force. `key` is 16 bytes that no client can guess.
     #[must_use]
     pub fn with_cache(mut self, entries: usize, key: &[u8; 16]) -> Self {
-        self.clean = CleanCache::new(entries, key);
+        self.known = Known::new(entries, key);
         self
     }
 
     /// Requests that were known to be clean, since the start.
     #[must_use]
     pub fn cache_hits(&self) -> u64 {
-        self.clean.hits()
+        self.known.requests_known()
+    }
+
+    /// Header lines that were known to be clean, and those that were looked up, since the start.
+    #[must_use]
+    pub fn line_hits(&self) -> (u64, u64) {
+        self.known.lines_known()
     }
 
     /// Puts other rules and another policy in force. Requests in progress keep what was found in them
@@ -121,7 +127,7 @@ impl Scorer {
         }
         self.rules = rules;
         self.policy = policy;
-        self.clean.clear();
+        self.known.clear();
     }
 
     /// The policy in force.
@@ -150,12 +156,12 @@ impl Scorer {
         bytes: &[u8],
         mut on_decision: impl FnMut(&Decision<'_>),
     ) -> Disposition {
-        let digest = if stream.is_idle() && !stream.upgrade_asked {
-            self.clean.digest(bytes)
+        let fingerprint = if stream.is_idle() && !stream.upgrade_asked {
+            self.known.request(bytes)
         } else {
             None
         };
-        if digest.is_some_and(|digest| self.clean.contains(digest)) {
+        if fingerprint.is_some_and(|fingerprint| self.known.is_clean_request(fingerprint)) {
             stream.leading = 0;
             on_decision(&Decision::clean(bytes));
             return Disposition::Accept;
@@ -207,13 +213,13 @@ impl Scorer {
             };
             stream.leading = 0;
             stream.upgrade_asked |= request.head.upgrade || request.head.connect;
-            if let Some(digest) = digest
+            if let Some(fingerprint) = fingerprint
                 && end == End::Complete
                 && taken == bytes.len()
                 && request.findings.anomaly() == 0
                 && !stream.upgrade_asked
             {
-                self.clean.insert(digest);
+                self.known.keep_request(fingerprint);
             }
             self.give_back(request);
             match end {
@@ -314,6 +320,7 @@ impl Scorer {
                 scratch: &mut self.scratch,
                 findings: &mut request.findings,
             },
+            known: &mut self.known,
             phase: &mut request.phase,
             head: &mut request.head,
             remaining: &mut request.remaining,

@@ -168,6 +168,36 @@ fn only_clean_whole_requests_are_known() {
 }
 
 #[test]
+fn known_header_lines_still_count() {
+    let mut scorer = scorer(1).with_cache(64, &[7; 16]);
+    let request = |lines: &str| format!("GET /{} HTTP/1.1\r\n{lines}\r\n", lines.len());
+    let mut decide = |lines: &str| {
+        let decision = feed(&mut scorer, &mut Stream::new(), request(lines).as_bytes())
+            .1
+            .remove(0);
+        let rules: Vec<_> = decision.rules.iter().map(|hit| hit.id).collect();
+        (rules, scorer.line_hits().0)
+    };
+    assert_eq!(decide("Host: a\r\nAccept: */*\r\n"), (vec![], 0));
+    assert_eq!(decide("Accept: */*\r\nHost: a\r\n"), (vec![], 2));
+    assert_eq!(
+        decide("Host: a\r\nhost: b\r\nHost: a\r\n"),
+        (vec![900_280], 3),
+        "two hosts"
+    );
+    assert_eq!(
+        decide(&("Host: a\r\n".to_owned() + &"Accept: */*\r\n".repeat(200))).0,
+        [900_410],
+        "too many"
+    );
+    // What says something about the message, or was found wanting, is looked at each time.
+    let hits = decide("Host: a\r\nContent-Length: 0\r\nX: <script>alert(1)</script>\r\n").1;
+    let (rules, now) = decide("Host: a\r\nContent-Length: 0\r\nX: <script>alert(1)</script>\r\n");
+    assert!(!rules.is_empty());
+    assert_eq!(now, hits + 1);
+}
+
+#[test]
 fn mid_stream_pickup_waits_for_a_request_line() {
     let mut scorer = scorer(1);
     let mut stream = Stream::resuming();

@@ -202,8 +202,34 @@ impl Inspection<'_> {
         if self.head.lines > self.limits.headers {
             self.evaluator.violation(Violation::TooManyHeaders, line);
         }
+        let fingerprint = match *self.phase {
+            Phase::Headers => self.known.line(line),
+            _ => None,
+        };
+        if let Some(fingerprint) = fingerprint
+            && self.known.is_clean_line(fingerprint)
+        {
+            // Of the fields that say something about the message, only this one is kept.
+            if line.len() >= 5 && line[..5].eq_ignore_ascii_case(b"host:") {
+                self.known_field(FieldName::Host, b"", line);
+            }
+            return;
+        }
+        let before = self.evaluator.findings.anomaly();
+        let known = self.scored_line(line);
+        if let Some(fingerprint) = fingerprint
+            && let Some(FieldName::Host | FieldName::Cookie | FieldName::Other) = known
+            && self.evaluator.findings.anomaly() == before
+        {
+            self.known.keep_line(fingerprint);
+        }
+    }
+
+    /// Scores a line and says which field it is, if it is one.
+    fn scored_line(&mut self, line: &[u8]) -> Option<FieldName> {
         if let [b' ' | b'\t', ..] = line {
-            return self.unnamed_line(Violation::ObsFold, line);
+            self.unnamed_line(Violation::ObsFold, line);
+            return None;
         }
         let (name, value) = match http::parse_field(line) {
             Ok(field) => field,
@@ -212,7 +238,8 @@ impl Inspection<'_> {
                     FieldError::SpaceBeforeColon => Violation::SpaceBeforeColon,
                     FieldError::Malformed => Violation::BadHeader,
                 };
-                return self.unnamed_line(violation, line);
+                self.unnamed_line(violation, line);
+                return None;
             }
         };
         let known = http::name_of(name);
@@ -241,6 +268,7 @@ impl Inspection<'_> {
         if classes.intersects(Classes::NUL.or(Classes::CR).or(Classes::CONTROL)) {
             self.control_bytes(classes, line);
         }
+        Some(known)
     }
 
     fn cookies(&mut self, value: &[u8]) -> Classes {

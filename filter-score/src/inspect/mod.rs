@@ -10,6 +10,7 @@ mod head;
 
 use std::mem::take;
 
+use crate::cache::Known;
 use crate::evaluate::Evaluator;
 use crate::excerpt::Excerpt;
 use crate::http::{ChunkSize, Violation};
@@ -30,6 +31,7 @@ pub(crate) enum Event {
 /// The mutable parts of a [`crate::request::Request`], apart from its findings, and what scores them.
 pub(crate) struct Inspection<'a> {
     pub(crate) evaluator: Evaluator<'a>,
+    pub(crate) known: &'a mut Known,
     pub(crate) phase: &'a mut Phase,
     pub(crate) head: &'a mut Head,
     pub(crate) remaining: &'a mut u64,
