@@ -1,4 +1,4 @@
-//! End-to-end benchmarks: candidates in turn on one machine in one run, so that what is compared ran under the
+//! Benchmarks: candidates in turn on one machine in one run, so that what is compared ran under the
 //! same conditions.
 //!
 //! | module | what it is |
@@ -6,16 +6,21 @@
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `http` | wrk through the lab: plain forwarding beside the engine |
 //! | `machine` | what it ran on |
+//! | `score` | the scoring engine alone: nanoseconds and instructions a request |
 //! | `statistics` | median, spread and ratio of interleaved rounds |
 //! | `wrk` | the load generator and what it prints |
 
 mod engine;
 mod http;
 mod machine;
+mod score;
 mod statistics;
 mod wrk;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
@@ -26,11 +31,20 @@ struct Cli {
     /// Which benchmarks; all without a name.
     names: Vec<Benchmark>,
     /// The engine's binary.
-    #[arg(long)]
+    #[arg(long, default_value = "target/release/portcullis")]
     engine: PathBuf,
     /// Where the results go.
-    #[arg(long)]
+    #[arg(long, default_value = "target/bench")]
     output: PathBuf,
+    /// Folder with recorded requests.
+    #[arg(long, default_value = "../shared/data")]
+    data: PathBuf,
+    /// Score the requests of a load once and print how many there are: for a counter of instructions.
+    #[arg(long, hide = true)]
+    once: Option<String>,
+    /// Look for costly inputs for so many seconds, and keep them in benches/worst.
+    #[arg(long, value_name = "SECONDS")]
+    search: Option<u64>,
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
@@ -43,13 +57,21 @@ struct Cli {
 enum Benchmark {
     /// Requests per second through the lab.
     Http,
+    /// Nanoseconds and instructions a request in the scoring engine.
+    Score,
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(load) = &cli.once {
+        return score::once(load, &cli.data);
+    }
+    if let Some(seconds) = cli.search {
+        return score::search(Path::new("benches/worst"), seconds);
+    }
     fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
     let names = if cli.names.is_empty() {
-        vec![Benchmark::Http]
+        vec![Benchmark::Score, Benchmark::Http]
     } else {
         cli.names.clone()
     };
@@ -59,6 +81,14 @@ fn main() -> Result<()> {
                 let report = http::run(&cli.engine, cli.quick, !cli.no_cache)?;
                 (
                     "http.json",
+                    report.to_string(),
+                    serde_json::to_string_pretty(&report)?,
+                )
+            }
+            Benchmark::Score => {
+                let report = score::run(&cli.data, cli.quick)?;
+                (
+                    "score.json",
                     report.to_string(),
                     serde_json::to_string_pretty(&report)?,
                 )

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the benchmarks, each beside what it is compared with.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -13,7 +14,7 @@ use crate::{privilege, workspace};
 /// terminal. Candidates alternate within one run; nothing fails because it is slow.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// Which benchmarks (http); all without a name.
+    /// Which benchmarks (score, http); all without a name.
     names: Vec<OsString>,
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
@@ -21,6 +22,12 @@ pub struct Bench {
     /// Without the engine's cache of clean requests: wrk sends one request over and over.
     #[arg(long)]
     no_cache: bool,
+    /// Folder with recorded requests for `score`.
+    #[arg(long, default_value = "../shared/data")]
+    data: PathBuf,
+    /// Look for inputs that cost the scoring engine most, for so many seconds, and keep them in benches/worst.
+    #[arg(long, value_name = "SECONDS")]
+    search: Option<u64>,
 }
 
 impl Bench {
@@ -29,30 +36,36 @@ impl Bench {
     /// # Errors
     /// If something cannot be built, or a benchmark gets wrong results.
     pub fn run(&self) -> Result<ExitCode> {
-        let engine = Build::default().build()?;
-        let mut arguments = vec![OsString::from("bench")];
-        arguments.extend(self.names.iter().cloned());
-        arguments.extend(self.flags());
-        privilege::become_root(&arguments)?;
+        let mut flags = self.flags();
+        // The scoring engine alone needs neither the lab nor the program.
+        if self.search.is_none() && self.names.iter().all(|name| name != "score") || self.names.len() > 1 {
+            let engine = Build::default().build()?;
+            let arguments = [OsString::from("bench")]
+                .into_iter()
+                .chain(self.names.iter().cloned());
+            privilege::become_root(&arguments.chain(flags.iter().cloned()).collect::<Vec<_>>())?;
+            flags.extend(["--engine".into(), engine.into()]);
+        }
+        flags.extend(["--output".into(), workspace::target().join("bench").into()]);
         let mut command = workspace::cargo_command();
         command
-            .args(["run", "--quiet", "--package", "benches", "--"])
-            .args(&self.names);
-        command
-            .arg("--engine")
-            .arg(engine)
-            .arg("--output")
-            .arg(workspace::target().join("bench"));
-        command.args(self.flags());
+            .args(["run", "--quiet", "--release", "--package", "benches", "--"])
+            .args(&self.names)
+            .args(flags);
         build::succeed(&mut command)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn flags(&self) -> impl Iterator<Item = OsString> {
-        let flags = [(self.quick, "--quick"), (self.no_cache, "--no-cache")];
+    fn flags(&self) -> Vec<OsString> {
+        let mut flags: Vec<OsString> = vec!["--data".into(), self.data.clone().into()];
+        for (on, flag) in [(self.quick, "--quick"), (self.no_cache, "--no-cache")] {
+            if on {
+                flags.push(flag.into());
+            }
+        }
+        if let Some(seconds) = self.search {
+            flags.extend(["--search".into(), seconds.to_string().into()]);
+        }
         flags
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, flag)| flag.into())
     }
 }

@@ -1,0 +1,261 @@
+//! The scoring engine alone, on one core: what a request costs.
+//!
+//! A request's time is the least of several rounds, as other programs disturb some rounds, hardly ever all; percentiles
+//! are over requests. "As in operation" is one pass over recorded browsing with the memory of clean requests and lines
+//! that an engine starts with, empty at the start of each round; "without memory" scores every byte.
+
+mod corpus;
+mod instructions;
+mod worst;
+
+use std::{fmt, path::Path, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use filter_score::{PackSource, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs};
+use serde::Serialize;
+
+use crate::{machine::Machine, statistics::Figure};
+
+/// What an engine remembers without a configuration of its own (`scoring.cache`).
+const MEMORY: usize = 16_384;
+
+/// The result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    rules: usize,
+    loads: Vec<Cost>,
+    /// The time of the same requests with ten times as many rules that do not concern them, as a ratio.
+    tenfold_rules: f64,
+    /// What a known request costs, as a share of scoring it.
+    known_request: f64,
+    worst: Vec<worst::Worst>,
+    instructions: Option<Vec<instructions::Count>>,
+    /// Why something is missing.
+    notes: Vec<String>,
+}
+
+/// What the requests of one load cost.
+#[derive(Clone, Debug, Serialize)]
+struct Cost {
+    load: &'static str,
+    requests: usize,
+    bytes_mean: f64,
+    mean_ns: f64,
+    p50_ns: f64,
+    p90_ns: f64,
+    p99_ns: f64,
+    max_ns: f64,
+    requests_per_s: f64,
+    blocked: usize,
+}
+
+/// Scorers are made anew for every round, so that each begins with an empty memory.
+type Make<'a> = &'a dyn Fn() -> Scorer;
+
+/// Runs the benchmark. `data` has the recorded requests.
+pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
+    let rounds = if quick { 3 } else { 15 };
+    let rules = compile(&[])?;
+    let plain = || Scorer::new(Arc::clone(&rules), Policy::default(), 4);
+    let remembering = || plain().with_cache(MEMORY, &[7; 16]);
+    let mut notes = Vec::new();
+    let get = vec![corpus::GET.to_vec(); 1000];
+    let scored = cost("GET of 242 bytes, without memory", &get, rounds, &plain);
+    let known = cost("GET of 242 bytes, known", &get, rounds, &remembering);
+    let known_request = known.p50_ns / scored.p50_ns;
+    let mut loads = vec![scored, known];
+    let browsing = match corpus::recorded(data) {
+        Ok(requests) => requests,
+        Err(error) => {
+            notes.push(format!("no recorded browsing: {error:#}"));
+            corpus::made_up()
+        }
+    };
+    let name = if notes.is_empty() {
+        "browsing"
+    } else {
+        "made-up browsing"
+    };
+    tracing_progress(&format!("scoring {} requests of {name}", browsing.len()));
+    loads.push(Cost {
+        load: "browsing, as in operation",
+        ..cost(name, &browsing, rounds, &remembering)
+    });
+    let alone = Cost {
+        load: "browsing, without memory",
+        ..cost(name, &browsing, rounds, &plain)
+    };
+    let many = tenfold(&rules)?;
+    let more = cost(name, &browsing, rounds, &|| {
+        Scorer::new(Arc::clone(&many), Policy::default(), 4)
+    });
+    let tenfold_rules = more.mean_ns / alone.mean_ns;
+    loads.push(alone);
+    Ok(Report {
+        machine: Machine::here(),
+        rules: rules.rules().len(),
+        loads,
+        tenfold_rules,
+        known_request,
+        worst: worst::measure(&rules, rounds),
+        instructions: instructions::count(data, &mut notes),
+        notes,
+    })
+}
+
+/// Scores every request once, for a counter of instructions around it.
+pub(crate) fn once(load: &str, data: &Path) -> Result<()> {
+    let rules = compile(&[])?;
+    let (requests, memory) = match load {
+        "get" => (vec![corpus::GET.to_vec(); 100], 0),
+        "browsing" => (corpus::recorded(data)?, 0),
+        "operation" => (corpus::recorded(data)?, MEMORY),
+        other => return Err(anyhow!("there is no load {other}")),
+    };
+    let mut scorer = Scorer::new(rules, Policy::default(), 4).with_cache(memory, &[7; 16]);
+    for request in &requests {
+        score(&mut scorer, request);
+    }
+    println!("{}", requests.len());
+    Ok(())
+}
+
+/// Looks for inputs that cost most, for some seconds, and writes them to a folder.
+pub(crate) fn search(folder: &Path, seconds: u64) -> Result<()> {
+    worst::search(&compile(&[])?, folder, seconds)
+}
+
+fn compile(more: &[PackSource<'_>]) -> Result<Arc<RuleSet>> {
+    let packs = [builtin_packs(), more].concat();
+    RuleSet::compile(&packs)
+        .map(Arc::new)
+        .map_err(|errors| anyhow!("{}", errors[0]))
+        .context("compiling the rules")
+}
+
+/// The built-in rules and nine times as many that look for words nobody sends.
+fn tenfold(rules: &RuleSet) -> Result<Arc<RuleSet>> {
+    use std::fmt::Write as _;
+    let mut pack = String::from("family = \"custom\"\n");
+    for number in 0..9 * rules.rules().len() {
+        // Made of syllables, so that the words are like words and differ from each other.
+        const SYLLABLES: [&str; 8] = ["zor", "quib", "xan", "vlek", "jud", "wyx", "kriz", "phol"];
+        let word: String = (0..5)
+            .map(|place| SYLLABLES[(number >> (3 * place)) % 8])
+            .collect();
+        write!(
+            pack,
+            "[[rule]]\nid = {}\nmessage = \"A made-up word\"\nseverity = \"notice\"\ntargets = [\"inputs\"]\nregex = '{word}\\s*='\n\
+             samples.match = [\"{word}=\", \"{word} =\"]\nsamples.pass = [\"a\", \"b\"]\n",
+            800_000 + number
+        )?;
+    }
+    compile(&[PackSource {
+        name: "made-up.toml",
+        text: &pack,
+    }])
+}
+
+#[inline(never)]
+fn score(scorer: &mut Scorer, request: &[u8]) -> bool {
+    let mut stream = Stream::new();
+    let mut blocked = false;
+    scorer.feed(&mut stream, request, |decision| {
+        blocked |= decision.verdict == Verdict::Block;
+    });
+    scorer.release(&mut stream);
+    blocked
+}
+
+fn cost(load: &'static str, requests: &[Vec<u8>], rounds: usize, make: Make<'_>) -> Cost {
+    let mut least = vec![u128::MAX; requests.len()];
+    let mut blocked = 0;
+    for _ in 0..rounds {
+        let mut scorer = make();
+        blocked = 0;
+        for (request, least) in requests.iter().zip(&mut least) {
+            let start = Instant::now();
+            blocked += usize::from(score(&mut scorer, request));
+            *least = (*least).min(start.elapsed().as_nanos());
+        }
+    }
+    least.sort_unstable();
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds and counts, far below 2⁵²")]
+    let (at, mean) = (
+        |share: f64| {
+            #[expect(clippy::cast_sign_loss, reason = "shares are positive")]
+            let index = (share * least.len() as f64) as usize;
+            least[index.min(least.len() - 1)] as f64
+        },
+        |sum: u128| sum as f64 / least.len() as f64,
+    );
+    let mean_ns = mean(least.iter().sum());
+    Cost {
+        load,
+        requests: requests.len(),
+        bytes_mean: mean(requests.iter().map(|request| request.len() as u128).sum()),
+        mean_ns,
+        p50_ns: at(0.5),
+        p90_ns: at(0.9),
+        p99_ns: at(0.99),
+        max_ns: at(1.0),
+        requests_per_s: 1e9 / mean_ns,
+        blocked,
+    }
+}
+
+fn tracing_progress(what: &str) {
+    eprintln!("{what} …");
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Scoring with {} rules on one core of {}",
+            self.rules, self.machine.cpu
+        )?;
+        writeln!(
+            f,
+            "{:<36} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10} {:>12}",
+            "", "requests", "bytes", "mean ns", "p50 ns", "p90 ns", "p99 ns", "max ns", "requests/s"
+        )?;
+        for cost in &self.loads {
+            writeln!(
+                f,
+                "{:<36} {:>8} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>10.0} {:>12.0}",
+                cost.load,
+                cost.requests,
+                cost.bytes_mean,
+                cost.mean_ns,
+                cost.p50_ns,
+                cost.p90_ns,
+                cost.p99_ns,
+                cost.max_ns,
+                cost.requests_per_s
+            )?;
+        }
+        writeln!(f, "a known request costs {:.2} of scoring it", self.known_request)?;
+        writeln!(
+            f,
+            "ten times as many rules take {:.2} times as long",
+            self.tenfold_rules
+        )?;
+        for worst in &self.worst {
+            writeln!(f, "{worst}")?;
+        }
+        for count in self.instructions.iter().flatten() {
+            writeln!(f, "{count}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The least of several rounds, which is what the code costs when nothing disturbs it.
+fn least(values: impl IntoIterator<Item = f64>) -> f64 {
+    Figure::of(values).min
+}
