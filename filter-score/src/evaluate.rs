@@ -3,6 +3,7 @@
 use std::mem::take;
 
 use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
+use crate::detect::Evidence;
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
 use crate::rules::prefilter::{Candidates, Classes};
@@ -106,6 +107,7 @@ impl Evaluator<'_> {
                 &self.rules.rules[index],
                 place,
                 evidence,
+                "",
                 DecodingSet::default(),
             );
         }
@@ -214,11 +216,16 @@ impl Evaluator<'_> {
             {
                 continue;
             }
-            if let Check::Pattern(pattern) = &rule.check
-                && let Some(end) = pattern.find(text)
-            {
-                self.findings
-                    .record(index, rule, place, evidence(text, end), decodings);
+            let (matched, shape) = match &rule.check {
+                Check::Pattern(pattern) => (pattern.find(text).map(|end| evidence(text, end)), ""),
+                Check::Detector(detector) => match (detector.detect)(text) {
+                    Some(Evidence { start, end, label }) => (text.get(start..end), label),
+                    None => continue,
+                },
+                Check::Violation => continue,
+            };
+            if let Some(matched) = matched {
+                self.findings.record(index, rule, place, matched, shape, decodings);
             }
         }
     }
