@@ -4,7 +4,9 @@
 //! A detector is a pure function over the field. It takes linear time, allocates nothing and never panics. Rules
 //! name it in place of a regular expression; its literals and byte classes say where it is worth running.
 
+mod html;
 mod path;
+mod script;
 mod shell;
 mod sql;
 
@@ -32,7 +34,7 @@ pub(crate) struct Detector {
     pub(crate) classes: Classes,
 }
 
-static DETECTORS: [Detector; 5] = [
+static DETECTORS: [Detector; 8] = [
     Detector {
         name: "sql-injection",
         detect: sql::certain,
@@ -62,6 +64,24 @@ static DETECTORS: [Detector; 5] = [
         detect: shell::certain,
         literals: shell::LITERALS,
         classes: shell::CLASSES,
+    },
+    Detector {
+        name: "html-script",
+        detect: html::certain,
+        literals: html::LITERALS,
+        classes: NONE,
+    },
+    Detector {
+        name: "html-document",
+        detect: html::likely,
+        literals: html::LITERALS,
+        classes: NONE,
+    },
+    Detector {
+        name: "javascript",
+        detect: script::certain,
+        literals: script::LITERALS,
+        classes: NONE,
     },
 ];
 

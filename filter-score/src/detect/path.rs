@@ -188,7 +188,7 @@ impl Walk {
                 }
                 self.depth += 1;
                 self.padding = 0;
-                if self.climbed == 0 {
+                if self.climbed == 0 && !self.sensitive {
                     self.disguised = 0;
                 }
             }
