@@ -23,6 +23,13 @@ const SENSITIVE: [&[u8]; 27] = [
 
 /// A climb over this many levels is no link between neighbours.
 const DEEP: usize = 3;
+/// The longest name file systems allow, in bytes (`NAME_MAX`).
+const NAME_MAX: usize = 255;
+/// Endings of files that servers run or keep for themselves.
+const SERVER_FILES: [&[u8]; 17] = [
+    b".php", b".ini", b".conf", b".cfg", b".env", b".yml", b".key", b".pem", b".log", b".bak", b".sql", b".jsp", b".asp", b".aspx", b".inc",
+    b".config", b".properties",
+];
 /// Empty steps in a row that only pad a path.
 const PADDING: usize = 8;
 /// Dots in a row of a segment that only pad a path.
@@ -146,8 +153,12 @@ struct Walk {
     parameter: bool,
     /// The name after the last climb is one of [`SENSITIVE`].
     sensitive: bool,
+    /// The last name is longer than names can be.
+    overlong: bool,
     /// Names since the last climb.
     names: usize,
+    /// The path is a climb to the place above, or to a file that servers keep.
+    server_file: bool,
 }
 
 impl Walk {
@@ -163,6 +174,8 @@ impl Walk {
             Some("disguised climb")
         } else if self.parameter && self.climbed > 0 {
             Some("climb with a path parameter")
+        } else if self.climbed >= 2 && self.server_file {
+            Some("climbs to a file of the server")
         } else if self.padding >= PADDING {
             Some("path padded with empty steps")
         } else {
@@ -188,6 +201,7 @@ impl Walk {
                 }
                 self.depth += 1;
                 self.padding = 0;
+                self.overlong = segment.length >= NAME_MAX;
                 if self.climbed == 0 && !self.sensitive {
                     self.disguised = 0;
                 }
@@ -200,6 +214,9 @@ impl Walk {
                 self.padding = 0;
                 self.names = 0;
                 self.sensitive = false;
+                // What is left again at once was no file.
+                self.disguised += if self.overlong { 2 } else { 0 };
+                self.overlong = false;
                 if self.depth > 0 {
                     self.depth -= 1;
                 } else {
@@ -234,7 +251,7 @@ impl Segment {
         if let Some(place) = self.name.get_mut(self.length) {
             *place = byte.to_ascii_lowercase();
         }
-        self.length = (self.length + 1).min(usize::from(u8::MAX));
+        self.length += 1;
     }
 
     /// Whether the name is this one, whatever extension or wrapper comes after it.
@@ -280,6 +297,15 @@ fn walk(text: &[u8], judge: fn(&Walk) -> Option<&'static str>) -> Option<Evidenc
             }
         }
         empty &= matches!(unit, Unit::Ignored);
+        // At the end of a line the path is part of a text.
+        if unit == Unit::Boundary && walk.climbed > 0 && !matches!(text.get(at), Some(b'\r' | b'\n')) {
+            let path = &text[walk.start..at];
+            walk.server_file = (walk.names == 0 && walk.start == 0 && length == 0)
+                || SERVER_FILES.iter().any(|ending| {
+                    let from = path.len().checked_sub(ending.len());
+                    from.is_some_and(|from| path[from..].eq_ignore_ascii_case(ending))
+                });
+        }
         if matches!(unit, Unit::Separator | Unit::Boundary)
             && let Some(label) = judge(&walk)
         {
@@ -331,6 +357,8 @@ mod tests {
             "%c0%ae%c0%ae%c0%afx",
             "..%c0%qfx",
             "..2f..2f..2fvar2flog",
+            "../../index.php",
+            "../../",
             "..%252fx",
             "%c0%2e%c0%2e\\x",
             "................/boot.ini",
@@ -339,7 +367,7 @@ mod tests {
         for text in escapes {
             assert!(certain(text.as_bytes()).is_some(), "{text}");
         }
-        for text in ["see /../x", "../../x", "../..", "a/../../../b"] {
+        for text in ["see /../x", "../../x", "a/../../../b"] {
             assert!(certain(text.as_bytes()).is_none(), "{text}");
             assert!(likely(text.as_bytes()).is_some(), "{text}");
         }

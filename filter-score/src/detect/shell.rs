@@ -213,7 +213,8 @@ impl Context<'_> {
             separator, word, glued, ..
         } = *self;
         if next == Next::Other {
-            return false;
+            // `$(echo …)` prints anything.
+            return separator == Separator::Substitution && command == Command::Printing && self.text.get(word.end) == Some(&b' ');
         }
         let alone = matches!(next, Next::End | Next::Closed);
         let disguised = if separator == Separator::Start { !alone || word.emptied } else { !alone || !command.prose() };
@@ -233,6 +234,7 @@ impl Context<'_> {
                 (argument && matches!(next, Next::Operand | Next::Option | Next::File | Next::Number) && !command.prose())
                     || (argument && command.prose() && next == Next::Operand && command.reads_files())
                     || (command == Command::Counting && next == Next::Option)
+                    || (command == Command::Management && next == Next::Word && self.has_slash_option())
                     || (word.path && alone && self.text.len() > word.end)
                     || (self.quoted() && !glued && next == Next::End && !command.prose())
             }
@@ -244,7 +246,8 @@ impl Context<'_> {
             Separator::Substitution => {
                 let method = self.text[self.at..].iter().take(64).position(|byte| *byte == b')');
                 let jquery = method.is_some_and(|close| matches!(self.text.get(self.at + close + 1), Some(b'.' | b'[')));
-                (argument || alone) && !jquery
+                let text = matches!(next, Next::Number | Next::Quoted | Next::File);
+                (argument || alone || text) && !jquery
             }
             Separator::Line if self.text.len() > ONE_LINER => word.path && argument,
             Separator::Background => argument || (alone && !command.prose() && (next == Next::End || glued)),
@@ -253,6 +256,12 @@ impl Context<'_> {
                 argument || (alone && !table && (!command.prose() || word.path || glued && !self.spaced_after()))
             }
         }
+    }
+
+    /// An option as Windows writes them, not far behind the command.
+    fn has_slash_option(&self) -> bool {
+        let rest = &self.text[self.word.end..];
+        memchr::memmem::find(&rest[..rest.len().min(128)], b" /").is_some()
     }
 
     fn option_or_path(&self, at: usize) -> bool {

@@ -141,7 +141,13 @@ impl Shapes<'_> {
             Word::Having => self.having(at),
             Word::Where | Word::When => self.condition(at),
             Word::Limit => self.limit(at),
-            Word::Into if self.is(at + 1, Word::File) => certain(at + 3, "query result written to a file"),
+            Word::Into if self.is(at + 1, Word::File) => {
+                let named = matches!(
+                    self.kind(at + 2),
+                    Some(Kind::Text | Kind::Open(_) | Kind::Number | Kind::OpenBracket | Kind::Variable | Kind::Word(Word::Probe))
+                );
+                named.then_some((Grade::Certain, at + 3, "query result written to a file"))
+            }
             Word::Procedure if self.name(at + 1).eq_ignore_ascii_case(b"analyse") => certain(at + 2, "procedure analyse"),
             Word::Case => self.case(at),
             Word::Condition => self.conditional(at),
@@ -294,8 +300,13 @@ impl Shapes<'_> {
                 at = self.after_arguments(at);
             }
             at = self.skip(at, Kind::CloseBracket);
-            if self.kind(at) != Some(Kind::Operator) {
-                return Some((at, made_of));
+            // `||` may be either; in an operand it joins strings.
+            let joins = self.kind(at) == Some(Kind::Pipes)
+                && matches!(self.kind(at + 1), Some(Kind::Text | Kind::Open(_) | Kind::Word(Word::Probe)));
+            match self.kind(at) {
+                Some(Kind::Operator) => {}
+                Some(Kind::Pipes) if joins => at += 1,
+                _ => return Some((at, made_of)),
             }
         }
         Some((at, made_of))
@@ -327,6 +338,8 @@ impl Shapes<'_> {
         let both = match (left, right) {
             (Operand::Probe, _) | (_, Operand::Probe) => Operand::Probe,
             (Operand::Constant, Operand::Constant) => Operand::Constant,
+            // `a=a`
+            _ if self.name(at).eq_ignore_ascii_case(self.name(end - 1)) => Operand::Constant,
             _ => Operand::Name,
         };
         Some((end, both))
@@ -428,7 +441,9 @@ impl Shapes<'_> {
     /// quotes as people set them.
     fn opens_plainly(&self, at: usize, open: usize) -> bool {
         let content = self.name(open).get(1..).unwrap_or_default();
-        if !is_plain(content) {
+        // Names are joined with dashes and plus signs, too.
+        let computed = self.kind(at) == Some(Kind::Operator) && !content.iter().all(u8::is_ascii_digit);
+        if !is_plain(content) || computed {
             return false;
         }
         let in_quotes = open == at + 1
@@ -454,6 +469,10 @@ impl Shapes<'_> {
         let numbers = operand == Operand::Constant;
         if numbers && (self.comment(end) || (entered && (self.at_end(end) || self.kind(end) == Some(Kind::Comma)))) {
             return certain(end, "order by a column number");
+        }
+        let list = (0..3).all(|item| self.kind(end + 2 * item) == Some(Kind::Comma) && self.kind(end + 2 * item + 1) == Some(Kind::Number));
+        if numbers && list {
+            return certain(end + 6, "order by column numbers");
         }
         (entered && self.at_end(end)).then_some((Grade::Likely, end, "order by"))
     }

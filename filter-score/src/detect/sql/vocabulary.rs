@@ -145,7 +145,7 @@ fn probe(folded: &[u8]) -> bool {
             | b"sysdate" | b"bin" | b"conv" | b"md5" | b"sha1" | b"crypt_key" | b"regexp_substring" | b"xmltype"
             | b"json_keys" | b"exp" | b"gtid_subset" | b"name_const" | b"polygon" | b"multipoint" | b"linestring"
             | b"generate_series" | b"repeat" | b"reverse" | b"strcmp" | b"find_in_set" | b"instr" | b"position"
-            | b"to_char" | b"quote_ident" | b"query_to_xml" | b"db_name" | b"host_name" | b"object_id" | b"is_srvrolemember"
+            | b"to_char" | b"quote_ident" | b"query_to_xml" | b"db_name" | b"user_name" | b"suser_name" | b"suser_sname" | b"host_name" | b"object_id" | b"is_srvrolemember"
             | b"min" | b"max" | b"sum" | b"greatest" | b"least" | b"bin_to_uuid" | b"st_latfromgeohash" | b"uuid"
             | b"decode" | b"encode" | b"unicode" | b"soundex" | b"cos" | b"power" | b"pi"
     )
