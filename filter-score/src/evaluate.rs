@@ -225,7 +225,8 @@ impl Evaluator<'_> {
                 Check::Violation => continue,
             };
             if let Some(matched) = matched {
-                self.findings.record(index, rule, place, matched, shape, decodings);
+                self.findings
+                    .record(index, rule, place, matched, shape, decodings);
             }
         }
     }

@@ -9,6 +9,7 @@ pub(crate) const fn fold(code: u32) -> Option<u8> {
         0x2044 | 0x2215 | 0xf025 | 0xefc8 => Some(b'/'),
         0x2216 => Some(b'\\'),
         0x2024 | 0xfe52 => Some(b'.'),
+        // Not the quotes that people type: the character sets that conversions go to have them.
         0x02b9 | 0x02bc | 0x2032 => Some(b'\''),
         0x02ba | 0x2033 => Some(b'"'),
         0x00a0 | 0x2000..=0x200b | 0x2028 | 0x2029 | 0x3000 => Some(b' '),
@@ -80,7 +81,8 @@ mod tests {
             (b"\xf0\x80\x80\xae", b"."),
             (b"\xf8\x80\x80\x80\xae\xfc\x80\x80\x80\x80\xaf", b"./"),
             ("＜ｓｃｒｉｐｔ＞".as_bytes(), b"<script>"),
-            ("’ or ‘1".as_bytes(), b"' or '1"),
+            ("ʼ or ′1".as_bytes(), b"' or '1"),
+            ("it’s “quoted”".as_bytes(), "it’s “quoted”".as_bytes()),
             ("a\u{a0}b\u{3000}c".as_bytes(), b"a b c"),
             ("Überfluß 漢字 😀".as_bytes(), "Überfluß 漢字 😀".as_bytes()),
             (b"\xff\xfe\xc0", b"\xff\xfe\xc0"),

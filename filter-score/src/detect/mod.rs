@@ -99,3 +99,129 @@ impl Detector {
         DETECTORS.iter().map(|detector| detector.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of all the languages, so that random fields get deep into the detectors.
+    const PIECES: &[&str] = &[
+        "'",
+        "\"",
+        "`",
+        " ",
+        "\n",
+        "(",
+        ")",
+        ";",
+        ",",
+        "--",
+        "#",
+        "/*",
+        "*/",
+        "/*!",
+        "or",
+        "and",
+        "union",
+        "select",
+        "from",
+        "case",
+        "when",
+        "then",
+        "limit",
+        "order",
+        "by",
+        "1",
+        "0x",
+        "1e",
+        ".",
+        "=",
+        "<",
+        ">",
+        "||",
+        "|",
+        "&",
+        "$(",
+        "${IFS}",
+        "$IFS",
+        "\\",
+        "\\n",
+        "cat",
+        "id",
+        "/",
+        "..",
+        "%2e",
+        "%%32%%65",
+        "%c0%",
+        "0x2e",
+        "<a",
+        "<!--",
+        "-->",
+        "<script",
+        "onload",
+        "=",
+        "javascript:",
+        "&#x",
+        "&colon;",
+        "style",
+        "alert",
+        "eval",
+        "document",
+        "cookie",
+        "constructor",
+        "[",
+        "]",
+        "![]",
+        "{",
+        "}",
+        "@@",
+        "@",
+        "\u{0}",
+        "é",
+        "\\x27",
+        "location",
+        "if",
+    ];
+
+    fn field() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => prop::sample::select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 1..4),
+        ];
+        prop::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn evidence_lies_in_the_field(text in field()) {
+            for detector in &DETECTORS {
+                if let Some(Evidence { start, end, label }) = (detector.detect)(&text) {
+                    prop_assert!(start <= end && end <= text.len(), "{} {start}..{end} of {}", detector.name, text.len());
+                    prop_assert!(!label.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_found() {
+        for detector in &DETECTORS {
+            assert!(Detector::named(detector.name).is_some_and(|found| found.name == detector.name));
+        }
+        assert!(Detector::named("sql").is_none());
+    }
+
+    #[test]
+    fn gates_are_well_formed() {
+        for detector in &DETECTORS {
+            for literal in detector.literals {
+                assert!(
+                    literal.len() >= 2 && *literal == literal.to_ascii_lowercase(),
+                    "{literal}"
+                );
+            }
+        }
+    }
+}

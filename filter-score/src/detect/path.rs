@@ -10,15 +10,39 @@ use crate::decode::hex;
 
 /// One of these is part of every escape.
 pub(super) const LITERALS: &[&str] = &[
-    "../", "..\\", "..;", "./.", ".\\.", "0x2e", "..0x", "%2e", "..2f", "..5c", "..%", "%32%65", "%32%%65", "%%c0", "%c0%", "%u002e",
-    "%uff0e",
+    "../", "..\\", "..;", "./.", ".\\.", "0x2e", "..0x", "%2e", "..2f", "..5c", "..%", "%32%65", "%32%%65",
+    "%%c0", "%c0%", "%u002e", "%uff0e",
 ];
 
 /// Names directly below the root of a system, or that servers keep from visitors; lower case.
 const SENSITIVE: [&[u8]; 27] = [
-    b"etc", b"proc", b"var", b"usr", b"root", b"home", b"opt", b"tmp", b"boot.ini", b"win.ini", b"windows", b"winnt",
-    b"inetpub", b"web-inf", b"meta-inf", b".env", b".git", b".svn", b".ssh", b".htaccess", b".htpasswd", b"passwd",
-    b"web.config", b"wp-config.php", b"shadow", b"autoexec.bat", b"global.asa",
+    b"etc",
+    b"proc",
+    b"var",
+    b"usr",
+    b"root",
+    b"home",
+    b"opt",
+    b"tmp",
+    b"boot.ini",
+    b"win.ini",
+    b"windows",
+    b"winnt",
+    b"inetpub",
+    b"web-inf",
+    b"meta-inf",
+    b".env",
+    b".git",
+    b".svn",
+    b".ssh",
+    b".htaccess",
+    b".htpasswd",
+    b"passwd",
+    b"web.config",
+    b"wp-config.php",
+    b"shadow",
+    b"autoexec.bat",
+    b"global.asa",
 ];
 
 /// A climb over this many levels is no link between neighbours.
@@ -27,8 +51,23 @@ const DEEP: usize = 3;
 const NAME_MAX: usize = 255;
 /// Endings of files that servers run or keep for themselves.
 const SERVER_FILES: [&[u8]; 17] = [
-    b".php", b".ini", b".conf", b".cfg", b".env", b".yml", b".key", b".pem", b".log", b".bak", b".sql", b".jsp", b".asp", b".aspx", b".inc",
-    b".config", b".properties",
+    b".php",
+    b".ini",
+    b".conf",
+    b".cfg",
+    b".env",
+    b".yml",
+    b".key",
+    b".pem",
+    b".log",
+    b".bak",
+    b".sql",
+    b".jsp",
+    b".asp",
+    b".aspx",
+    b".inc",
+    b".config",
+    b".properties",
 ];
 /// Empty steps in a row that only pad a path.
 const PADDING: usize = 8;
@@ -62,7 +101,9 @@ enum Unit {
 fn unit(rest: &[u8], climbing: bool) -> (Unit, usize, bool) {
     match rest {
         [b'%', tail @ ..] => escape(tail, climbing),
-        [b'2', b'f' | b'F', b'.', ..] | [b'5', b'c' | b'C', b'.', ..] if climbing => (Unit::Separator, 2, true),
+        [b'2', b'f' | b'F', b'.', ..] | [b'5', b'c' | b'C', b'.', ..] if climbing => {
+            (Unit::Separator, 2, true)
+        }
         [b'.', ..] => (Unit::Dot, 1, false),
         [b'\\', b'/', ..] | [b'/', b'\\', ..] => (Unit::Separator, 2, true),
         [b'/' | b'\\', ..] => (Unit::Separator, 1, false),
@@ -72,8 +113,8 @@ fn unit(rest: &[u8], climbing: bool) -> (Unit, usize, bool) {
         }
         [0..=8 | 14..=31, ..] => (Unit::Ignored, 1, true),
         [
-            b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'`' | b'=' | b',' | b'(' | b')' | b'<' | b'>' | b'|' | b'&' | b'?'
-            | b'#' | b'[' | b']' | b'*' | b':',
+            b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'`' | b'=' | b',' | b'(' | b')' | b'<' | b'>'
+            | b'|' | b'&' | b'?' | b'#' | b'[' | b']' | b'*' | b':',
             ..,
         ] => (Unit::Boundary, 1, false),
         [byte, ..] => (Unit::Name(*byte), 1, false),
@@ -95,10 +136,19 @@ fn escape(tail: &[u8], climbing: bool) -> (Unit, usize, bool) {
                 _ => (Unit::Name(b'%'), 1, false),
             }
         }
-        [b'e' | b'E', b'0', b'%', b'8', b'0', b'%', b'a' | b'A', b'e' | b'E', ..] => (Unit::Dot, 9, true),
-        [b'u' | b'U', b'0', b'0', b'2', b'e' | b'E', ..] | [b'u' | b'U', b'f' | b'F', b'f' | b'F', b'0', b'e' | b'E', ..] => {
-            (Unit::Dot, 6, true)
-        }
+        [
+            b'e' | b'E',
+            b'0',
+            b'%',
+            b'8',
+            b'0',
+            b'%',
+            b'a' | b'A',
+            b'e' | b'E',
+            ..,
+        ] => (Unit::Dot, 9, true),
+        [b'u' | b'U', b'0', b'0', b'2', b'e' | b'E', ..]
+        | [b'u' | b'U', b'f' | b'F', b'f' | b'F', b'0', b'e' | b'E', ..] => (Unit::Dot, 6, true),
         [b'.', ..] | [b'%', b'c' | b'C', ..] => (Unit::Ignored, 1, true),
         _ => match digits(tail) {
             Some((b'.', length)) => (Unit::Dot, length + 1, true),
@@ -136,6 +186,7 @@ fn digits(tail: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// A path while it is walked.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a path")]
 #[derive(Clone, Copy, Debug, Default)]
 struct Walk {
     start: usize,
@@ -262,10 +313,26 @@ impl Segment {
     }
 }
 
+/// Where the next path begins that has a dot in it which might be a step; names with an extension have none.
+fn next_path(text: &[u8], from: usize) -> Option<usize> {
+    let step = (from..text.len()).find(|at| match &text[*at..] {
+        [b'.', next, ..] => matches!(next, 0..=0x1f | b'.' | b'/' | b'\\' | b'%' | b';'),
+        [b'%', b'2' | b'%' | b'c' | b'C' | b'e' | b'E' | b'u' | b'U', ..] | [b'0', b'x' | b'X', ..] => true,
+        _ => false,
+    })?;
+    let boundary = text[from..step]
+        .iter()
+        .rposition(|byte| unit(std::slice::from_ref(byte), false).0 == Unit::Boundary);
+    Some(boundary.map_or(from, |at| from + at + 1))
+}
+
 fn walk(text: &[u8], judge: fn(&Walk) -> Option<&'static str>) -> Option<Evidence> {
-    let mut walk = Walk::default();
+    let mut at = next_path(text, 0)?;
+    let mut walk = Walk {
+        start: at,
+        ..Walk::default()
+    };
     let mut segment = Segment::default();
-    let mut at = 0;
     let mut empty = true;
     loop {
         let climbing = segment.dots == 2 && !segment.named;
@@ -284,7 +351,12 @@ fn walk(text: &[u8], judge: fn(&Walk) -> Option<&'static str>) -> Option<Evidenc
             Unit::Dot | Unit::Name(_) => {}
             Unit::Ignored => segment.disguised |= segment.dots > 0,
             Unit::Separator => {
-                let run = text[at..].iter().take(3).filter(|byte| matches!(byte, b'/' | b'\\')).count() == 3;
+                let run = text[at..]
+                    .iter()
+                    .take(3)
+                    .filter(|byte| matches!(byte, b'/' | b'\\'))
+                    .count()
+                    == 3;
                 segment.disguised |= (disguised || run) && segment.dots > 0;
                 walk.absolute |= empty;
                 walk.segment(std::mem::take(&mut segment));
@@ -320,6 +392,7 @@ fn walk(text: &[u8], judge: fn(&Walk) -> Option<&'static str>) -> Option<Evidenc
         }
         at += length;
         if unit == Unit::Boundary {
+            at = next_path(text, at)?;
             walk = Walk {
                 start: at,
                 ..Walk::default()

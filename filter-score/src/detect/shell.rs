@@ -11,16 +11,114 @@ use crate::rules::prefilter::Classes;
 
 /// Separators that are rare elsewhere.
 pub(super) const LITERALS: &[&str] = &[
-    "||", "&&", "$(", "<(", ">(", "${", "{cat", "{ls", "{curl", "{wget", "{ping", "{echo", "/bin", "/sbin", "$@", ";a", ";b", ";c",
-    ";d", ";e", ";f", ";g", ";h", ";i", ";k", ";l", ";m", ";n", ";p", ";r", ";s", ";t", ";u", ";w", ";x", ";/", "; /", "; cat", "; ls", "; id",
-    "; who", "; uname", "; ps", "; pwd", "; rm", "; nc", "; sh", "; sleep", "; ping", "; echo", "; dir", "; type", "; net", "; reg ",
-    "; sys", "; printf", "; head", "; tail", "; less", "; more", "; grep", "; find", "; chmod", "; kill", "; touch", "; set", "; env", "; ifconfig",
-    "; ipconfig", "; date", "; del", "; copy", "; cp", "; mv", "; sudo", "; /",
-    "cat ", "cat<", "type ", "wget", "curl", "ping", "perl", "python", "bash", "powershell", "cmd", "ruby", "whoami", "nslookup", "certutil",
+    "||",
+    "&&",
+    "$(",
+    "<(",
+    ">(",
+    "${",
+    "{cat",
+    "{ls",
+    "{curl",
+    "{wget",
+    "{ping",
+    "{echo",
+    "/bin",
+    "/sbin",
+    "$@",
+    ";a",
+    ";b",
+    ";c",
+    ";d",
+    ";e",
+    ";f",
+    ";g",
+    ";h",
+    ";i",
+    ";k",
+    ";l",
+    ";m",
+    ";n",
+    ";p",
+    ";r",
+    ";s",
+    ";t",
+    ";u",
+    ";w",
+    ";x",
+    ";/",
+    "; /",
+    "; cat",
+    "; ls",
+    "; id",
+    "; who",
+    "; uname",
+    "; ps",
+    "; pwd",
+    "; rm",
+    "; nc",
+    "; sh",
+    "; sleep",
+    "; ping",
+    "; echo",
+    "; dir",
+    "; type",
+    "; net",
+    "; reg ",
+    "; sys",
+    "; printf",
+    "; head",
+    "; tail",
+    "; less",
+    "; more",
+    "; grep",
+    "; find",
+    "; chmod",
+    "; kill",
+    "; touch",
+    "; set",
+    "; env",
+    "; ifconfig",
+    "; ipconfig",
+    "; date",
+    "; del",
+    "; copy",
+    "; cp",
+    "; mv",
+    "; sudo",
+    "; /",
+    "cat ",
+    "cat<",
+    "type ",
+    "& ",
+    "&/",
+    "&cat ",
+    "&ls",
+    "&dir",
+    "&net ",
+    "&type",
+    "&sleep",
+    "&ping",
+    "&uname",
+    "&echo",
+    "&id",
+    "wget",
+    "curl",
+    "ping ",
+    "ping.exe",
+    "perl ",
+    "python",
+    "bash ",
+    "powershell",
+    "cmd ",
+    "cmd.exe",
+    "ruby ",
+    "whoami",
+    "nslookup",
+    "certutil",
 ];
 /// Separators and quoting that are rare elsewhere.
 pub(super) const CLASSES: Classes = Classes::of(b'|')
-    .or(Classes::of(b'&'))
     .or(Classes::of(b'`'))
     .or(Classes::of(b'\n'))
     .or(Classes::of(b'$'))
@@ -83,7 +181,12 @@ impl Separator {
 }
 
 /// `odd`: the backticks so far, this one included, are odd in number.
-fn command_after(text: &[u8], at: usize, (separator, length): (Separator, usize), odd: bool) -> Option<Evidence> {
+fn command_after(
+    text: &[u8],
+    at: usize,
+    (separator, length): (Separator, usize),
+    odd: bool,
+) -> Option<Evidence> {
     let mut from = at + length;
     let found = |end: usize, label| {
         Some(Evidence {
@@ -100,6 +203,9 @@ fn command_after(text: &[u8], at: usize, (separator, length): (Separator, usize)
             return found(word.end, "pattern for a system directory");
         }
         let name = word.program();
+        if name.is_empty() {
+            return None;
+        }
         if command::is_prefix(name) && word.end < text.len() {
             from = word.end;
             continue;
@@ -114,7 +220,14 @@ fn command_after(text: &[u8], at: usize, (separator, length): (Separator, usize)
             word: &word,
         };
         return context.proves(command).then_some(()).and_then(|()| {
-            found(word.end + 24, if word.spliced { "command in disguise" } else { "command" })
+            found(
+                word.end + 24,
+                if word.spliced {
+                    "command in disguise"
+                } else {
+                    "command"
+                },
+            )
         });
     }
     None
@@ -163,12 +276,18 @@ enum Next {
 impl Context<'_> {
     fn next(&self, command: Command) -> Next {
         let rest = &self.text[self.word.end.min(self.text.len())..];
-        let spaces = rest.iter().take(8).take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'+')).count();
+        let spaces = rest
+            .iter()
+            .take(8)
+            .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'+'))
+            .count();
         let rest = &rest[spaces..];
         let separated = spaces > 0 || self.word.expanded;
         match rest {
             [] => Next::End,
-            [b'\'' | b'"'] | [b')' | b'`' | b'|' | b';' | b'&' | b'\n' | b'#', ..] | [b'\\', b'n', ..] => Next::Closed,
+            [b'\'' | b'"'] | [b')' | b'`' | b'|' | b';' | b'&' | b'\n' | b'#', ..] | [b'\\', b'n', ..] => {
+                Next::Closed
+            }
             [b'\'' | b'"', b';' | b'|' | b'&', ..] => Next::Closed,
             [b'<' | b'>', ..] => Next::Operand,
             [b',', ..] if self.separator == Separator::Brace => Next::Operand,
@@ -177,15 +296,17 @@ impl Context<'_> {
                 _ => Next::Other,
             },
             [b'-', letter, ..] if letter.is_ascii_alphanumeric() || *letter == b'-' => Next::Option,
-            [b'/', letter, end, ..] if letter.is_ascii_alphabetic() && matches!(end, b' ' | b':') => Next::Option,
-            [b'/' | b'~' | b'$' | b'*' | b'@' | b'%' | b'{', ..] => Next::Operand,
-            [b'.', b'/' | b'.', ..] => Next::Operand,
+            [b'/', letter, end, ..] if letter.is_ascii_alphabetic() && matches!(end, b' ' | b':') => {
+                Next::Option
+            }
+            [b'/' | b'~' | b'$' | b'*' | b'@' | b'%' | b'{', ..] | [b'.', b'/' | b'.', ..] => Next::Operand,
             [drive, b':', ..] if drive.is_ascii_alphabetic() => Next::Operand,
             [b'\'' | b'"', ..] => Next::Quoted,
             [digit, ..] if digit.is_ascii_digit() => Next::Number,
             _ => {
                 let word = rest.iter().take(64).take_while(|byte| {
-                    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'_' | b'-' | b'*' | b':' | b'\\' | b'@')
+                    byte.is_ascii_alphanumeric()
+                        || matches!(byte, b'.' | b'/' | b'_' | b'-' | b'*' | b':' | b'\\' | b'@')
                 });
                 let mut length = 0;
                 let mut marks = 0;
@@ -210,14 +331,23 @@ impl Context<'_> {
     fn proves(&self, command: Command) -> bool {
         let next = self.next(command);
         let Self {
-            separator, word, glued, ..
+            separator,
+            word,
+            glued,
+            ..
         } = *self;
         if next == Next::Other {
             // `$(echo …)` prints anything.
-            return separator == Separator::Substitution && command == Command::Printing && self.text.get(word.end) == Some(&b' ');
+            return separator == Separator::Substitution
+                && command == Command::Printing
+                && self.text.get(word.end) == Some(&b' ');
         }
         let alone = matches!(next, Next::End | Next::Closed);
-        let disguised = if separator == Separator::Start { !alone || word.emptied } else { !alone || !command.prose() };
+        let disguised = if separator == Separator::Start {
+            !alone || word.emptied
+        } else {
+            !alone || !command.prose()
+        };
         if word.spliced && disguised && separator != Separator::Backtick {
             return true;
         }
@@ -229,9 +359,13 @@ impl Context<'_> {
             _ => false,
         };
         match separator {
-            Separator::Brace => word.text_follows(self.text, b',') && !word.path && self.option_or_path(word.end + 1),
+            Separator::Brace => {
+                word.text_follows(self.text, b',') && !word.path && self.option_or_path(word.end + 1)
+            }
             Separator::Start => {
-                (argument && matches!(next, Next::Operand | Next::Option | Next::File | Next::Number) && !command.prose())
+                (argument
+                    && matches!(next, Next::Operand | Next::Option | Next::File | Next::Number)
+                    && !command.prose())
                     || (argument && command.prose() && next == Next::Operand && command.reads_files())
                     || (command == Command::Counting && next == Next::Option)
                     || (command == Command::Management && next == Next::Word && self.has_slash_option())
@@ -239,21 +373,31 @@ impl Context<'_> {
                     || (self.quoted() && !glued && next == Next::End && !command.prose())
             }
             Separator::Backtick => {
-                let opens = self.at <= 1 || !matches!(self.text[self.at - 1], b' ' | b'\n' | b'(' | b'`' | b'\t' | b'*' | b'"' | b'/');
+                let opens = self.at <= 1
+                    || !matches!(
+                        self.text[self.at - 1],
+                        b' ' | b'\n' | b'(' | b'`' | b'\t' | b'*' | b'"' | b'/'
+                    );
                 let closes = memchr::memchr(b'`', &self.text[self.at + 1..]).is_some();
                 closes && opens && (argument || alone) && self.odd
             }
             Separator::Substitution => {
-                let method = self.text[self.at..].iter().take(64).position(|byte| *byte == b')');
-                let jquery = method.is_some_and(|close| matches!(self.text.get(self.at + close + 1), Some(b'.' | b'[')));
+                let method = self.text[self.at..]
+                    .iter()
+                    .take(64)
+                    .position(|byte| *byte == b')');
+                let jquery = method
+                    .is_some_and(|close| matches!(self.text.get(self.at + close + 1), Some(b'.' | b'[')));
                 let text = matches!(next, Next::Number | Next::Quoted | Next::File);
                 (argument || alone || text) && !jquery
             }
             Separator::Line if self.text.len() > ONE_LINER => word.path && argument,
             Separator::Background => argument || (alone && !command.prose() && (next == Next::End || glued)),
             Separator::Sequence | Separator::Pipe | Separator::Line => {
-                let table = separator == Separator::Pipe && !glued && next == Next::Closed && self.spaced_after();
-                argument || (alone && !table && (!command.prose() || word.path || glued && !self.spaced_after()))
+                let table =
+                    separator == Separator::Pipe && !glued && next == Next::Closed && self.spaced_after();
+                argument
+                    || (alone && !table && (!command.prose() || word.path || glued && !self.spaced_after()))
             }
         }
     }
@@ -265,7 +409,10 @@ impl Context<'_> {
     }
 
     fn option_or_path(&self, at: usize) -> bool {
-        matches!(self.text.get(at), Some(b'-' | b'/' | b'.' | b'~' | b'$' | b'0'..=b'9' | b'h'))
+        matches!(
+            self.text.get(at),
+            Some(b'-' | b'/' | b'.' | b'~' | b'$' | b'0'..=b'9' | b'h')
+        )
     }
 
     fn quoted(&self) -> bool {

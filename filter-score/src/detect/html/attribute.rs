@@ -9,12 +9,68 @@ const MOST: usize = 256;
 
 /// Names of events, without `on`, as they begin; what follows the beginning may be any letters.
 const EVENTS: [&[u8]; 62] = [
-    b"abort", b"activate", b"after", b"animation", b"auxclick", b"before", b"begin", b"blur", b"bounce", b"cancel", b"canplay", b"change",
-    b"click", b"close", b"contextmenu", b"copy", b"cuechange", b"cut", b"dblclick", b"deactivate", b"drag", b"drop", b"durationchange", b"end",
-    b"error", b"finish", b"focus", b"formdata", b"fullscreen", b"hashchange", b"input", b"invalid", b"key", b"load", b"message", b"mouse",
-    b"page", b"paste", b"pause", b"play", b"pointer", b"popstate", b"progress", b"propertychange", b"readystatechange", b"repeat",
-    b"reset", b"resize", b"scroll", b"search", b"seek", b"select", b"show", b"start", b"submit", b"time", b"toggle", b"touch",
-    b"transition", b"unhandledrejection", b"unload", b"wheel",
+    b"abort",
+    b"activate",
+    b"after",
+    b"animation",
+    b"auxclick",
+    b"before",
+    b"begin",
+    b"blur",
+    b"bounce",
+    b"cancel",
+    b"canplay",
+    b"change",
+    b"click",
+    b"close",
+    b"contextmenu",
+    b"copy",
+    b"cuechange",
+    b"cut",
+    b"dblclick",
+    b"deactivate",
+    b"drag",
+    b"drop",
+    b"durationchange",
+    b"end",
+    b"error",
+    b"finish",
+    b"focus",
+    b"formdata",
+    b"fullscreen",
+    b"hashchange",
+    b"input",
+    b"invalid",
+    b"key",
+    b"load",
+    b"message",
+    b"mouse",
+    b"page",
+    b"paste",
+    b"pause",
+    b"play",
+    b"pointer",
+    b"popstate",
+    b"progress",
+    b"propertychange",
+    b"readystatechange",
+    b"repeat",
+    b"reset",
+    b"resize",
+    b"scroll",
+    b"search",
+    b"seek",
+    b"select",
+    b"show",
+    b"start",
+    b"submit",
+    b"time",
+    b"toggle",
+    b"touch",
+    b"transition",
+    b"unhandledrejection",
+    b"unload",
+    b"wheel",
 ];
 
 /// One attribute. Offsets are in the field.
@@ -50,7 +106,10 @@ impl<'a> Attributes<'a> {
     }
 
     fn span(&self, belongs: impl Fn(u8) -> bool) -> usize {
-        self.text[self.at..].iter().take_while(|byte| belongs(**byte)).count()
+        self.text[self.at..]
+            .iter()
+            .take_while(|byte| belongs(**byte))
+            .count()
     }
 
     /// The value in quotes at `at`, if they are closed.
@@ -74,13 +133,15 @@ impl<'a> Iterator for Attributes<'a> {
 
     fn next(&mut self) -> Option<Attribute<'a>> {
         self.left = self.left.checked_sub(1)?;
-        self.at += self.span(|byte| is_space(byte) || matches!(byte, b'/' | b'"' | b'\'' | b'`' | b'+' | b')'));
+        self.at +=
+            self.span(|byte| is_space(byte) || matches!(byte, b'/' | b'"' | b'\'' | b'`' | b'+' | b')'));
         if matches!(self.text.get(self.at)?, b'>' | b'<') {
             return None;
         }
         let start = self.at;
         self.at += 1;
-        self.at += self.span(|byte| !is_space(byte) && !matches!(byte, b'/' | b'>' | b'<' | b'=' | b'"' | b'\''));
+        self.at +=
+            self.span(|byte| !is_space(byte) && !matches!(byte, b'/' | b'>' | b'<' | b'=' | b'"' | b'\''));
         let name = &self.text[start..self.at];
         let before = self.at;
         self.at += self.span(is_space);
@@ -135,7 +196,6 @@ impl Attribute<'_> {
         }
     }
 
-
     /// The value is code rather than a word or number.
     pub(super) fn has_script(&self) -> bool {
         let Some(value) = self.value else {
@@ -161,10 +221,14 @@ impl Attribute<'_> {
         if self.is(b"srcdoc") {
             return certain("document in an attribute");
         }
-        if (self.is(b"http-equiv") || self.is(b"datasrc") || self.is(b"datafld") || self.is(b"fscommand")) && !value.is_empty() {
+        if (self.is(b"http-equiv") || self.is(b"datasrc") || self.is(b"datafld") || self.is(b"fscommand"))
+            && !value.is_empty()
+        {
             return certain("attribute that runs script");
         }
-        if self.is(b"attributename") && (Normalised::of(value).starts_with(b"on") || Normalised::of(value).ends_with(b"href")) {
+        if self.is(b"attributename")
+            && (Normalised::of(value).starts_with(b"on") || Normalised::of(value).ends_with(b"href"))
+        {
             return certain("attribute that is animated to script");
         }
         let normalised = Normalised::of(value);
@@ -182,7 +246,8 @@ impl Attribute<'_> {
         }
         let address = self.is(b"src") || self.is(b"background") || self.is(b"poster") || self.is(b"data");
         let bare = !value.is_empty() && !value.iter().any(|byte| matches!(byte, b'.' | b'/' | b'{'));
-        (element == Element::Media && address && bare && value.len() <= 8).then_some((Grade::Likely, "source that is none"))
+        (element == Element::Media && address && bare && value.len() <= 8)
+            .then_some((Grade::Likely, "source that is none"))
     }
 }
 

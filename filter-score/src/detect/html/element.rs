@@ -11,7 +11,7 @@ pub(super) enum Element {
     Styled,
     /// Loads what an attribute says.
     Loading,
-    /// Structure of a document, or a form.
+    /// Structure of a document, a form or a drawing.
     Document,
     /// Content is text up to the end tag.
     Text,
@@ -35,16 +35,17 @@ impl Element {
         match &*folded {
             b"script" => Self::Script,
             b"iframe" | b"frameset" | b"embed" | b"applet" | b"bgsound" | b"ilayer" | b"isindex" | b"xss"
-            | b"foreignobject" | b"animate" | b"animatetransform" | b"animatemotion" | b"animatecolor" | b"fencedframe"
-            | b"noembed" | b"noframes" | b"plaintext" | b"keygen" | b"marquee" => Self::Active,
-            b"svg" | b"math" => Self::Vector,
-            b"circle" | b"ellipse" | b"rect" | b"polygon" | b"polyline" | b"feimage" | b"use" | b"mask" | b"mtext" | b"maction" | b"mglyph" => {
-                Self::Document
+            | b"foreignobject" | b"animate" | b"animatetransform" | b"animatemotion" | b"animatecolor"
+            | b"fencedframe" | b"noembed" | b"noframes" | b"plaintext" | b"keygen" | b"marquee" => {
+                Self::Active
             }
+            b"svg" | b"math" => Self::Vector,
             b"style" => Self::Styled,
-            b"object" | b"frame" | b"layer" | b"import" | b"listener" | b"handler" | b"set" | b"portal" | b"base" | b"link"
-            | b"xml" | b"event-source" | b"comment" => Self::Loading,
-            b"html" | b"head" | b"body" | b"form" | b"input" | b"button" | b"isinput" => Self::Document,
+            b"object" | b"frame" | b"layer" | b"import" | b"listener" | b"handler" | b"set" | b"portal"
+            | b"base" | b"link" | b"xml" | b"event-source" | b"comment" => Self::Loading,
+            b"html" | b"head" | b"body" | b"form" | b"input" | b"button" | b"circle" | b"ellipse"
+            | b"rect" | b"polygon" | b"polyline" | b"feimage" | b"use" | b"mask" | b"mtext" | b"maction"
+            | b"mglyph" => Self::Document,
             b"title" | b"textarea" | b"noscript" | b"xmp" | b"template" | b"select" => Self::Text,
             b"img" | b"image" | b"video" | b"audio" | b"source" | b"track" | b"picture" => Self::Media,
             _ => Self::Other,

@@ -14,13 +14,98 @@ use super::Evidence;
 
 /// One of these is part of all that is detected.
 pub(super) const LITERALS: &[&str] = &[
-    "<s", "<i", "<o", "<e", "<a", "<b", "<l", "<m", "<f", "<v", "<d", "<p", "<n", "<x", "<k", "<t", "<h", "<u", "<c", "<r", "<q",
-    "<w", "<y", "<z", "<g", "<j", "</", "<!", "<?", "-->", "< ", "<\u{0}", "<%", "onabort", "onafter", "onanim", "onaux", "onbefore", "onbegin",
-    "onblur", "oncan", "onchange", "onclick", "onclose", "oncontext", "oncopy", "oncut", "ondbl", "ondrag", "ondrop", "onend",
-    "onerror", "onfocus", "onfocusin", "onhash", "oninput", "oninvalid", "onkey", "onload", "onmessage", "onmouse", "onpage",
-    "onpaste", "onpause", "onplay", "onpointer", "onpop", "onprogress", "onready", "onrepeat", "onreset", "onresize",
-    "onscroll", "onsearch", "onseek", "onselect", "onshow", "onstart", "onsubmit", "ontime", "ontoggle", "ontouch", "ontrans",
-    "onunhandled", "onunload", "onvolume", "onwaiting", "onwebkit", "onwheel", "onactivate", "ongotpointer", "onlostpointer",
+    "<s",
+    "<i",
+    "<o",
+    "<e",
+    "<a",
+    "<b",
+    "<l",
+    "<m",
+    "<f",
+    "<v",
+    "<d",
+    "<p",
+    "<n",
+    "<x",
+    "<k",
+    "<t",
+    "<h",
+    "<u",
+    "<c",
+    "<r",
+    "<q",
+    "<w",
+    "<y",
+    "<z",
+    "<g",
+    "<j",
+    "</",
+    "<!",
+    "<?",
+    "-->",
+    "< ",
+    "<\u{0}",
+    "<%",
+    "onabort",
+    "onafter",
+    "onanim",
+    "onaux",
+    "onbefore",
+    "onbegin",
+    "onblur",
+    "oncan",
+    "onchange",
+    "onclick",
+    "onclose",
+    "oncontext",
+    "oncopy",
+    "oncut",
+    "ondbl",
+    "ondrag",
+    "ondrop",
+    "onend",
+    "onerror",
+    "onfocus",
+    "onfocusin",
+    "onhash",
+    "oninput",
+    "oninvalid",
+    "onkey",
+    "onload",
+    "onmessage",
+    "onmouse",
+    "onpage",
+    "onpaste",
+    "onpause",
+    "onplay",
+    "onpointer",
+    "onpop",
+    "onprogress",
+    "onready",
+    "onrepeat",
+    "onreset",
+    "onresize",
+    "onscroll",
+    "onsearch",
+    "onseek",
+    "onselect",
+    "onshow",
+    "onstart",
+    "onsubmit",
+    "ontime",
+    "ontoggle",
+    "ontouch",
+    "ontrans",
+    "onunhandled",
+    "onunload",
+    "onvolume",
+    "onwaiting",
+    "onwebkit",
+    "onwheel",
+    "onactivate",
+    "ongotpointer",
+    "onlostpointer",
 ];
 
 /// How sure a finding is.
@@ -94,7 +179,9 @@ impl Tag {
             + text[name_start..]
                 .iter()
                 .take(64)
-                .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'!' | b'?' | b'['))
+                .take_while(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'!' | b'?' | b'[')
+                })
                 .count();
         let mut tag = Self {
             name_start,
@@ -123,7 +210,8 @@ impl Tag {
             _ => {}
         }
         // `Vec<Frame>`, `a<b`: the name of a type, or a comparison.
-        let glued = self.start > 0 && (text[self.start - 1].is_ascii_alphanumeric() || text[self.start - 1] == b'_');
+        let glued =
+            self.start > 0 && (text[self.start - 1].is_ascii_alphanumeric() || text[self.start - 1] == b'_');
         let element = Element::named(name);
         let unfinished = self.name_end >= text.len();
         let mut rank = None;
@@ -151,17 +239,28 @@ impl Tag {
         let has_attributes = Attributes::new(text, self.name_end).any(|attribute| attribute.has_value());
         match element {
             Element::Script => Some((Grade::Certain, "script element")),
-            Element::Active if !(glued && !has_attributes) => Some((Grade::Certain, "element with active content")),
-            Element::Vector | Element::Styled if !document => Some((Grade::Certain, "element with active content")),
-            Element::Loading if has_attributes && !document => Some((Grade::Certain, "element that loads content")),
-            Element::Document if !glued && !document => Some((Grade::Likely, "element of a document or form")),
+            Element::Active if !glued || has_attributes => {
+                Some((Grade::Certain, "element with active content"))
+            }
+            Element::Vector | Element::Styled if !document => {
+                Some((Grade::Certain, "element with active content"))
+            }
+            Element::Loading if has_attributes && !document => {
+                Some((Grade::Certain, "element that loads content"))
+            }
+            Element::Document if !glued && !document => {
+                Some((Grade::Likely, "element of a document or form"))
+            }
             _ => rank,
         }
     }
 }
 
 fn declaration(name: &[u8]) -> Found {
-    let starts = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let starts = |prefix: &[u8]| {
+        name.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
     (starts(b"?xml-stylesheet") || starts(b"?import") || starts(b"!--[if"))
         .then_some((Grade::Certain, "instruction that runs script"))
 }
@@ -185,8 +284,13 @@ fn handlers(text: &[u8]) -> Option<Evidence> {
     loop {
         let at = from + memchr::memchr2(b'o', b'O', &text[from..])?;
         from = at + 1;
-        let bounded = at == 0 || matches!(text[at - 1], b'"' | b'\'' | b'`' | b'/' | b';' | b'>' | b'+' | b' ' | b'\t' | b'\n' | b'\r' | 0x0c | 0);
-        if !bounded || !matches!(text.get(at + 1), Some(b'n' | b'N')) || !attribute::is_event(&text[at + 2..]) {
+        let bounded = at == 0
+            || matches!(
+                text[at - 1],
+                b'"' | b'\'' | b'`' | b'/' | b';' | b'>' | b'+' | b' ' | b'\t' | b'\n' | b'\r' | 0x0c | 0
+            );
+        if !bounded || !matches!(text.get(at + 1), Some(b'n' | b'N')) || !attribute::is_event(&text[at + 2..])
+        {
             continue;
         }
         let Some(attribute) = Attributes::new(text, at).next() else {
@@ -224,7 +328,17 @@ mod tests {
 
     #[test]
     fn unfinished_markup_takes_linear_time() {
-        for piece in ["<a b=\"", "<a ", "<a b='c\"", "<!--", "<a/", "</", " on", "<a =", "<x o=`"] {
+        for piece in [
+            "<a b=\"",
+            "<a ",
+            "<a b='c\"",
+            "<!--",
+            "<a/",
+            "</",
+            " on",
+            "<a =",
+            "<x o=`",
+        ] {
             let text = piece.repeat(40_000);
             assert_eq!(certain(text.as_bytes()), None, "{piece}");
         }

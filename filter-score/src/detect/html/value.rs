@@ -24,11 +24,15 @@ impl Normalised {
                 break;
             }
             let (byte, length) = match rest {
-                [b'/', b'*', body @ ..] => match memchr::memmem::find(&body[..body.len().min(LONGEST)], b"*/") {
-                    Some(end) => (b' ', end + 4),
-                    None => (b'/', 1),
-                },
-                [b'&', b'#', number @ ..] => reference(number).map_or((b'&', 1), |(byte, length)| (byte, length + 2)),
+                [b'/', b'*', body @ ..] => {
+                    match memchr::memmem::find(&body[..body.len().min(LONGEST)], b"*/") {
+                        Some(end) => (b' ', end + 4),
+                        None => (b'/', 1),
+                    }
+                }
+                [b'&', b'#', number @ ..] => {
+                    reference(number).map_or((b'&', 1), |(byte, length)| (byte, length + 2))
+                }
                 [b'&', name @ ..] => named(name),
                 _ => (*byte, rest.len() - tail.len()),
             };
@@ -59,10 +63,23 @@ impl Normalised {
 
     /// `javascript:` and its relatives, with something behind them that does anything.
     pub(super) fn is_script_url(&self) -> bool {
-        const SCHEMES: [&[u8]; 6] = [b"javascript:", b"vbscript:", b"livescript:", b"mocha:", b"jscript:", b"vbs:"];
+        const SCHEMES: [&[u8]; 6] = [
+            b"javascript:",
+            b"vbscript:",
+            b"livescript:",
+            b"mocha:",
+            b"jscript:",
+            b"vbs:",
+        ];
         const NESTED: [&[u8]; 4] = [b"feed:", b"view-source:", b"jar:", b"url="];
         const DOCUMENTS: [&[u8]; 7] = [
-            b"data:text/html", b"data:text/xml", b"data:text/javascript", b"data:application/", b"data:image/svg", b"data:,", b"data:;",
+            b"data:text/html",
+            b"data:text/xml",
+            b"data:text/javascript",
+            b"data:application/",
+            b"data:image/svg",
+            b"data:,",
+            b"data:;",
         ];
         let mut url = self.as_bytes();
         while let Some(inner) = NESTED.iter().find_map(|scheme| url.strip_prefix(*scheme)) {
@@ -72,15 +89,24 @@ impl Normalised {
             let idle = code.strip_prefix(b"void(0)").unwrap_or(code);
             return !matches!(idle, b"" | b";");
         }
-        DOCUMENTS.iter().any(|document| url.starts_with(document)) || self.contains(b";url=javascript:") || self.contains(b";url=data:")
+        DOCUMENTS.iter().any(|document| url.starts_with(document))
+            || self.contains(b";url=javascript:")
+            || self.contains(b";url=data:")
     }
 }
 
 /// `expression()`, bindings and URLs of script in a style.
 pub(super) fn style_runs_script(style: &Normalised) -> bool {
     const NEEDLES: [&[u8]; 9] = [
-        b"expression28", b"binding:url",
-        b"expression(", b"behavior:", b"behaviour:", b"-moz-binding", b"javascript:", b"vbscript:", b"@import",
+        b"expression28",
+        b"binding:url",
+        b"expression(",
+        b"behavior:",
+        b"behaviour:",
+        b"-moz-binding",
+        b"javascript:",
+        b"vbscript:",
+        b"@import",
     ];
     NEEDLES.iter().any(|needle| style.contains(needle))
 }
@@ -106,7 +132,8 @@ fn reference(number: &[u8]) -> Option<(u8, usize)> {
         .take_while(|byte| hex(**byte).is_some_and(|digit| u32::from(digit) < radix))
         .count();
     let code = digits[..length].iter().fold(0u32, |code, byte| {
-        code.saturating_mul(radix).saturating_add(u32::from(hex(*byte).unwrap_or(0)))
+        code.saturating_mul(radix)
+            .saturating_add(u32::from(hex(*byte).unwrap_or(0)))
     });
     let semicolon = usize::from(digits.get(length) == Some(&b';'));
     (length > 0).then(|| (u8::try_from(code).unwrap_or(b'?'), prefix + length + semicolon))
@@ -126,6 +153,9 @@ fn named(name: &[u8]) -> (u8, usize) {
     ];
     NAMES
         .iter()
-        .find(|(known, _)| name.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known)))
+        .find(|(known, _)| {
+            name.get(..known.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(known))
+        })
         .map_or((b'&', 1), |(known, byte)| (*byte, known.len() + 1))
 }

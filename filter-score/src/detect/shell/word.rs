@@ -5,10 +5,14 @@ const LONGEST: usize = 24;
 /// How much of the field one word may take up.
 const READ: usize = 96;
 
+/// Components and expansions without a name that are skipped.
+const EMPTY: usize = 8;
+
 /// Directories whose names are hidden behind patterns.
 const DIRECTORIES: [&[u8]; 7] = [b"bin", b"etc", b"usr", b"dev", b"sbin", b"tmp", b"var"];
 
 /// A word without its quoting.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a word")]
 pub(super) struct Word {
     /// The last component, lower case, without `.exe`.
     name: [u8; LONGEST],
@@ -42,7 +46,9 @@ impl Word {
         };
         let limit = text.len().min(start.saturating_add(READ));
         let mut splices = 0;
-        while word.end < limit {
+        // Those before the name do not split it.
+        let mut leading = 0;
+        while word.end < limit && (word.length > 0 || splices < EMPTY) {
             let rest = &text[word.end..limit];
             let skip = match rest {
                 [b'$', b'{', b'I' | b'i', b'F' | b'f', b'S' | b's', tail @ ..] if word.length > 0 => {
@@ -58,29 +64,38 @@ impl Word {
                     break;
                 }
                 [b'$', b'(', b')', ..] => 3,
-                [b'$', b'@' | b'*', ..] => 2,
-                [b'`', b'`', ..] => 2,
-                [b'\'', b'\'', ..] | [b'"', b'"', ..] => 2,
+                [b'$', b'@' | b'*', ..] | [b'`', b'`', ..] | [b'\'', b'\'', ..] | [b'"', b'"', ..] => 2,
                 [b'\'' | b'"' | b'^', next, ..] if word.length > 0 && next.is_ascii_alphanumeric() => 1,
-                [b'\'' | b'"', ..] if splices > 0 => 1,
-                [b'\\', next, ..] if next.is_ascii_alphanumeric() && (word.length > 0 || word.path) && *next != b'n' => 1,
+                [b'\'' | b'"', ..] if splices > leading => 1,
+                [b'\\', next, ..]
+                    if next.is_ascii_alphanumeric() && (word.length > 0 || word.path) && *next != b'n' =>
+                {
+                    1
+                }
+                [b'\\', b'n', ..] if word.length == 0 => break,
                 [b'/' | b'\\', ..] => {
+                    splices += usize::from(word.length == 0);
+                    leading = splices;
                     word.component();
                     word.end += 1;
                     continue;
                 }
-                [byte, ..] if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'?' | b'*' | b'[' | b']') => {
+                [byte, ..]
+                    if byte.is_ascii_alphanumeric()
+                        || matches!(byte, b'.' | b'_' | b'-' | b'?' | b'*' | b'[' | b']') =>
+                {
+                    if word.length == 0 {
+                        leading = splices;
+                    }
                     word.push(*byte);
                     word.end += 1;
-                    if splices > 0 {
-                        word.spliced = true;
-                    }
+                    word.spliced |= splices > leading;
                     continue;
                 }
                 _ => break,
             };
+            splices += 1;
             if word.length > 0 {
-                splices += 1;
                 word.emptied |= rest.starts_with(b"$");
             }
             word.end += skip;
@@ -98,7 +113,8 @@ impl Word {
     /// A component of a path is complete.
     fn component(&mut self) {
         let component = &self.name[..self.length.min(LONGEST)];
-        let is_pattern = component.iter().any(|byte| matches!(byte, b'?' | b'*')) && component.iter().any(|byte| *byte != b'*');
+        let stars = memchr::memchr_iter(b'*', component).count();
+        let is_pattern = stars <= 2 && stars < component.len() && (stars > 0 || component.contains(&b'?'));
         self.pattern |= self.path && is_pattern && DIRECTORIES.iter().any(|name| matches(component, name));
         self.path = true;
         self.length = 0;

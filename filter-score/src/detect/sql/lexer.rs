@@ -39,8 +39,10 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token {
     pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    /// Fields are windows of some kilobytes; offsets beyond this type's range are cut, which hides nothing but the
+    /// evidence's place.
+    start: u32,
+    end: u32,
     /// A comment stands between this token and the one before, and nothing else.
     pub(super) glued_by_comment: bool,
 }
@@ -52,6 +54,14 @@ impl Token {
         end: 0,
         glued_by_comment: false,
     };
+
+    pub(super) fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    pub(super) fn end(&self) -> usize {
+        self.end as usize
+    }
 }
 
 /// How the field stands in the statement.
@@ -97,8 +107,8 @@ impl<'a> Lexer<'a> {
         let kind = self.token(byte);
         let token = Token {
             kind,
-            start,
-            end: self.at,
+            start: start as u32,
+            end: self.at as u32,
             glued_by_comment: std::mem::take(&mut self.comment) && !spaced,
         };
         Some(token)
@@ -123,7 +133,7 @@ impl<'a> Lexer<'a> {
         Token {
             kind,
             start: 0,
-            end: self.at,
+            end: self.at as u32,
             glued_by_comment: false,
         }
     }
@@ -175,25 +185,28 @@ impl<'a> Lexer<'a> {
 
     fn token(&mut self, byte: u8) -> Kind {
         match self.rest() {
-            [b'-', b'-', ..] | [b'#', ..] => {
-                self.at = self.text.len();
-                Kind::Comment
-            }
             [b'/', b'*', b'!', body @ ..] => {
-                self.at += 3 + body.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+                self.at += 3 + body
+                    .iter()
+                    .take(6)
+                    .take_while(|byte| byte.is_ascii_digit())
+                    .count();
                 Kind::Executable
             }
-            [b'/', b'*', ..] => {
+            [b'-', b'-', ..] | [b'#', ..] | [b'/', b'*', ..] => {
                 self.at = self.text.len();
                 Kind::Comment
             }
             [b'|', b'|', ..] | [b'&', b'&', ..] => self.take(2, Kind::Pipes),
             [b'@', b'@', ..] => self.variable(2, Kind::SystemVariable),
             [b'@', ..] => self.variable(1, Kind::Variable),
-            [b'.', digit, ..] if digit.is_ascii_digit() => self.number(),
-            [b'0'..=b'9', ..] => self.number(),
+            [b'0'..=b'9', ..] | [b'.', b'0'..=b'9', ..] => self.number(),
             [b'\\', b'N', ..] => self.take(2, Kind::Word(Word::Constant)),
-            [b'n' | b'N' | b'x' | b'X' | b'b' | b'B' | b'e' | b'E', quote @ (b'\'' | b'"'), ..] => {
+            [
+                b'n' | b'N' | b'x' | b'X' | b'b' | b'B' | b'e' | b'E',
+                quote @ (b'\'' | b'"'),
+                ..,
+            ] => {
                 self.at += 1;
                 self.string(*quote)
             }
@@ -220,7 +233,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn count(&self, from: usize, belongs: impl Fn(u8) -> bool) -> usize {
-        self.text[from..].iter().take_while(|byte| belongs(**byte)).count()
+        self.text[from..]
+            .iter()
+            .take_while(|byte| belongs(**byte))
+            .count()
     }
 
     /// Brackets of a kind with nothing but spaces in between are one token.
@@ -249,7 +265,9 @@ impl<'a> Lexer<'a> {
         // `==='` or `<<<` is none of any dialect, `!=!` is one with a negation after it.
         let run = &self.text[self.at..self.at + length];
         match run {
-            [b'=', b'=', b'=', ..] | [b'<', b'<', b'<', ..] | [b'>', b'>', b'>', ..] => self.take(length, Kind::Other),
+            [b'=', b'=', b'=', ..] | [b'<', b'<', b'<', ..] | [b'>', b'>', b'>', ..] => {
+                self.take(length, Kind::Other)
+            }
             b"<<" | b">>" => self.take(2, Kind::Operator),
             _ => self.take(length, Kind::Comparison),
         }
@@ -261,7 +279,11 @@ impl<'a> Lexer<'a> {
             [quote @ (b'`' | b'\'' | b'"'), ..] => {
                 self.string(*quote);
             }
-            _ => self.at += self.count(self.at, |byte| is_word(byte) || byte == b'.' || byte.is_ascii_digit()),
+            _ => {
+                self.at += self.count(self.at, |byte| {
+                    is_word(byte) || byte == b'.' || byte.is_ascii_digit()
+                });
+            }
         }
         kind
     }
@@ -275,7 +297,10 @@ impl<'a> Lexer<'a> {
             self.at += self.count(self.at, |byte| byte.is_ascii_digit() || byte == b'.');
             if let [b'e' | b'E', tail @ ..] = self.rest() {
                 let sign = usize::from(matches!(tail, [b'+' | b'-', digit, ..] if digit.is_ascii_digit()));
-                let digits = tail[sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let digits = tail[sign..]
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_digit())
+                    .count();
                 if digits > 0 {
                     self.at += 1 + sign + digits;
                 }
@@ -289,7 +314,10 @@ impl<'a> Lexer<'a> {
         match vocabulary::word(&self.text[self.at..self.at + letters], false) {
             Word::Union | Word::Connective | Word::From => Kind::Number,
             _ => {
-                self.at = start + self.count(start, |byte| is_word(byte) || byte.is_ascii_digit() || byte == b'.');
+                self.at = start
+                    + self.count(start, |byte| {
+                        is_word(byte) || byte.is_ascii_digit() || byte == b'.'
+                    });
                 Kind::Word(Word::Name)
             }
         }
@@ -330,7 +358,9 @@ impl<'a> Lexer<'a> {
 
     fn word(&mut self) -> Kind {
         let start = self.at;
-        self.at += self.count(start, |byte| is_word(byte) || byte.is_ascii_digit() || byte == b'.');
+        self.at += self.count(start, |byte| {
+            is_word(byte) || byte.is_ascii_digit() || byte == b'.'
+        });
         let spaces = self.count(self.at, |byte| matches!(byte, b' ' | b'\t'));
         let call = self.text.get(self.at + spaces) == Some(&b'(');
         Kind::Word(vocabulary::word(&self.text[start..self.at], call))

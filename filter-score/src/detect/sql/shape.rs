@@ -34,25 +34,33 @@ pub(super) struct Shapes<'a> {
     pub(super) ended: bool,
 }
 
+/// How many bytes before a shape its evidence has at most.
+const SHOWN: usize = 16;
+
 type Found = Option<(Grade, usize, &'static str)>;
 
+#[expect(clippy::unnecessary_wraps, reason = "every shape ends in it")]
 fn certain(end: usize, label: &'static str) -> Found {
     Some((Grade::Certain, end, label))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every shape ends in it")]
 fn likely(end: usize, label: &'static str) -> Found {
     Some((Grade::Likely, end, label))
 }
 
 impl Shapes<'_> {
-    /// The first shape of the wanted grade. Every position looks at a bounded number of tokens.
+    /// The first shape of the wanted grade, with the value before it. Every position looks at a bounded number of
+    /// tokens.
     pub(super) fn find(self, wanted: Grade) -> Option<Evidence> {
         (0..self.tokens.len()).find_map(|at| {
             let (grade, end, label) = self.shape(at)?;
             let last = end.clamp(at + 1, self.tokens.len()) - 1;
+            let start = self.tokens[at].start();
+            let value = self.tokens[at.saturating_sub(1)].start();
             (grade == wanted).then(|| Evidence {
-                start: self.tokens[at].start,
-                end: self.tokens[last].end.min(self.tokens[last].start + 64),
+                start: value.max(start.saturating_sub(SHOWN)),
+                end: self.tokens[last].end().min(self.tokens[last].start() + 64),
                 label,
             })
         })
@@ -74,9 +82,9 @@ impl Shapes<'_> {
     }
 
     fn name(&self, at: usize) -> &[u8] {
-        self.tokens
-            .get(at)
-            .map_or(&[], |token| &self.text[token.start..token.end])
+        self.tokens.get(at).map_or(&[], |token| {
+            self.text.get(token.start()..token.end()).unwrap_or_default()
+        })
     }
 
     /// Past the last token, and nothing comes after it.
@@ -103,11 +111,10 @@ impl Shapes<'_> {
         }
         let value = usize::from(self.kind(0) == Some(Kind::Operator));
         let value = value + usize::from(self.kind(value) == Some(Kind::OpenBracket));
-        let numeric = match self.kind(value) {
-            Some(Kind::Number | Kind::Text | Kind::SystemVariable) => true,
-            Some(Kind::Word(Word::Constant)) => true,
-            _ => false,
-        };
+        let numeric = matches!(
+            self.kind(value),
+            Some(Kind::Number | Kind::Text | Kind::SystemVariable | Kind::Word(Word::Constant))
+        );
         numeric && at == value + 1 + usize::from(self.kind(value + 1) == Some(Kind::CloseBracket))
     }
 
@@ -144,11 +151,20 @@ impl Shapes<'_> {
             Word::Into if self.is(at + 1, Word::File) => {
                 let named = matches!(
                     self.kind(at + 2),
-                    Some(Kind::Text | Kind::Open(_) | Kind::Number | Kind::OpenBracket | Kind::Variable | Kind::Word(Word::Probe))
+                    Some(
+                        Kind::Text
+                            | Kind::Open(_)
+                            | Kind::Number
+                            | Kind::OpenBracket
+                            | Kind::Variable
+                            | Kind::Word(Word::Probe)
+                    )
                 );
                 named.then_some((Grade::Certain, at + 3, "query result written to a file"))
             }
-            Word::Procedure if self.name(at + 1).eq_ignore_ascii_case(b"analyse") => certain(at + 2, "procedure analyse"),
+            Word::Procedure if self.name(at + 1).eq_ignore_ascii_case(b"analyse") => {
+                certain(at + 2, "procedure analyse")
+            }
             Word::Case => self.case(at),
             Word::Condition => self.conditional(at),
             Word::Probe => self.probe(at),
@@ -215,9 +231,14 @@ impl Shapes<'_> {
         let (end, operand) = self.operand(at)?;
         let follows = match self.kind(end) {
             None => self.ended && (operand != Operand::Name || select > 0 && self.entered(select - 1)),
-            Some(Kind::Comma) => true,
+            // Prose has lists, too.
+            Some(Kind::Comma) if operand == Operand::Name => {
+                let from = (end..end + 24).any(|at| self.is(at, Word::From));
+                from || select > 0 && self.entered(select - 1)
+            }
             Some(
                 Kind::Word(Word::From | Word::Into | Word::Where | Word::Union | Word::Limit)
+                | Kind::Comma
                 | Kind::Comment
                 | Kind::Executable,
             ) => true,
@@ -225,7 +246,11 @@ impl Shapes<'_> {
                 operand != Operand::Name
                     && matches!(
                         kind,
-                        Kind::CloseBracket | Kind::Semicolon | Kind::Comparison | Kind::Pipes | Kind::Word(Word::Name)
+                        Kind::CloseBracket
+                            | Kind::Semicolon
+                            | Kind::Comparison
+                            | Kind::Pipes
+                            | Kind::Word(Word::Name)
                     )
             }
         };
@@ -253,7 +278,10 @@ impl Shapes<'_> {
         let constants = (end..from).any(|at| {
             self.kind(at) == Some(Kind::Comma)
                 && (operand == Operand::Constant
-                    || matches!(self.operand(at + 1), Some((_, Operand::Constant | Operand::Probe))))
+                    || matches!(
+                        self.operand(at + 1),
+                        Some((_, Operand::Constant | Operand::Probe))
+                    ))
         });
         if constants && !matches!(self.kind(table), Some(Kind::Word(Word::Name) | Kind::Other)) {
             return certain(table, "query for constants");
@@ -265,7 +293,10 @@ impl Shapes<'_> {
     }
 
     fn is_table(&self, at: usize) -> bool {
-        matches!(self.kind(at), Some(Kind::Word(Word::Name | Word::Probe | Word::Object) | Kind::OpenBracket))
+        matches!(
+            self.kind(at),
+            Some(Kind::Word(Word::Name | Word::Probe | Word::Object) | Kind::OpenBracket)
+        )
     }
 
     /// A value with what is computed of it: where it ends and what it is made of.
@@ -287,7 +318,9 @@ impl Shapes<'_> {
                     made_of = Operand::Probe;
                 }
                 Some(Kind::Word(Word::Select)) => return Some((at + 1, Operand::Probe)),
-                Some(Kind::Variable | Kind::Word(Word::Name | Word::Object | Word::Delay | Word::Quantifier)) => {
+                Some(
+                    Kind::Variable | Kind::Word(Word::Name | Word::Object | Word::Delay | Word::Quantifier),
+                ) => {
                     if made_of == Operand::Constant {
                         made_of = Operand::Name;
                     }
@@ -302,7 +335,10 @@ impl Shapes<'_> {
             at = self.skip(at, Kind::CloseBracket);
             // `||` may be either; in an operand it joins strings.
             let joins = self.kind(at) == Some(Kind::Pipes)
-                && matches!(self.kind(at + 1), Some(Kind::Text | Kind::Open(_) | Kind::Word(Word::Probe)));
+                && matches!(
+                    self.kind(at + 1),
+                    Some(Kind::Text | Kind::Open(_) | Kind::Word(Word::Probe))
+                );
             match self.kind(at) {
                 Some(Kind::Operator) => {}
                 Some(Kind::Pipes) if joins => at += 1,
@@ -328,7 +364,10 @@ impl Shapes<'_> {
         if !word && self.kind(next) != Some(Kind::Comparison) {
             return None;
         }
-        if word && self.name(next).eq_ignore_ascii_case(b"in") && self.kind(next + 1) != Some(Kind::OpenBracket) {
+        if word
+            && self.name(next).eq_ignore_ascii_case(b"in")
+            && self.kind(next + 1) != Some(Kind::OpenBracket)
+        {
             return None;
         }
         while self.is(next + 1, Word::Comparison) || self.is(next + 1, Word::Prefix) {
@@ -367,12 +406,21 @@ impl Shapes<'_> {
             Operand::Probe if !pipes || entered => certain(end, "function in a condition"),
             Operand::Probe => likely(end, "function in a condition"),
             Operand::Constant if entered && commented => certain(end, "constant condition, then a comment"),
-            Operand::Constant if closing && self.after_break_out(at) && self.plain_value() && self.opens_plainly(at, end - 1) => {
+            Operand::Constant
+                if closing
+                    && self.after_break_out(at)
+                    && self.plain_value()
+                    && self.opens_plainly(at, end - 1) =>
+            {
                 certain(end, "condition after a closed quote")
             }
-            Operand::Constant if closing && self.after_break_out(at) => likely(end, "condition after a closed quote"),
+            Operand::Constant if closing && self.after_break_out(at) => {
+                likely(end, "condition after a closed quote")
+            }
             Operand::Constant if entered && self.at_end(end) => likely(end, "constant condition"),
-            Operand::Name if commented && self.after_break_out(at) => certain(end, "condition, then a comment"),
+            Operand::Name if commented && self.after_break_out(at) => {
+                certain(end, "condition, then a comment")
+            }
             _ => None,
         }
     }
@@ -388,7 +436,10 @@ impl Shapes<'_> {
         }
         let list = self.name(at).eq_ignore_ascii_case(b"in") && self.kind(next) == Some(Kind::OpenBracket);
         let (end, operand) = if list {
-            (self.skip(self.after_arguments(next), Kind::CloseBracket), Operand::Constant)
+            (
+                self.skip(self.after_arguments(next), Kind::CloseBracket),
+                Operand::Constant,
+            )
         } else {
             self.operand(next)?
         };
@@ -422,7 +473,8 @@ impl Shapes<'_> {
         if !self.plain_value() {
             return None;
         }
-        let open = end > 0 && self.kind(end - 1) == Some(Kind::Open(quote)) && self.opens_plainly(at, end - 1);
+        let open =
+            end > 0 && self.kind(end - 1) == Some(Kind::Open(quote)) && self.opens_plainly(at, end - 1);
         if (open && self.at_end(end)) || self.comment(end) {
             return certain(end, label);
         }
@@ -430,7 +482,10 @@ impl Shapes<'_> {
             self.kind(end),
             Some(Kind::Comparison | Kind::Pipes | Kind::Word(Word::Connective | Word::Comparison))
         );
-        let hidden = self.tokens.last().is_some_and(|token| token.kind == Kind::Comment || token.kind == Kind::Open(quote));
+        let hidden = self
+            .tokens
+            .last()
+            .is_some_and(|token| token.kind == Kind::Comment || token.kind == Kind::Open(quote));
         if goes_on && hidden {
             return certain(end, label);
         }
@@ -448,8 +503,8 @@ impl Shapes<'_> {
         }
         let in_quotes = open == at + 1
             && matches!(self.kind(at), Some(Kind::Word(_)))
-            && self.tokens[at].start == self.tokens[at - 1].end
-            && self.tokens[open].start == self.tokens[at].end;
+            && self.tokens[at].start() == self.tokens[at - 1].end()
+            && self.tokens[open].start() == self.tokens[at].end();
         !(in_quotes && content.is_empty())
     }
 
@@ -463,14 +518,21 @@ impl Shapes<'_> {
         if self.is(end, Word::Having) {
             return certain(end + 1, "grouping with a condition");
         }
-        if operand == Operand::Probe || (self.after_break_out(at) && !matches!(self.kind(end), Some(Kind::Word(Word::Name)))) {
+        if operand == Operand::Probe
+            || (self.after_break_out(at) && !matches!(self.kind(end), Some(Kind::Word(Word::Name))))
+        {
             return certain(end, "order by");
         }
         let numbers = operand == Operand::Constant;
-        if numbers && (self.comment(end) || (entered && (self.at_end(end) || self.kind(end) == Some(Kind::Comma)))) {
+        if numbers
+            && (self.comment(end) || (entered && (self.at_end(end) || self.kind(end) == Some(Kind::Comma))))
+        {
             return certain(end, "order by a column number");
         }
-        let list = (0..3).all(|item| self.kind(end + 2 * item) == Some(Kind::Comma) && self.kind(end + 2 * item + 1) == Some(Kind::Number));
+        let list = (0..3).all(|item| {
+            self.kind(end + 2 * item) == Some(Kind::Comma)
+                && self.kind(end + 2 * item + 1) == Some(Kind::Number)
+        });
         if numbers && list {
             return certain(end + 6, "order by column numbers");
         }
@@ -489,7 +551,9 @@ impl Shapes<'_> {
         match self.compared(at + 1)? {
             (end, Operand::Constant) => certain(end, "comparison of constants"),
             (end, Operand::Probe) => likely(end, "condition on a function"),
-            (end, Operand::Name) if self.after_break_out(at) => certain(end, "condition after a closed quote"),
+            (end, Operand::Name) if self.after_break_out(at) => {
+                certain(end, "condition after a closed quote")
+            }
             _ => None,
         }
     }
@@ -519,7 +583,9 @@ impl Shapes<'_> {
         let when = (at + 1..at + 8).find(|at| self.is(*at, Word::When))?;
         let then = (when + 1..when + CONDITION).find(|at| self.is(*at, Word::Then))?;
         let compared = self.compared(when + 1).is_some() || self.compared(at + 1).is_some();
-        let simple = self.operand(when + 1).is_some_and(|(end, operand)| end == then && operand != Operand::Name);
+        let simple = self
+            .operand(when + 1)
+            .is_some_and(|(end, operand)| end == then && operand != Operand::Name);
         (compared || simple).then_some((Grade::Certain, then + 1, "case expression"))
     }
 
@@ -542,8 +608,13 @@ impl Shapes<'_> {
             self.kind(argument),
             Some(Kind::Number | Kind::Text | Kind::Open(_) | Kind::SystemVariable | Kind::OpenBracket)
         );
-        let closed = matches!(self.kind(end), Some(Kind::Comma)) || self.kind(end - 1) == Some(Kind::CloseBracket);
-        (constant && closed && self.tokens[at].end == self.tokens[at + 1].start).then_some((Grade::Certain, end, "delay"))
+        let closed =
+            matches!(self.kind(end), Some(Kind::Comma)) || self.kind(end - 1) == Some(Kind::CloseBracket);
+        (constant && closed && self.tokens[at].end() == self.tokens[at + 1].start()).then_some((
+            Grade::Certain,
+            end,
+            "delay",
+        ))
     }
 
     fn stacked(&self, at: usize) -> Found {
@@ -559,14 +630,22 @@ impl Shapes<'_> {
             }
             Kind::Word(Word::Condition) => {
                 let (end, _) = self.operand(at + 3)?;
-                self.entered(at).then_some((Grade::Certain, end, "stacked condition"))
+                self.entered(at)
+                    .then_some((Grade::Certain, end, "stacked condition"))
             }
-            Kind::Word(Word::Shutdown) if self.at_end(at + 2) || matches!(self.kind(at + 2), Some(Kind::Comment | Kind::Semicolon)) => certain(at + 2, "stacked shutdown"),
+            Kind::Word(Word::Shutdown)
+                if self.at_end(at + 2)
+                    || matches!(self.kind(at + 2), Some(Kind::Comment | Kind::Semicolon)) =>
+            {
+                certain(at + 2, "stacked shutdown")
+            }
             Kind::Word(Word::Statement) if self.entered(at) => {
                 let named = matches!(self.kind(at + 2), Some(Kind::Word(_)));
                 named.then_some((Grade::Certain, at + 3, "stacked statement"))
             }
-            Kind::Word(Word::Set) if self.kind(at + 2) == Some(Kind::Variable) => certain(at + 3, "stacked assignment"),
+            Kind::Word(Word::Set) if self.kind(at + 2) == Some(Kind::Variable) => {
+                certain(at + 3, "stacked assignment")
+            }
             _ => None,
         }
     }
@@ -578,7 +657,10 @@ impl Shapes<'_> {
             Kind::Word(Word::Name) => {
                 let text = self.name(name);
                 let procedure = text.contains(&b'.') || text.contains(&b'_');
-                let argument = matches!(self.kind(name + 1), Some(Kind::Text | Kind::Open(_) | Kind::Variable | Kind::Comment));
+                let argument = matches!(
+                    self.kind(name + 1),
+                    Some(Kind::Text | Kind::Open(_) | Kind::Variable | Kind::Comment)
+                );
                 if !procedure && !argument {
                     return None;
                 }
@@ -592,7 +674,9 @@ impl Shapes<'_> {
     fn statement(&self, at: usize) -> Found {
         let stacked = at > 0 && self.kind(at - 1) == Some(Kind::Semicolon);
         let target = match self.kind(at)? {
-            Kind::Word(Word::Insert | Word::Delete) if matches!(self.kind(at + 1), Some(Kind::Word(Word::Into | Word::From))) => {
+            Kind::Word(Word::Insert | Word::Delete)
+                if matches!(self.kind(at + 1), Some(Kind::Word(Word::Into | Word::From))) =>
+            {
                 at + 2
             }
             Kind::Word(Word::Define) if self.is(at + 1, Word::Object) => at + 2,
@@ -611,7 +695,11 @@ impl Shapes<'_> {
             }
             Kind::Word(Word::Delete) => self.is(next, Word::Where) && self.compared(next + 1).is_some(),
             Kind::Word(Word::Update) => self.is(next, Word::Set) && self.compared(next + 1).is_some(),
-            _ => self.comment(next) || (at > 0 && self.at_end(next)) || self.kind(next) == Some(Kind::OpenBracket),
+            _ => {
+                self.comment(next)
+                    || (at > 0 && self.at_end(next))
+                    || self.kind(next) == Some(Kind::OpenBracket)
+            }
         };
         (proves || stacked).then_some((Grade::Certain, next, "statement that changes data"))
     }
@@ -629,7 +717,7 @@ impl Shapes<'_> {
                 _ => true,
             };
             // Options of a program and anchors of a page are quoted too.
-            let leads = self.tokens[0].end > 1 || !matches!(self.context, Context::Quoted(b'`'));
+            let leads = self.tokens[0].end() > 1 || !matches!(self.context, Context::Quoted(b'`'));
             return (cuts && leads).then_some((Grade::Certain, at + 1, "closed quote, then a comment"));
         }
         let bracketed = self.context == Context::Bare
@@ -639,13 +727,20 @@ impl Shapes<'_> {
         let computed = |token: &Token| {
             matches!(
                 token.kind,
-                Kind::Text | Kind::Variable | Kind::SystemVariable | Kind::Word(Word::Connective | Word::Prefix | Word::Probe | Word::Select)
+                Kind::Text
+                    | Kind::Variable
+                    | Kind::SystemVariable
+                    | Kind::Word(Word::Connective | Word::Prefix | Word::Probe | Word::Select)
             )
         };
         if bracketed && self.tokens[..at].iter().any(computed) {
             return certain(at + 1, "expression in brackets, then a comment");
         }
-        (self.after_number(at) && self.at_end(at + 1)).then_some((Grade::Likely, at + 1, "value, then a comment"))
+        (self.after_number(at) && self.at_end(at + 1)).then_some((
+            Grade::Likely,
+            at + 1,
+            "value, then a comment",
+        ))
     }
 
     /// The string that was left looks like a value: one word, or next to nothing.
@@ -653,13 +748,18 @@ impl Shapes<'_> {
         let Some(token) = self.tokens.first() else {
             return false;
         };
-        is_plain(&self.text[token.start..token.end.saturating_sub(1)])
+        is_plain(
+            self.text
+                .get(token.start()..token.end().saturating_sub(1))
+                .unwrap_or_default(),
+        )
     }
 }
 
 fn is_plain(value: &[u8]) -> bool {
     value.len() <= 64
-        && value
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'@' | b'.' | b'%' | b'+' | b'*' | b'-' | 0x80..))
+        && value.iter().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'_' | b'@' | b'.' | b'%' | b'+' | b'*' | b'-' | 0x80..)
+        })
 }

@@ -89,11 +89,12 @@ fn lookup(folded: &[u8], call: bool) -> Word {
     match folded {
         b"and" | b"or" | b"xor" => Word::Connective,
         b"not" | b"binary" => Word::Prefix,
-        b"like" | b"rlike" | b"ilike" | b"regexp" | b"between" | b"in" | b"is" | b"glob" | b"sounds" | b"div" | b"mod" => {
-            Word::Comparison
-        }
+        b"like" | b"rlike" | b"ilike" | b"regexp" | b"between" | b"in" | b"is" | b"glob" | b"sounds"
+        | b"div" | b"mod" => Word::Comparison,
         b"null" | b"true" | b"false" => Word::Constant,
-        b"current_user" | b"current_date" | b"current_timestamp" | b"session_user" | b"system_user" => Word::Probe,
+        b"current_user" | b"current_date" | b"current_timestamp" | b"session_user" | b"system_user" => {
+            Word::Probe
+        }
         b"union" | b"intersect" | b"except" | b"minus" => Word::Union,
         b"all" | b"distinct" | b"distinctrow" => Word::Quantifier,
         b"select" => Word::Select,
@@ -116,9 +117,8 @@ fn lookup(folded: &[u8], call: bool) -> Word {
         b"set" => Word::Set,
         b"delete" => Word::Delete,
         b"drop" | b"alter" | b"create" | b"truncate" => Word::Define,
-        b"table" | b"database" | b"view" | b"function" | b"trigger" | b"login" | b"index" | b"role" | b"alias" => {
-            Word::Object
-        }
+        b"table" | b"database" | b"view" | b"function" | b"trigger" | b"login" | b"index" | b"role"
+        | b"alias" => Word::Object,
         b"exec" | b"execute" => Word::Execute,
         b"declare" => Word::Declare,
         b"waitfor" => Word::WaitFor,
@@ -136,24 +136,114 @@ fn lookup(folded: &[u8], call: bool) -> Word {
 fn probe(folded: &[u8]) -> bool {
     matches!(
         folded,
-        b"ascii" | b"ord" | b"hex" | b"unhex" | b"substr" | b"substring" | b"mid" | b"left" | b"right" | b"length"
-            | b"char_length" | b"len" | b"lower" | b"upper" | b"char" | b"nchar" | b"chr" | b"concat" | b"concat_ws"
-            | b"group_concat" | b"elt" | b"make_set" | b"sleep" | b"benchmark" | b"extractvalue" | b"updatexml"
-            | b"exists" | b"isnull" | b"ifnull" | b"nullif" | b"coalesce" | b"cast" | b"convert" | b"row"
-            | b"database" | b"schema" | b"user" | b"version" | b"current_user" | b"load_file" | b"row_count"
-            | b"found_rows" | b"last_insert_id" | b"rand" | b"randomblob" | b"count" | b"floor" | b"round" | b"now"
-            | b"sysdate" | b"bin" | b"conv" | b"md5" | b"sha1" | b"crypt_key" | b"regexp_substring" | b"xmltype"
-            | b"json_keys" | b"exp" | b"gtid_subset" | b"name_const" | b"polygon" | b"multipoint" | b"linestring"
-            | b"generate_series" | b"repeat" | b"reverse" | b"strcmp" | b"find_in_set" | b"instr" | b"position"
-            | b"to_char" | b"quote_ident" | b"query_to_xml" | b"db_name" | b"user_name" | b"suser_name" | b"suser_sname" | b"host_name" | b"object_id" | b"is_srvrolemember"
-            | b"min" | b"max" | b"sum" | b"greatest" | b"least" | b"bin_to_uuid" | b"st_latfromgeohash" | b"uuid"
-            | b"decode" | b"encode" | b"unicode" | b"soundex" | b"cos" | b"power" | b"pi"
+        b"ascii"
+            | b"ord"
+            | b"hex"
+            | b"unhex"
+            | b"substr"
+            | b"substring"
+            | b"mid"
+            | b"left"
+            | b"right"
+            | b"length"
+            | b"char_length"
+            | b"len"
+            | b"lower"
+            | b"upper"
+            | b"char"
+            | b"nchar"
+            | b"chr"
+            | b"concat"
+            | b"concat_ws"
+            | b"group_concat"
+            | b"elt"
+            | b"make_set"
+            | b"sleep"
+            | b"benchmark"
+            | b"extractvalue"
+            | b"updatexml"
+            | b"exists"
+            | b"isnull"
+            | b"ifnull"
+            | b"nullif"
+            | b"coalesce"
+            | b"cast"
+            | b"convert"
+            | b"row"
+            | b"database"
+            | b"schema"
+            | b"user"
+            | b"version"
+            | b"current_user"
+            | b"load_file"
+            | b"row_count"
+            | b"found_rows"
+            | b"last_insert_id"
+            | b"rand"
+            | b"randomblob"
+            | b"count"
+            | b"floor"
+            | b"round"
+            | b"now"
+            | b"sysdate"
+            | b"bin"
+            | b"conv"
+            | b"md5"
+            | b"sha1"
+            | b"crypt_key"
+            | b"regexp_substring"
+            | b"xmltype"
+            | b"json_keys"
+            | b"exp"
+            | b"gtid_subset"
+            | b"name_const"
+            | b"polygon"
+            | b"multipoint"
+            | b"linestring"
+            | b"generate_series"
+            | b"repeat"
+            | b"reverse"
+            | b"strcmp"
+            | b"find_in_set"
+            | b"instr"
+            | b"position"
+            | b"to_char"
+            | b"quote_ident"
+            | b"query_to_xml"
+            | b"db_name"
+            | b"user_name"
+            | b"suser_name"
+            | b"suser_sname"
+            | b"host_name"
+            | b"object_id"
+            | b"is_srvrolemember"
+            | b"min"
+            | b"max"
+            | b"sum"
+            | b"greatest"
+            | b"least"
+            | b"bin_to_uuid"
+            | b"st_latfromgeohash"
+            | b"uuid"
+            | b"decode"
+            | b"encode"
+            | b"unicode"
+            | b"soundex"
+            | b"cos"
+            | b"power"
+            | b"pi"
     )
 }
 
 /// Whether a call of this function does harm by itself: it takes the server's time.
 pub(super) fn delays(text: &[u8]) -> bool {
-    [&b"sleep"[..], b"pg_sleep", b"benchmark", b"dbms_lock.sleep", b"dbms_pipe.receive_message"]
-        .iter()
-        .any(|name| text.eq_ignore_ascii_case(name))
+    [
+        &b"sleep"[..],
+        b"pg_sleep",
+        b"benchmark",
+        b"dbms_lock.sleep",
+        b"dbms_pipe.receive_message",
+    ]
+    .iter()
+    .any(|name| text.eq_ignore_ascii_case(name))
 }
