@@ -71,8 +71,6 @@ const SERVER_FILES: [&[u8]; 17] = [
 ];
 /// Empty steps in a row that only pad a path.
 const PADDING: usize = 8;
-/// Dots in a row of a segment that only pad a path.
-const LEADER: usize = 16;
 
 /// A path that climbs far, in disguise, or to a file of the system.
 pub(super) fn certain(text: &[u8]) -> Option<Evidence> {
@@ -279,7 +277,8 @@ impl Walk {
             dots => {
                 self.names = 0;
                 self.sensitive = false;
-                self.disguised += if dots >= LEADER { 2 } else { 1 };
+                // Three dots stand for what is left out; four and more for what a filter removes.
+                self.disguised += if dots > 3 { 2 } else { 1 };
             }
         }
     }
@@ -435,6 +434,7 @@ mod tests {
             "..%252fx",
             "%c0%2e%c0%2e\\x",
             "................/boot.ini",
+            "..../x",
             "/var/www/images/../../../../etc/passwd",
         ];
         for text in escapes {
