@@ -34,12 +34,18 @@ pub(crate) struct Detector {
     pub(crate) classes: Classes,
 }
 
-static DETECTORS: [Detector; 8] = [
+static DETECTORS: [Detector; 9] = [
     Detector {
         name: "sql-injection",
-        detect: sql::certain,
+        detect: sql::bare,
         literals: sql::LITERALS,
-        classes: Classes::QUOTE.or(Classes::LINE),
+        classes: Classes::LINE,
+    },
+    Detector {
+        name: "sql-injection-quoted",
+        detect: sql::quoted,
+        literals: &[],
+        classes: Classes::QUOTE,
     },
     Detector {
         name: "sql-injection-weak",

@@ -14,9 +14,13 @@ use self::lexer::{Context, Kind, Lexer, Token};
 use self::shape::{Grade, Shapes};
 use super::Evidence;
 
-/// Words of which an injection without quotes has at least one.
+/// Words of which an injection that closes no quote has at least one.
 pub(super) const LITERALS: &[&str] = &[
     "or ",
+    "or'",
+    "or\"",
+    "and'",
+    "and\"",
     "or(",
     "or\t",
     "or\n",
@@ -78,26 +82,33 @@ const WINDOW: usize = 64;
 /// Tokens that two neighbouring windows share: longer than any shape.
 const SHARED: usize = 24;
 
-/// An injection beyond doubt.
-pub(super) fn certain(text: &[u8]) -> Option<Evidence> {
-    detect(text, Grade::Certain)
+/// The contexts inside of strings and quoted names.
+const QUOTED: [Context; 3] = [
+    Context::Quoted(b'\''),
+    Context::Quoted(b'"'),
+    Context::Quoted(b'`'),
+];
+
+/// An injection beyond doubt where the field stands bare in the statement.
+pub(super) fn bare(text: &[u8]) -> Option<Evidence> {
+    detect(text, &[Context::Bare], Grade::Certain)
 }
 
-/// What looks like an injection but has another meaning now and then.
+/// An injection beyond doubt where the field stands inside of quotes that it closes.
+pub(super) fn quoted(text: &[u8]) -> Option<Evidence> {
+    detect(text, &QUOTED, Grade::Certain)
+}
+
+/// What looks like an injection but has another meaning now and then, in any context.
 pub(super) fn likely(text: &[u8]) -> Option<Evidence> {
-    detect(text, Grade::Likely)
+    detect(text, &[Context::Bare], Grade::Likely).or_else(|| detect(text, &QUOTED, Grade::Likely))
 }
 
-fn detect(text: &[u8], wanted: Grade) -> Option<Evidence> {
+fn detect(text: &[u8], contexts: &[Context], wanted: Grade) -> Option<Evidence> {
     let mut window = [Token::NONE; WINDOW];
-    [
-        Context::Bare,
-        Context::Quoted(b'\''),
-        Context::Quoted(b'"'),
-        Context::Quoted(b'`'),
-    ]
-    .into_iter()
-    .find_map(|context| in_context(text, context, wanted, &mut window))
+    contexts
+        .iter()
+        .find_map(|context| in_context(text, *context, wanted, &mut window))
 }
 
 fn in_context(
@@ -158,7 +169,9 @@ mod tests {
     use super::*;
 
     fn label(text: &str) -> Option<&'static str> {
-        certain(text.as_bytes()).map(|evidence| evidence.label)
+        bare(text.as_bytes())
+            .or_else(|| quoted(text.as_bytes()))
+            .map(|evidence| evidence.label)
     }
 
     #[test]
