@@ -15,7 +15,7 @@ impl Shapes<'_> {
         at = self.skip(at, Kind::OpenBracket);
         if self.kind(at) == Some(Kind::Operator) && self.name(at) == b"*" {
             let ends = self.is(at + 1, Word::From) || self.at_end(at + 1) || self.comment(at + 1);
-            return ends.then_some((at + 2, Operand::Name));
+            return ends.then_some((at + 1, Operand::Name));
         }
         let bracketed = at > select + 1 && self.kind(at - 1) == Some(Kind::OpenBracket);
         if bracketed && self.is(at, Word::Select) {
