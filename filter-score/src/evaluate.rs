@@ -3,11 +3,12 @@
 use std::mem::take;
 
 use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
+use crate::detect::Evidence;
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
-use crate::rules::{Check, Pattern, RuleBits, RuleSet};
+use crate::rules::{Check, RuleBits, RuleSet};
 use crate::target::Target;
 
 /// Percent-decoding is repeated this often at most.
@@ -113,6 +114,7 @@ impl<'a> Evaluator<'a> {
                 &self.rules.rules[index],
                 place,
                 evidence,
+                "",
                 DecodingSet::default(),
             );
         }
@@ -208,14 +210,14 @@ impl<'a> Evaluator<'a> {
             if self.scratch.candidates.is_everywhere(sighting.rule) {
                 continue;
             }
-            let Some(pattern) = self.runnable(rule, place, classes, decodings) else {
+            let Some(Check::Pattern(pattern)) = self.runnable(rule, place, classes, decodings) else {
                 continue;
             };
             let spent = &mut self.scratch.spent[rule];
             let found = (sighting.from as usize..=sighting.to as usize)
                 .find_map(|start| pattern.find_at(text, start, spent));
             if let Some(end) = found {
-                self.record(rule, place, text, end, decodings);
+                self.record(rule, place, evidence(text, end), "", decodings);
             } else if *spent as usize > text.len() + FREE {
                 // Following each place would take longer than one run over all of it: the time stays linear.
                 self.scratch.candidates.everywhere(sighting.rule);
@@ -229,23 +231,30 @@ impl<'a> Evaluator<'a> {
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
-            let found = self
-                .runnable(rule, place, classes, decodings)
-                .and_then(|pattern| pattern.find(text));
-            if let Some(end) = found {
-                self.record(rule, place, text, end, decodings);
+            match self.runnable(rule, place, classes, decodings) {
+                Some(Check::Pattern(pattern)) => {
+                    if let Some(end) = pattern.find(text) {
+                        self.record(rule, place, evidence(text, end), "", decodings);
+                    }
+                }
+                Some(Check::Detector(detector)) => {
+                    if let Some(Evidence { start, end, label }) = (detector.detect)(text) {
+                        self.record(rule, place, &text[start..end], label, decodings);
+                    }
+                }
+                Some(Check::Violation) | None => {}
             }
         }
     }
 
-    /// The pattern of a rule that applies to this reading of the field and has not hit yet.
+    /// What a rule looks for, if it applies to this reading of the field and has not hit yet.
     fn runnable(
         &self,
         index: usize,
         place: Place<'_>,
         classes: Classes,
         decodings: DecodingSet,
-    ) -> Option<&'a Pattern> {
+    ) -> Option<&'a Check> {
         let rule = &self.rules.rules[index];
         let named = || {
             rule.headers.is_empty()
@@ -261,16 +270,20 @@ impl<'a> Evaluator<'a> {
             && self.active.contains(index)
             && rule.gates.iter().all(|gate| classes.intersects(*gate))
             && named();
-        match &rule.check {
-            Check::Pattern(pattern) if runs => Some(pattern),
-            _ => None,
-        }
+        runs.then_some(&rule.check)
     }
 
-    fn record(&mut self, index: usize, place: Place<'_>, text: &[u8], end: usize, decodings: DecodingSet) {
+    fn record(
+        &mut self,
+        index: usize,
+        place: Place<'_>,
+        matched: &[u8],
+        shape: &'static str,
+        decodings: DecodingSet,
+    ) {
         let rule = &self.rules.rules[index];
         self.findings
-            .record(index, rule, place, evidence(text, end), decodings);
+            .record(index, rule, place, matched, shape, decodings);
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Hit {
     pub name: Excerpt<32>,
     /// The bytes that matched, after decoding.
     pub matched: Excerpt<64>,
+    /// The shape a detector found, in a few words; empty for other rules.
+    pub shape: &'static str,
     /// What the field had been decoded by.
     pub decodings: DecodingSet,
 }
@@ -83,6 +85,7 @@ impl Findings {
         rule: &Rule,
         place: Place<'_>,
         matched: &[u8],
+        shape: &'static str,
         decodings: DecodingSet,
     ) {
         if !self.seen.insert(index) {
@@ -95,6 +98,7 @@ impl Findings {
                 target: place.target,
                 name: Excerpt::of(place.name),
                 matched: Excerpt::of(matched),
+                shape,
                 decodings,
             });
         } else {

@@ -12,6 +12,7 @@
 //! | `target` | the places of a request that rules look at |
 //! | `rules` | packs in TOML, compiled: prefilter and automata |
 //! | `decode` | the decodings attackers hide behind |
+//! | `detect` | detectors: fields read as their targets would |
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
 //! | `evaluate` | rules against one unit under every decoding |
@@ -27,6 +28,7 @@
 
 mod cache;
 mod decode;
+mod detect;
 mod evaluate;
 mod excerpt;
 mod findings;

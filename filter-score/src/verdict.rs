@@ -209,6 +209,7 @@ impl fmt::Display for Hit {
             target,
             name,
             matched,
+            shape,
             decodings,
         } = self;
         write!(
@@ -221,6 +222,9 @@ impl fmt::Display for Hit {
         )?;
         if !name.as_bytes().is_empty() {
             write!(f, ":{name}")?;
+        }
+        if !shape.is_empty() {
+            write!(f, ": {shape}")?;
         }
         if !matched.as_bytes().is_empty() {
             write!(f, ": {matched}")?;

@@ -37,7 +37,9 @@ fn a_block_explains_itself() {
     assert_eq!(decision.categories, [Family::Sqli]);
     assert!(decision.anomaly >= 5 && decision.score >= 0.7);
     assert!(
-        decision.explanation.contains("in query:q: 1\\' or 1=1"),
+        decision
+            .explanation
+            .contains("in query:q: comparison of constants: 1\\' or 1=1"),
         "{}",
         decision.explanation
     );

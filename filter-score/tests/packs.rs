@@ -65,6 +65,18 @@ fn single_mistakes() {
             "either",
         ),
         (
+            rule("id = 1\ndetector = 'sqli'"),
+            9,
+            "unknown detector `sqli`",
+            "sql-injection, sql-injection-quoted, sql-injection-weak",
+        ),
+        (
+            rule("id = 1\ndetector = 'javascript'\nregex = 'abc'"),
+            2,
+            "exactly one thing",
+            "detector",
+        ),
+        (
             rule("id = 1\nregex = 'abc'").replace("inputs", "qeury"),
             5,
             "unknown target `qeury`",

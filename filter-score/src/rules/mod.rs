@@ -15,5 +15,4 @@ pub use error::PackError;
 pub use pack::{Family, PackSource, Severity};
 pub use set::{RuleInfo, RuleSet};
 
-pub(crate) use pattern::Pattern;
 pub(crate) use set::{Check, Rule, RuleBits};

@@ -21,6 +21,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{PackError, Place};
 use crate::decode::DecodingSet;
+use crate::detect::Detector;
 use crate::http::Violation;
 use crate::target::{Target, TargetSet};
 
@@ -143,6 +144,7 @@ struct RawRule {
     targets: Option<Spanned<Vec<Spanned<String>>>>,
     literals: Option<Vec<Spanned<String>>>,
     regex: Option<Spanned<String>>,
+    detector: Option<Spanned<String>>,
     violation: Option<Violation>,
     decodings: Option<Vec<Spanned<String>>>,
     #[serde(default)]
@@ -169,6 +171,7 @@ pub(crate) struct Located {
 #[derive(Debug)]
 pub(crate) enum Test {
     Regex { regex: Located, literals: Vec<Located> },
+    Detector(&'static Detector),
     Violation(Violation),
 }
 
@@ -310,17 +313,18 @@ impl<'a> Reader<'a> {
             .into_iter()
             .map(|literal| self.located(literal))
             .collect();
-        let test = match (raw.regex, raw.violation) {
-            (Some(regex), None) => Some(Test::Regex {
+        let test = match (raw.regex, raw.detector, raw.violation) {
+            (Some(regex), None, None) => Some(Test::Regex {
                 regex: self.located(regex),
                 literals,
             }),
-            (None, Some(violation)) if literals.is_empty() => Some(Test::Violation(violation)),
+            (None, Some(name), None) if literals.is_empty() => self.detector(&name).map(Test::Detector),
+            (None, None, Some(violation)) if literals.is_empty() => Some(Test::Violation(violation)),
             _ => {
                 self.report(
                     span.clone(),
                     "a rule tests exactly one thing",
-                    "give either `regex` (with `literals` if needed) or `violation`",
+                    "give either `regex` (with `literals` if needed), `detector` or `violation`",
                 );
                 None
             }
@@ -362,6 +366,19 @@ impl<'a> Reader<'a> {
             matching,
             passing,
         })
+    }
+
+    fn detector(&mut self, name: &Spanned<String>) -> Option<&'static Detector> {
+        let detector = Detector::named(name.get_ref());
+        if detector.is_none() {
+            let known: Vec<_> = Detector::names().collect();
+            self.report(
+                name.span(),
+                format!("unknown detector `{}`", name.get_ref()),
+                format!("use one of {}", known.join(", ")),
+            );
+        }
+        detector
     }
 
     fn targets(

@@ -9,6 +9,7 @@ use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
 use super::prefilter::{Classes, Owner, Prefilter};
 use crate::decode::DecodingSet;
+use crate::detect::Detector;
 use crate::http::Violation;
 use crate::target::TargetSet;
 
@@ -32,6 +33,7 @@ pub struct RuleInfo {
 #[derive(Debug)]
 pub(crate) enum Check {
     Pattern(Box<Pattern>),
+    Detector(&'static Detector),
     /// The parser finds it.
     Violation,
 }
@@ -131,7 +133,7 @@ impl RuleSet {
     pub fn memory(&self) -> usize {
         let size = |rule: &Rule| match &rule.check {
             Check::Pattern(pattern) => pattern.memory(),
-            Check::Violation => 0,
+            Check::Detector(_) | Check::Violation => 0,
         };
         self.rules.iter().map(size).sum()
     }
@@ -187,6 +189,18 @@ impl Compiler {
                         return;
                     }
                 }
+            }
+            Test::Detector(detector) => {
+                let owner = Owner {
+                    rule: index,
+                    before: None,
+                };
+                let literal = |literal: &&str| (literal.as_bytes().to_vec(), owner);
+                self.literals.extend(detector.literals.iter().map(literal));
+                if !detector.classes.is_empty() {
+                    self.gated.push((detector.classes, index));
+                }
+                Check::Detector(detector)
             }
             Test::Violation(violation) => {
                 if self.violations[*violation as usize].replace(index).is_some() {
