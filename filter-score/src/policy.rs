@@ -61,6 +61,10 @@ pub struct Limits {
     pub overlap: u32,
     /// A chunk-size line including its extensions, in bytes.
     pub chunk_line: u16,
+    /// How deep a JSON or XML body may be nested, at most 64.
+    pub depth: u8,
+    /// Strings, numbers and names of a JSON body, or tags of an XML body.
+    pub values: u32,
 }
 
 impl Default for Limits {
@@ -72,6 +76,8 @@ impl Default for Limits {
             window: 8 * 1024,
             overlap: 512,
             chunk_line: 256,
+            depth: 64,
+            values: 10_000,
         }
     }
 }
@@ -137,6 +143,12 @@ impl Policy {
                 (32..=4096).contains(&self.limits.chunk_line),
                 "must lie between 32 and 4096 bytes",
             ),
+            (
+                "limits.depth",
+                (1..=64).contains(&self.limits.depth),
+                "must lie between 1 and 64",
+            ),
+            ("limits.values", self.limits.values > 0, "must be at least 1"),
         ];
         match checks.into_iter().find(|(_, holds, _)| !holds) {
             Some((field, _, problem)) => Err(PolicyError { field, problem }),

@@ -2,7 +2,8 @@
 
 use crate::excerpt::Excerpt;
 use crate::findings::Findings;
-use crate::http::{BodyKind, ChunkSize, Version};
+use crate::http::{BodyKind, Boundary, ChunkSize, Version};
+use crate::inspect::Content;
 use crate::policy::Limits;
 
 /// Bytes of the request line that a decision shows.
@@ -42,6 +43,9 @@ pub(crate) struct Head {
     pub(crate) content_length: Option<u64>,
     pub(crate) chunked: bool,
     pub(crate) kind: BodyKind,
+    /// Of a multipart body.
+    pub(crate) boundary: Boundary,
+    pub(crate) typed: bool,
     pub(crate) encoded: bool,
     /// Bytes of head lines taken so far, without the line in the buffer.
     pub(crate) bytes: u32,
@@ -59,19 +63,14 @@ impl Default for Head {
             content_length: None,
             chunked: false,
             kind: BodyKind::Unknown,
+            boundary: Boundary::NONE,
+            typed: false,
             encoded: false,
             bytes: 0,
             lines: 0,
             params: 0,
         }
     }
-}
-
-/// Where in a JSON text the parser stands.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct JsonCursor {
-    pub(crate) in_string: bool,
-    pub(crate) escaped: bool,
 }
 
 /// Lives in the scorer's pool; a stream holds it only while a request is incomplete.
@@ -82,7 +81,7 @@ pub(crate) struct Request {
     /// Body bytes still to come, in this chunk or in all.
     pub(crate) remaining: u64,
     pub(crate) chunk: ChunkSize,
-    pub(crate) json: JsonCursor,
+    pub(crate) content: Content,
     /// The incomplete line or unit. Its capacity is fixed when the pool is made.
     pub(crate) carry: Vec<u8>,
     /// How much of `carry` was scored as part of the window before.
@@ -107,7 +106,7 @@ impl Request {
             head: Head::default(),
             remaining: 0,
             chunk: ChunkSize::default(),
-            json: JsonCursor::default(),
+            content: Content::new(BodyKind::Unknown, Boundary::NONE),
             carry: Vec::with_capacity(Self::carry_bytes(limits)),
             scored: 0,
             limits,
@@ -131,7 +130,6 @@ impl Request {
         self.head = Head::default();
         self.remaining = 0;
         self.chunk = ChunkSize::default();
-        self.json = JsonCursor::default();
         self.carry.clear();
         self.scored = 0;
         self.bytes = 0;

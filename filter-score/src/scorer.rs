@@ -318,7 +318,7 @@ impl Scorer {
             head: &mut request.head,
             remaining: &mut request.remaining,
             chunk: &mut request.chunk,
-            json: &mut request.json,
+            content: &mut request.content,
             carry: &mut request.carry,
             scored: &mut request.scored,
             line: &mut request.line,

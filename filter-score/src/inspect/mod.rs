@@ -6,7 +6,13 @@
 //! a segment ends.
 
 mod body;
+mod content;
 mod head;
+mod json;
+mod multipart;
+mod xml;
+
+pub(crate) use content::Content;
 
 use std::mem::take;
 
@@ -14,7 +20,7 @@ use crate::evaluate::Evaluator;
 use crate::excerpt::Excerpt;
 use crate::http::{ChunkSize, Violation};
 use crate::policy::Limits;
-use crate::request::{Head, JsonCursor, LINE_BYTES, Phase};
+use crate::request::{Head, LINE_BYTES, Phase};
 use crate::verdict::OpaqueKind;
 
 /// What a step came to.
@@ -34,7 +40,7 @@ pub(crate) struct Inspection<'a> {
     pub(crate) head: &'a mut Head,
     pub(crate) remaining: &'a mut u64,
     pub(crate) chunk: &'a mut ChunkSize,
-    pub(crate) json: &'a mut JsonCursor,
+    pub(crate) content: &'a mut Content,
     pub(crate) carry: &'a mut Vec<u8>,
     pub(crate) scored: &'a mut usize,
     pub(crate) line: &'a mut Excerpt<LINE_BYTES>,
@@ -50,7 +56,7 @@ impl Inspection<'_> {
             Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
             Phase::Body => self.body(input),
             Phase::BodyEnd => {
-                self.end_of_unit(&[]);
+                self.content_end();
                 *self.phase = if self.head.chunked {
                     Phase::Trailers
                 } else {
@@ -74,7 +80,7 @@ impl Inspection<'_> {
                 }
                 *self.carry = carry;
             }
-            Phase::Body | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => self.end_of_unit(&[]),
+            Phase::Body | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => self.content_end(),
             Phase::Complete => {}
         }
         self.evaluator.violation(Violation::Truncated, b"");
