@@ -12,6 +12,7 @@
 //! | `target` | the places of a request that rules look at |
 //! | `rules` | packs in TOML, compiled: prefilter and automata |
 //! | `decode` | the decodings attackers hide behind |
+//! | `coding` | content codings: gzip, deflate, br |
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
 //! | `evaluate` | rules against one unit under every decoding |
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod coding;
 mod decode;
 mod evaluate;
 mod excerpt;
@@ -45,7 +47,7 @@ pub use excerpt::Excerpt;
 pub use findings::Hit;
 pub use http::Violation;
 pub use offline::{OfflineScorer, RequestParts, percent_encode};
-pub use policy::{Limits, Mode, Policy, PolicyError};
+pub use policy::{Limits, Mode, Overflow, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};

@@ -1,5 +1,6 @@
 //! A request in progress: everything the parser must remember between two segments.
 
+use crate::coding::{Codings, DecoderPool, DecoderStack};
 use crate::excerpt::Excerpt;
 use crate::findings::Findings;
 use crate::http::{BodyKind, Boundary, ChunkSize, Version};
@@ -16,6 +17,8 @@ pub(crate) enum Phase {
     Headers,
     /// Body bytes, `remaining` of them in this chunk or in all.
     Body,
+    /// Encoded body bytes were taken; what they decode to is not scored yet.
+    Decoded,
     /// All body bytes were taken; the last unit is not scored yet.
     BodyEnd,
     ChunkSize,
@@ -28,7 +31,7 @@ pub(crate) enum Phase {
 impl Phase {
     /// Whether the next step needs no input.
     pub(crate) const fn immediate(self) -> bool {
-        matches!(self, Self::BodyEnd | Self::Complete)
+        matches!(self, Self::Decoded | Self::BodyEnd | Self::Complete)
     }
 }
 
@@ -46,7 +49,8 @@ pub(crate) struct Head {
     /// Of a multipart body.
     pub(crate) boundary: Boundary,
     pub(crate) typed: bool,
-    pub(crate) encoded: bool,
+    pub(crate) content_codings: Codings,
+    pub(crate) transfer_codings: Codings,
     /// Bytes of head lines taken so far, without the line in the buffer.
     pub(crate) bytes: u32,
     pub(crate) lines: u16,
@@ -65,7 +69,8 @@ impl Default for Head {
             kind: BodyKind::Unknown,
             boundary: Boundary::NONE,
             typed: false,
-            encoded: false,
+            content_codings: Codings::default(),
+            transfer_codings: Codings::default(),
             bytes: 0,
             lines: 0,
             params: 0,
@@ -82,6 +87,12 @@ pub(crate) struct Request {
     pub(crate) remaining: u64,
     pub(crate) chunk: ChunkSize,
     pub(crate) content: Content,
+    pub(crate) decoders: DecoderStack,
+    /// Bytes of the body taken so far, without chunk sizes.
+    pub(crate) body_bytes: u64,
+    /// Bytes of the request since its encoded body began. What a decoder has read ahead depends on the
+    /// segments, so decisions do not count them before the body's end.
+    pub(crate) encoded: u64,
     /// The incomplete line or unit. Its capacity is fixed when the pool is made.
     pub(crate) carry: Vec<u8>,
     /// How much of `carry` was scored as part of the window before.
@@ -107,6 +118,9 @@ impl Request {
             remaining: 0,
             chunk: ChunkSize::default(),
             content: Content::new(BodyKind::Unknown, Boundary::NONE),
+            decoders: DecoderStack::default(),
+            body_bytes: 0,
+            encoded: 0,
             carry: Vec::with_capacity(Self::carry_bytes(limits)),
             scored: 0,
             limits,
@@ -124,12 +138,19 @@ impl Request {
         limits.head_bytes.max(limits.window) as usize
     }
 
+    /// Gives what it borrowed back.
+    pub(crate) fn release(&mut self, decoders: &mut DecoderPool) {
+        self.decoders.end(decoders);
+    }
+
     /// Ready for the next request; keeps its buffers.
     pub(crate) fn reset(&mut self) {
         self.phase = Phase::RequestLine;
         self.head = Head::default();
         self.remaining = 0;
         self.chunk = ChunkSize::default();
+        self.body_bytes = 0;
+        self.encoded = 0;
         self.carry.clear();
         self.scored = 0;
         self.bytes = 0;

@@ -17,6 +17,8 @@ fn policy(mode: Mode) -> Policy {
         head_bytes: 2048,
         window: 1024,
         overlap: 128,
+        inflaters: 2,
+        brotli_decoders: 0,
         ..Limits::default()
     };
     Policy {

@@ -126,6 +126,8 @@ pub(crate) enum Sniffed {
     Same,
     Json,
     Xml,
+    /// The magic number of gzip, and DEFLATE as its method.
+    Gzip,
     /// UTF-16 or UTF-32.
     Wide,
 }
@@ -140,6 +142,13 @@ pub(crate) fn sniff(kind: BodyKind, start: &[u8]) -> Sniffed {
             Sniffed::Json
         } else {
             Sniffed::Same
+        };
+    }
+    if kind == BodyKind::Unknown && start[0] == 0x1f {
+        return match start {
+            [0x1f, 0x8b, 8, ..] => Sniffed::Gzip,
+            [0x1f] | [0x1f, 0x8b] => Sniffed::More,
+            _ => Sniffed::Same,
         };
     }
     let (mark, text) = match start {

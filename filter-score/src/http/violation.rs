@@ -107,6 +107,20 @@ violations! {
     MultipartOutside = "multipart-outside",
     /// A multipart body without its last delimiter.
     MultipartIncomplete = "multipart-incomplete",
+    /// A content coding that is not decoded.
+    UnknownCoding = "unknown-coding",
+    /// More than two codings, one over the other.
+    TooManyCodings = "too-many-codings",
+    /// A body that is not of the coding it names, or has more after it.
+    BadCoding = "bad-coding",
+    /// A body that ends inside its coding.
+    IncompleteCoding = "incomplete-coding",
+    /// A body that decodes to more than allowed, or to so much more than it was that it is a bomb.
+    DecodedTooLarge = "decoded-too-large",
+    /// A body larger than allowed.
+    BodyTooLarge = "body-too-large",
+    /// A body of which the part beyond a limit was not scored, as the policy says.
+    PartlyScored = "partly-scored",
     /// Content-Type given more than once.
     RepeatedContentType = "repeated-content-type",
     /// A body in a charset in which ASCII characters are other bytes, such as UTF-16, UTF-7 or EBCDIC.

@@ -1,7 +1,9 @@
 //! The framing of a body: its length, or the chunks it comes in.
 
+use std::mem::take;
+
 use super::{Event, Inspection};
-use crate::http::{ChunkSize, SizeLine, Violation};
+use crate::http::{BodyKind, ChunkSize, SizeLine, Violation};
 use crate::request::Phase;
 use crate::verdict::OpaqueKind;
 
@@ -10,15 +12,37 @@ impl Inspection<'_> {
         let available = input
             .len()
             .min(usize::try_from(*self.remaining).unwrap_or(usize::MAX));
-        let last = !self.head.chunked && available as u64 == *self.remaining;
-        let taken = self.take_content(&input[..available], last);
+        if *self.body_bytes == 0
+            && let Some(event) = self.coding_begin()
+        {
+            return (0, event);
+        }
+        let mut piece = &input[..available];
+        let limit = self.limits.body_bytes;
+        if limit > 0 && self.content.kind != BodyKind::Unscored {
+            let room = limit - *self.body_bytes;
+            if room == 0 {
+                self.overflow(self.limits.body_overflow, Violation::BodyTooLarge);
+                return (0, Event::Continue);
+            }
+            piece = &piece[..piece.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+        }
+        let encoded = self.decoders.is_active();
+        let taken = if encoded {
+            self.decoders.feed(piece)
+        } else {
+            let last = !self.head.chunked && piece.len() as u64 == *self.remaining;
+            self.take_content(piece, last)
+        };
         *self.remaining -= taken as u64;
-        if *self.remaining == 0 {
-            *self.phase = if self.head.chunked {
-                Phase::ChunkEnd(0)
-            } else {
-                Phase::BodyEnd
-            };
+        *self.body_bytes += taken as u64;
+        if encoded {
+            *self.phase = Phase::Decoded;
+        } else {
+            self.body_continues();
+        }
+        if take(&mut self.content.exhausted) {
+            return (taken, Event::Exhausted);
         }
         (taken, Event::Continue)
     }

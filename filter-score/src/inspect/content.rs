@@ -22,8 +22,10 @@ pub(crate) struct Content {
     pub(super) json: JsonCursor,
     pub(super) xml: XmlCursor,
     pub(super) multipart: Multipart,
+    /// No decoder was free for what looks like gzip.
+    pub(super) exhausted: bool,
     /// The first bytes have not told yet what this is.
-    sniffing: bool,
+    pub(super) sniffing: bool,
     start: Start,
 }
 
@@ -61,6 +63,7 @@ impl Content {
                 kind,
                 BodyKind::Multipart | BodyKind::MultipartForm | BodyKind::Unscored
             ),
+            exhausted: false,
             start: Start::default(),
         }
     }
@@ -72,7 +75,11 @@ impl Inspection<'_> {
     pub(super) fn take_content(&mut self, piece: &[u8], last: bool) -> usize {
         let found = self.evaluator.findings.anomaly();
         let mut at = 0;
-        while at < piece.len() && self.evaluator.findings.anomaly() == found {
+        let plain = !self.decoders.is_active();
+        while at < piece.len()
+            && self.evaluator.findings.anomaly() == found
+            && self.decoders.is_active() != plain
+        {
             let room = self.limits.window as usize - self.carry.len();
             let run = &piece[at..piece.len().min(at + room)];
             let last = last && at + run.len() == piece.len();
@@ -120,9 +127,22 @@ impl Inspection<'_> {
                 content.kind = BodyKind::Json;
             }
             Sniffed::Xml => content.kind = BodyKind::Xml,
+            Sniffed::Gzip if !self.decoders.is_active() => return self.sniffed_gzip(),
+            Sniffed::Gzip => {}
             Sniffed::Wide => self.evaluator.violation(Violation::WideCharset, b""),
         }
         self.sniffed();
+    }
+
+    /// The body is compressed without saying so: what it decodes to may be anything, too.
+    fn sniffed_gzip(&mut self) {
+        let start = self.content.start;
+        *self.content = Content::new(BodyKind::Unknown, Boundary::NONE);
+        if self.decoders.begin_gzip(self.pool) {
+            self.decoders.feed(start.as_bytes());
+        } else {
+            self.content.exhausted = true;
+        }
     }
 
     /// The first bytes are read again, by the parser of their kind.

@@ -3,6 +3,7 @@
 use std::mem::take;
 
 use super::{Content, Event, Inspection};
+use crate::coding::CodingError;
 use crate::excerpt::Excerpt;
 use crate::findings::Place;
 use crate::http::{self, BodyKind, FieldError, FieldName, MediaType, TransferCoding, Version, Violation};
@@ -316,7 +317,11 @@ impl Inspection<'_> {
                 head.chunked = true;
                 match coding {
                     TransferCoding::Chunked => {}
-                    TransferCoding::CompressedChunked => head.encoded = true,
+                    TransferCoding::CompressedChunked => {
+                        let codings = memchr::memrchr(b',', value).unwrap_or(0);
+                        let added = head.transfer_codings.add(&value[..codings]);
+                        self.coding_error(added, line);
+                    }
                     TransferCoding::Bad => {
                         self.evaluator.violation(Violation::BadTransferEncoding, line);
                         head.content_length = Some(u64::MAX);
@@ -325,7 +330,8 @@ impl Inspection<'_> {
             }
             FieldName::ContentType => self.content_type(value),
             FieldName::ContentEncoding => {
-                head.encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+                let added = head.content_codings.add(value);
+                self.coding_error(added, line);
             }
             FieldName::Upgrade => {
                 head.upgrade = true;
@@ -337,6 +343,14 @@ impl Inspection<'_> {
                 }
             }
             FieldName::Cookie | FieldName::Other => {}
+        }
+    }
+
+    fn coding_error(&mut self, added: Result<(), CodingError>, line: &[u8]) {
+        match added {
+            Ok(()) => {}
+            Err(CodingError::Unknown) => self.evaluator.violation(Violation::UnknownCoding, line),
+            Err(CodingError::TooMany) => self.evaluator.violation(Violation::TooManyCodings, line),
         }
     }
 
@@ -370,8 +384,8 @@ impl Inspection<'_> {
         if self.head.chunked && self.head.version == Version::Http10 {
             self.evaluator.violation(Violation::TransferEncodingHttp10, b"");
         }
-        if self.head.encoded {
-            self.head.kind = BodyKind::Unscored;
+        if let Err(error) = self.head.content_codings.then(self.head.transfer_codings) {
+            self.coding_error(Err(error), b"");
         }
         *self.content = Content::new(self.head.kind, self.head.boundary);
         if self.head.content_length == Some(u64::MAX) {

@@ -6,6 +6,7 @@
 //! a segment ends.
 
 mod body;
+mod coding;
 mod content;
 mod head;
 mod json;
@@ -16,6 +17,7 @@ pub(crate) use content::Content;
 
 use std::mem::take;
 
+use crate::coding::{DecoderPool, DecoderStack};
 use crate::evaluate::Evaluator;
 use crate::excerpt::Excerpt;
 use crate::http::{ChunkSize, Violation};
@@ -29,6 +31,8 @@ pub(crate) enum Event {
     Continue,
     /// The request is complete.
     Complete,
+    /// No decoder is free for the body.
+    Exhausted,
     /// Nothing after this can be scored.
     Opaque(OpaqueKind),
 }
@@ -41,6 +45,9 @@ pub(crate) struct Inspection<'a> {
     pub(crate) remaining: &'a mut u64,
     pub(crate) chunk: &'a mut ChunkSize,
     pub(crate) content: &'a mut Content,
+    pub(crate) decoders: &'a mut DecoderStack,
+    pub(crate) pool: &'a mut DecoderPool,
+    pub(crate) body_bytes: &'a mut u64,
     pub(crate) carry: &'a mut Vec<u8>,
     pub(crate) scored: &'a mut usize,
     pub(crate) line: &'a mut Excerpt<LINE_BYTES>,
@@ -55,7 +62,9 @@ impl Inspection<'_> {
         match *self.phase {
             Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
             Phase::Body => self.body(input),
+            Phase::Decoded => (0, self.decoded()),
             Phase::BodyEnd => {
+                self.coding_end();
                 self.content_end();
                 *self.phase = if self.head.chunked {
                     Phase::Trailers
@@ -80,7 +89,10 @@ impl Inspection<'_> {
                 }
                 *self.carry = carry;
             }
-            Phase::Body | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => self.content_end(),
+            Phase::Body | Phase::Decoded | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => {
+                self.coding_end();
+                self.content_end();
+            }
             Phase::Complete => {}
         }
         self.evaluator.violation(Violation::Truncated, b"");
