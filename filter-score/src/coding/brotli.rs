@@ -23,8 +23,6 @@ const CODES: usize = 1080;
 const TABLES: [usize; 3] = [646, 3 * 632, 3 * 396];
 /// Entries of a context map: 256 block types of 64 contexts.
 const CONTEXTS: usize = 256 * 64;
-/// Input is looked at for metadata at multiples of so many bytes.
-const STEP: u64 = 16;
 
 /// Memory that the decoder borrows: the first `length` elements.
 struct Cell<T> {
@@ -110,7 +108,6 @@ pub(super) struct BrotliDecoder {
     buffer: Box<[u8; WINDOW]>,
     position: usize,
     pending: Range<usize>,
-    consumed: u64,
     total: u64,
     progress: Progress,
 }
@@ -144,7 +141,6 @@ impl BrotliDecoder {
             buffer: Box::new([0; WINDOW]),
             position: 0,
             pending: 0..0,
-            consumed: 0,
             total: 0,
             progress: Progress::Input,
         }
@@ -162,7 +158,6 @@ impl BrotliDecoder {
         self.state = Some(state);
         self.position = 0;
         self.pending = 0..0;
-        self.consumed = 0;
         self.total = 0;
         self.progress = Progress::Input;
     }
@@ -204,8 +199,9 @@ impl BrotliDecoder {
                 Progress::Input if at == input.len() => return (at, Progress::Input),
                 _ => {}
             }
-            let step = (STEP - self.consumed % STEP) as usize;
-            let end = input.len().min(at + step);
+            // Byte by byte: what comes out before an error, and whether metadata is seen, must not depend
+            // on the segments.
+            let end = input.len().min(at + 1);
             at += self.step(&input[at..end]);
             if !self.pending.is_empty() {
                 // An error or the end is told after what came before it.
@@ -232,7 +228,6 @@ impl BrotliDecoder {
             &mut total,
             state,
         );
-        self.consumed += taken as u64;
         self.progress = match result {
             BrotliResult::ResultSuccess => Progress::End,
             BrotliResult::NeedsMoreInput => Progress::Input,
@@ -240,8 +235,7 @@ impl BrotliDecoder {
             BrotliResult::ResultFailure => Progress::Corrupt,
         };
         // Metadata is text that no decoder shows (RFC 7932 §9.2), but a target that ignores the coding reads.
-        if self.consumed.is_multiple_of(STEP) && state.is_metadata != 0 && state.meta_block_remaining_len > 0
-        {
+        if state.is_metadata != 0 && state.meta_block_remaining_len > 0 {
             self.progress = Progress::Corrupt;
         }
         self.total += (position - self.position) as u64;

@@ -366,6 +366,26 @@ mod tests {
     }
 
     #[test]
+    fn errors_come_after_the_same_output() {
+        let stream =
+            gzip(&b"lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy".repeat(3));
+        for at in 10..stream.len() {
+            for bit in 0..8 {
+                let mut damaged = stream.clone();
+                damaged[at] ^= 1 << bit;
+                let whole = decode(true, &damaged, damaged.len());
+                for segment in [1, 2, 7, 30] {
+                    assert_eq!(
+                        decode(true, &damaged, segment),
+                        whole,
+                        "byte {at} bit {bit} segment {segment}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn gzip_members_and_headers() {
         let joined = [gzip(b"one "), gzip(b"two"), vec![0; 5]].concat();
         assert_eq!(decode(true, &joined, 3), (b"one two".to_vec(), Progress::End));
