@@ -59,6 +59,14 @@ impl Target {
         (Self::File, "file"),
     ];
 
+    /// Whether a value there may be text in base64: what programs fill in, not what they name.
+    pub(crate) const fn may_hold_base64(self) -> bool {
+        matches!(
+            self,
+            Self::Query | Self::Cookie | Self::Form | Self::Json | Self::Xml | Self::Body
+        )
+    }
+
     /// The name used in rule packs and decisions.
     #[must_use]
     pub fn name(self) -> &'static str {
