@@ -261,6 +261,12 @@ fn main() -> Result<()> {
         .map(|entry| entry.bytes.clone())
         .collect();
     speed(&rules, "benign requests without body", &bodiless);
+    let with_body: Vec<Vec<u8>> = requests
+        .iter()
+        .filter(|entry| !entry.bytes.ends_with(b"\r\n\r\n"))
+        .map(|entry| entry.bytes.clone())
+        .collect();
+    speed(&rules, "benign requests with body", &with_body);
     if flag("--stats") {
         return Ok(());
     }

@@ -99,6 +99,11 @@ impl Evaluator<'_> {
         classes
     }
 
+    /// Scores binary content: as it is, as no target decodes it.
+    pub(crate) fn binary(&mut self, place: Place<'_>, content: &[u8]) {
+        self.look(place, content, DecodingSet::default());
+    }
+
     /// Scores what a value holds in base64.
     fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, depth: usize) {
         let mut inner = take(&mut self.scratch.nested[depth]);

@@ -92,6 +92,10 @@ pub enum Overflow {
     Partial,
 }
 
+impl Overflow {
+    pub(crate) const ALL: [Self; 2] = [Self::Reject, Self::Partial];
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

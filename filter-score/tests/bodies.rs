@@ -96,7 +96,7 @@ fn score_by(scorer: &mut Scorer, bytes: &[u8], segment: usize) -> (OwnedDecision
     let mut disposition = Disposition::Accept;
     for segment in bytes.chunks(segment) {
         disposition = scorer.feed(&mut stream, segment, |decision| {
-            decisions.push(decision.to_owned())
+            decisions.push(decision.to_owned());
         });
     }
     scorer.finish(&mut stream, |decision| decisions.push(decision.to_owned()));
@@ -361,6 +361,11 @@ fn a_coding_that_a_target_may_ignore() {
     );
 }
 
+fn numbers(count: usize) -> String {
+    let numbers: Vec<_> = (0..count).map(|n| (n * 7919 % 99_991).to_string()).collect();
+    numbers.join(" ") + " "
+}
+
 fn limited(limits: Limits) -> Scorer {
     let policy = Policy {
         limits,
@@ -395,10 +400,7 @@ fn limits_reject_or_let_pass_what_is_beyond() {
         for (coding, size, verdict, id) in table {
             // Numbers that do not repeat, so that the ratio is an ordinary one.
             let text: String = if coding == Coding::Gzip && size > 100_000 {
-                (0..size / 6)
-                    .map(|n| format!("{} ", n * 7919 % 99991))
-                    .collect::<String>()
-                    + ATTACK
+                [&numbers(size / 6), ATTACK].concat()
             } else {
                 after(size)
             };

@@ -60,7 +60,7 @@ enum Part {
 /// A decoder with its window: what it hands out are slices of it.
 pub(super) struct Inflater {
     core: DecompressorOxide,
-    window: Box<[u8; WINDOW]>,
+    window: Box<[u8]>,
     /// Where the next output goes.
     position: usize,
     pending: Range<usize>,
@@ -83,7 +83,7 @@ impl Inflater {
     pub(super) fn new() -> Self {
         Self {
             core: DecompressorOxide::new(),
-            window: Box::new([0; WINDOW]),
+            window: vec![0; WINDOW].into(),
             position: 0,
             pending: 0..0,
             part: Part::Closed,

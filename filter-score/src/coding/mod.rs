@@ -89,7 +89,7 @@ impl Codings {
         Ok(self)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.list[0].is_none()
     }
 

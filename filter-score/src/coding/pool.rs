@@ -9,6 +9,7 @@ use super::stack::Decoder;
 #[derive(Debug)]
 pub(crate) struct DecoderPool {
     inflaters: Vec<Box<Inflater>>,
+    #[expect(clippy::vec_box, reason = "requests take the boxes as they are")]
     brotli: Vec<Box<BrotliDecoder>>,
 }
 

@@ -177,9 +177,8 @@ impl DecoderStack {
                     last.decode(&[]);
                     continue;
                 }
-                Progress::Corrupt => return Pumped::Corrupt,
                 Progress::Mismatch(count) if single => return Pumped::Mismatch(count),
-                Progress::Mismatch(_) => return Pumped::Corrupt,
+                Progress::Corrupt | Progress::Mismatch(_) => return Pumped::Corrupt,
                 Progress::Input | Progress::End => {}
             }
             let Some(inner) = &mut self.inner else {

@@ -153,7 +153,7 @@ pub(crate) fn sniff(kind: BodyKind, start: &[u8]) -> Sniffed {
     }
     let (mark, text) = match start {
         [0xff, 0xfe, text @ ..] | [0xfe, 0xff, text @ ..] => (true, text),
-        [0xff] | [0xfe] => return Sniffed::More,
+        [0xff | 0xfe] => return Sniffed::More,
         _ => (false, start),
     };
     match text {
@@ -171,14 +171,15 @@ pub(crate) fn sniff(kind: BodyKind, start: &[u8]) -> Sniffed {
         None if UTF8_MARK.starts_with(text) => return Sniffed::More,
         None => text,
     };
-    match (kind, text) {
-        (_, []) => Sniffed::More,
-        (BodyKind::Json | BodyKind::Unknown | BodyKind::Text, [b'{' | b'[']) => Sniffed::More,
-        (BodyKind::Json, _) => Sniffed::Json,
-        (BodyKind::Unknown | BodyKind::Text, [b'{' | b'[', ..]) => Sniffed::Json,
-        (BodyKind::Xml, [b'<']) => Sniffed::More,
-        (BodyKind::Unknown | BodyKind::Text, text) if text.starts_with(XML) => Sniffed::Xml,
-        (BodyKind::Unknown | BodyKind::Text, text) if XML.starts_with(text) => Sniffed::More,
+    let plain = matches!(kind, BodyKind::Unknown | BodyKind::Text);
+    match text {
+        [] | [b'<'] => Sniffed::More,
+        // The byte after it tells whether characters have two bytes.
+        [b'{' | b'['] if plain || kind == BodyKind::Json => Sniffed::More,
+        [b'{' | b'[', ..] if plain => Sniffed::Json,
+        _ if kind == BodyKind::Json => Sniffed::Json,
+        text if plain && text.starts_with(XML) => Sniffed::Xml,
+        text if plain && XML.starts_with(text) => Sniffed::More,
         _ => Sniffed::Same,
     }
 }
@@ -207,6 +208,21 @@ pub(crate) fn is_binary(window: &[u8]) -> bool {
     odd * 32 > window.len()
 }
 
+/// The shortest run of printable bytes in binary data that may mean something.
+const RUN_BYTES: usize = 8;
+
+/// The runs of text in binary data: without control bytes, NUL among them.
+pub(crate) fn printable_runs(window: &[u8]) -> impl Iterator<Item = &[u8]> {
+    window
+        .split(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127))
+        .filter(|run| run.len() >= RUN_BYTES)
+}
+
+/// Whether text is in characters of two or four bytes: a quarter of it is NUL.
+pub(crate) fn is_wide(window: &[u8]) -> bool {
+    memchr::memchr_iter(0, window).count() * 4 >= window.len()
+}
+
 /// Whether a token of a JSON text is a number or one of the three names.
 pub(crate) fn is_json_literal(token: &[u8]) -> bool {
     match token {
@@ -230,8 +246,7 @@ fn is_json_number(token: &[u8]) -> Option<()> {
     }
     if let [b'e' | b'E', exponent @ ..] = rest {
         let exponent = match exponent {
-            [b'+' | b'-', digits @ ..] => digits,
-            digits => digits,
+            [b'+' | b'-', digits @ ..] | digits => digits,
         };
         let count = digits(exponent);
         rest = exponent.get(count..).filter(|_| count > 0)?;
@@ -278,6 +293,12 @@ mod tests {
         assert!(is_binary(b"\x08\x96\x01\x12\x07testing\x1a\x02\x03\x04"));
         assert!(!is_binary(b""));
         assert!(!is_binary(&"漢".as_bytes()[..2]));
+    }
+
+    #[test]
+    fn text_in_binary_data() {
+        let runs: Vec<_> = printable_runs(b"\x01\x02short\x00' or 1=1 --\x7f\x80\x81long enough").collect();
+        assert_eq!(runs, [&b"' or 1=1 --"[..], b"\x80\x81long enough"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod violation;
 
 pub(crate) use body::{
     BodyKind, MediaType, SNIFF_BYTES, Sniffed, UTF8_MARK, declares_wide_charset, is_binary, is_json_literal,
-    json_noise, sniff,
+    is_wide, json_noise, printable_runs, sniff,
 };
 pub(crate) use chunked::{ChunkSize, SizeLine};
 pub(crate) use field::{FieldError, FieldName, TransferCoding, name_of, parse_field, transfer_coding, trim};

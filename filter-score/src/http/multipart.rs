@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(found.name, Some(&b"a"[..]));
         assert_eq!(found.filename, Some(&br"C:\dir\x;y.png"[..]));
         assert!(!found.malformed && !found.escaped && found.extended.is_none());
-        let found = disposition(br#"form-data; name=a; filename*=UTF-8''x%2ephp"#);
+        let found = disposition(br"form-data; name=a; filename*=UTF-8''x%2ephp");
         assert_eq!(found.name, Some(&b"a"[..]));
         assert_eq!(found.extended, Some(&b"UTF-8''x%2ephp"[..]));
         assert!(disposition(br#"form-data; name="a\"b""#).escaped);
@@ -253,7 +253,7 @@ mod tests {
             r#"form-data; name="a" filename="b""#,
             r#"form-data; name="a"b"#,
             r#"form-data; name="a"#,
-            r#"form-data; name='a b'"#,
+            r"form-data; name='a b'",
             r#"form-data; name = "a""#,
             "form-data; name",
             r#"attachment; name="a""#,

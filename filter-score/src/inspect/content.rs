@@ -121,14 +121,13 @@ impl Inspection<'_> {
         content.start.push(byte);
         match http::sniff(content.kind, content.start.as_bytes()) {
             Sniffed::More => return,
-            Sniffed::Same => {}
             Sniffed::Json => {
                 content.json = JsonCursor::new(content.kind == BodyKind::Json);
                 content.kind = BodyKind::Json;
             }
             Sniffed::Xml => content.kind = BodyKind::Xml,
             Sniffed::Gzip if !self.decoders.is_active() => return self.sniffed_gzip(),
-            Sniffed::Gzip => {}
+            Sniffed::Gzip | Sniffed::Same => {}
             Sniffed::Wide => self.evaluator.violation(Violation::WideCharset, b""),
         }
         self.sniffed();
@@ -230,12 +229,25 @@ impl Inspection<'_> {
             BodyKind::Json => self.json_unit(text),
             BodyKind::Xml => self.xml_unit(text),
             BodyKind::Multipart | BodyKind::MultipartForm => self.part_unit(text),
-            BodyKind::Unknown if http::is_binary(text) => {
-                self.score(Target::File, b"", text);
+            BodyKind::Unknown if http::is_binary(text) => self.binary(b"", text),
+            // Nobody reads all of it as text: it is the pieces that are, if any.
+            BodyKind::Text if http::is_binary(text) && !http::is_wide(text) => {
+                for piece in http::printable_runs(text) {
+                    self.score(Target::Body, b"", piece);
+                }
             }
             BodyKind::Unknown | BodyKind::Text => self.score(Target::Body, b"", text),
             BodyKind::Unscored => {}
         }
+    }
+
+    /// Scores a window of binary content.
+    pub(super) fn binary(&mut self, name: &[u8], content: &[u8]) {
+        let place = Place {
+            target: Target::File,
+            name,
+        };
+        self.evaluator.binary(place, content);
     }
 
     /// Scores a value that is as it was sent, without plus signs for spaces.

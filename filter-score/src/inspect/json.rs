@@ -31,6 +31,7 @@ enum Expect {
 
 /// Where in a JSON text the parser stands.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a place")]
 pub(crate) struct JsonCursor {
     /// By its Content-Type: mistakes are violations. Otherwise they mean that this is not JSON.
     declared: bool,
@@ -121,8 +122,7 @@ impl Inspection<'_> {
                     }
                     cursor.open(byte == b'{');
                 }
-                (b'}', Expect::FirstName) => cursor.close(),
-                (b']', Expect::FirstValue) => cursor.close(),
+                (b'}', Expect::FirstName) | (b']', Expect::FirstValue) => cursor.close(),
                 (b'}', Expect::Comma) if cursor.in_object() => cursor.close(),
                 (b']', Expect::Comma) if !cursor.in_object() => cursor.close(),
                 (b',', Expect::Comma) => {

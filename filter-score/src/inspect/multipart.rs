@@ -7,7 +7,6 @@ use std::mem::take;
 
 use super::Inspection;
 use crate::excerpt::Excerpt;
-use crate::findings::Place;
 use crate::http::{self, Boundary, FieldError, Violation};
 use crate::target::Target;
 
@@ -307,21 +306,13 @@ impl Inspection<'_> {
             }
             self.evaluator.violation(Violation::MultipartOutside, text);
         }
-        let target = if section == Section::Content && form && !file {
-            Target::Form
+        if section == Section::Content && form && !file {
+            self.score(Target::Form, name.as_bytes(), text);
         } else if http::is_binary(text) {
-            Target::File
+            self.binary(name.as_bytes(), text);
         } else {
-            Target::Body
-        };
-        self.evaluator.field(
-            Place {
-                target,
-                name: name.as_bytes(),
-            },
-            text,
-            false,
-        );
+            self.score(Target::Body, name.as_bytes(), text);
+        }
     }
 
     /// The body has ended.

@@ -21,11 +21,12 @@ impl RuleSet {
     #[must_use]
     pub fn check_samples(self: &Arc<Self>) -> Vec<PackError> {
         let mut errors = Vec::new();
+        let mut scorers = Overflow::ALL.map(|overflow| self.sample_scorer(overflow));
         for (index, rule) in self.rules.iter().enumerate() {
             let expected = [(&rule.matching, true), (&rule.passing, false)];
             for (samples, must_match) in expected {
                 for sample in samples {
-                    if self.matches(index, rule, &expand(&sample.text)) != must_match {
+                    if self.matches(index, rule, &expand(&sample.text), &mut scorers) != must_match {
                         let (what, remedy) = if must_match {
                             (
                                 "does not match",
@@ -46,14 +47,10 @@ impl RuleSet {
         errors
     }
 
-    fn matches(self: &Arc<Self>, index: usize, rule: &Rule, sample: &[u8]) -> bool {
+    fn matches(&self, index: usize, rule: &Rule, sample: &[u8], scorers: &mut [OfflineScorer; 2]) -> bool {
         if let Check::Violation = rule.check {
-            let policy = Policy {
-                paranoia: 4,
-                limits: self.sample_limits(index),
-                ..Policy::default()
-            };
-            let decision = OfflineScorer::new(Arc::clone(self), policy).score_request(sample);
+            let partial = self.violation(Violation::PartlyScored) == Some(index);
+            let decision = scorers[usize::from(partial)].score_request(sample);
             return decision.rules.iter().any(|hit| hit.id == rule.info.id);
         }
         let mut active = RuleBits::new(self.rules.len());
@@ -78,19 +75,19 @@ impl RuleSet {
         findings.anomaly() > 0
     }
 
-    /// Small enough for samples to exceed; what happens then is what the rule is about.
-    fn sample_limits(&self, rule: usize) -> Limits {
-        let overflow = if self.violation(Violation::PartlyScored) == Some(rule) {
-            Overflow::Partial
-        } else {
-            Overflow::Reject
+    /// For whole streams, with limits that are small enough for samples to exceed.
+    fn sample_scorer(self: &Arc<Self>, overflow: Overflow) -> OfflineScorer {
+        let policy = Policy {
+            paranoia: 4,
+            limits: Limits {
+                body_bytes: 128 * 1024,
+                body_overflow: overflow,
+                decoded_overflow: overflow,
+                ..Limits::default()
+            },
+            ..Policy::default()
         };
-        Limits {
-            body_bytes: 128 * 1024,
-            body_overflow: overflow,
-            decoded_overflow: overflow,
-            ..Limits::default()
-        }
+        OfflineScorer::new(Arc::clone(self), policy)
     }
 }
 
