@@ -1,5 +1,7 @@
 //! `[limits]`: the bounds of everything that grows.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::engine::keyword;
