@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
 use filter_score::{
-    Disposition, Limits, Mode, Overflow, OwnedDecision, Policy, RuleSet, Scorer, Stream, Verdict,
+    Disposition, Limits, Mode, Overflow, OwnedDecision, PackSource, Policy, RuleSet, Scorer, Stream, Verdict,
     builtin_packs,
 };
 use flate2::Compression;
@@ -540,4 +540,58 @@ fn uploads_that_are_harmless() {
             assert_eq!(decision.anomaly, 0, "{}", decision.explanation);
         }
     }
+}
+
+/// Rules on `file` and `file-name` see every window of a picture with code in it, and what it is called.
+#[test]
+fn code_in_binary_files() {
+    let pack = PackSource {
+        name: "own.toml",
+        text: r#"
+            family = "webshell"
+            [[rule]]
+            id = 1
+            message = "PHP in binary content"
+            severity = "critical"
+            targets = ["file"]
+            regex = '<\?php'
+            samples.match = ["<?php", "a<?PHP"]
+            samples.pass = ["php", "<?"]
+            [[rule]]
+            id = 2
+            message = "PHP file"
+            severity = "critical"
+            targets = ["file-name"]
+            regex = '\.php(?:$|\.)'
+            samples.match = ["x.php", "x.php.jpg"]
+            samples.pass = ["x.jpg", "php"]
+        "#,
+    };
+    let rules = Arc::new(RuleSet::compile(&[pack]).expect("the pack compiles"));
+    let mut scorer = Scorer::new(rules, Policy::default(), 1);
+    let mut state = 7u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    for before in [0, 100, 8190, 200_000] {
+        let mut content: Vec<u8> = (0..before).map(|_| random()).collect();
+        content.extend_from_slice(b"\x00\xff\xd8<?php system($_GET[0]); ?>");
+        content.extend((0..100).map(|_| random()));
+        let bodies = [
+            (BOUNDARY, multipart("f", Some("a.jpg"), &content)),
+            ("application/octet-stream", content.clone()),
+            ("image/jpeg", gzip(&content)),
+        ];
+        for (media, body) in bodies {
+            for segment in [3, usize::MAX] {
+                let (decision, _) =
+                    score_by(&mut scorer, &request(media, Coding::Identity, 0, &body), segment);
+                assert_eq!(ids(&decision), [1], "{media}, after {before} bytes");
+            }
+        }
+    }
+    let named = multipart("f", Some("a.php.jpg"), b"hello");
+    let (decision, _) = score_by(&mut scorer, &request(BOUNDARY, Coding::Gzip, 0, &named), 5);
+    assert_eq!(ids(&decision), [2]);
 }
