@@ -387,7 +387,6 @@ impl Inspection<'_> {
         if let Err(error) = self.head.content_codings.then(self.head.transfer_codings) {
             self.coding_error(Err(error), b"");
         }
-        *self.content = Content::new(self.head.kind, self.head.boundary);
         if self.head.content_length == Some(u64::MAX) {
             return Event::Opaque(OpaqueKind::Unframed);
         }
@@ -399,6 +398,9 @@ impl Inspection<'_> {
             }
             _ => Phase::Complete,
         };
+        if *self.phase != Phase::Complete {
+            *self.content = Content::new(self.head.kind, self.head.boundary);
+        }
         Event::Continue
     }
 }
