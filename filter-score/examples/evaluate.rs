@@ -46,6 +46,8 @@ enum Place {
     Header,
     Cookie,
     Json,
+    Multipart,
+    Xml,
 }
 
 fn place(place: Place, value: &[u8], encode: bool) -> Vec<u8> {
@@ -60,23 +62,38 @@ fn place(place: Place, value: &[u8], encode: bool) -> Vec<u8> {
         Place::Query => text("GET /search?q=", " HTTP/1.1\r\nHost: example.com\r\n\r\n"),
         Place::Header => text("GET / HTTP/1.1\r\nHost: example.com\r\nX-Value: ", "\r\n\r\n"),
         Place::Cookie => text("GET / HTTP/1.1\r\nHost: example.com\r\nCookie: id=", "\r\n\r\n"),
-        Place::Form => {
-            let body = text("a=1&q=", "");
-            let head = format!(
-                "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            [head.into_bytes(), body].concat()
+        Place::Form => post("application/x-www-form-urlencoded", &text("a=1&q=", "")),
+        Place::Multipart => {
+            let before = "------b7x\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\n";
+            let body = [before.as_bytes(), value, b"\r\n------b7x--\r\n"].concat();
+            post("multipart/form-data; boundary=----b7x", &body)
+        }
+        Place::Xml => {
+            let mut body = b"<?xml version=\"1.0\"?><r><q>".to_vec();
+            for byte in value {
+                match byte {
+                    b'<' => body.extend_from_slice(b"&lt;"),
+                    b'>' => body.extend_from_slice(b"&gt;"),
+                    b'&' => body.extend_from_slice(b"&amp;"),
+                    _ => body.push(*byte),
+                }
+            }
+            body.extend_from_slice(b"</q></r>");
+            post("application/xml", &body)
         }
         Place::Json => {
             let body = serde_json::json!({ "q": String::from_utf8_lossy(value) }).to_string();
-            format!(
-                "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
-            .into_bytes()
+            post("application/json", body.as_bytes())
         }
     }
+}
+
+fn post(media_type: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 #[derive(Default)]
@@ -244,6 +261,12 @@ fn main() -> Result<()> {
         .map(|entry| entry.bytes.clone())
         .collect();
     speed(&rules, "benign requests without body", &bodiless);
+    let with_body: Vec<Vec<u8>> = requests
+        .iter()
+        .filter(|entry| !entry.bytes.ends_with(b"\r\n\r\n"))
+        .map(|entry| entry.bytes.clone())
+        .collect();
+    speed(&rules, "benign requests with body", &with_body);
     if flag("--stats") {
         return Ok(());
     }
@@ -268,6 +291,8 @@ fn main() -> Result<()> {
         ("header", Place::Header),
         ("cookie", Place::Cookie),
         ("json", Place::Json),
+        ("multipart", Place::Multipart),
+        ("xml", Place::Xml),
     ] {
         attacks(scorer, &format!("attacks in {name}"), &payloads, where_, false);
     }

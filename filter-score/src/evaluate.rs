@@ -2,7 +2,7 @@
 
 use std::mem::take;
 
-use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
+use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
 use crate::detect::Evidence;
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
@@ -16,6 +16,8 @@ const URL_ROUNDS: usize = 4;
 
 /// Bytes that a rule may look at more than once in a field, beyond the field's own length.
 const FREE: usize = 256;
+/// Base64 is looked for in values and in what they hold, and no deeper.
+const NESTING: usize = 2;
 
 /// Bytes that some decoding might change.
 const DECODABLE: Classes = Classes::PERCENT
@@ -37,6 +39,9 @@ pub(crate) struct Scratch {
     spent: Vec<u32>,
     current: Vec<u8>,
     next: Vec<u8>,
+    /// What a value holds in base64, and what that holds.
+    nested: [Vec<u8>; NESTING],
+    unescaped: Vec<u8>,
 }
 
 impl Scratch {
@@ -47,6 +52,8 @@ impl Scratch {
             spent: vec![0; rules],
             current: Vec::with_capacity(longest),
             next: Vec::with_capacity(longest),
+            nested: std::array::from_fn(|_| Vec::with_capacity(longest)),
+            unescaped: Vec::with_capacity(longest),
         }
     }
 }
@@ -92,11 +99,42 @@ pub(crate) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
-        let classes = self.look(place, raw, DecodingSet::default());
+        let classes = self.reading(place, raw, plus, DecodingSet::default());
+        if raw.len() >= base64::MIN_TOKEN && place.target.may_hold_base64() {
+            self.base64(place, raw, classes, 0);
+        }
+        classes
+    }
+
+    /// Scores binary content: as it is, as no target decodes it.
+    pub(crate) fn binary(&mut self, place: Place<'_>, content: &[u8]) {
+        self.look(place, content, DecodingSet::default());
+    }
+
+    /// Scores what a value holds in base64.
+    fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, depth: usize) {
+        let mut inner = take(&mut self.scratch.nested[depth]);
+        let mut unescaped = take(&mut self.scratch.unescaped);
+        let escaped =
+            classes.intersects(Classes::PERCENT) && percent::decode(raw, false, &mut unescaped).changed;
+        let found = base64::decode(if escaped { &unescaped } else { raw }, &mut inner);
+        self.scratch.unescaped = unescaped;
+        if found {
+            let classes = self.reading(place, &inner, false, DecodingSet::BASE64);
+            if depth + 1 < NESTING {
+                self.base64(place, &inner, classes, depth + 1);
+            }
+        }
+        self.scratch.nested[depth] = inner;
+    }
+
+    /// Scores one reading of a field, which `applied` has made of it, under every decoding.
+    fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
+        let classes = self.look(place, raw, applied);
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
-            self.decoded(place, raw, classes, plus);
+            self.decoded(place, raw, classes, plus, applied);
         }
         classes
     }
@@ -121,13 +159,20 @@ impl<'a> Evaluator<'a> {
     }
 
     #[inline(never)]
-    fn decoded(&mut self, place: Place<'_>, raw: &[u8], mut classes: Classes, plus: bool) {
+    fn decoded(
+        &mut self,
+        place: Place<'_>,
+        raw: &[u8],
+        mut classes: Classes,
+        plus: bool,
+        applied: DecodingSet,
+    ) {
         let mut chain = Chain {
             raw,
             current: take(&mut self.scratch.current),
             next: take(&mut self.scratch.next),
             changed: false,
-            applied: DecodingSet::default(),
+            applied,
         };
         for round in 0..URL_ROUNDS {
             let plus = plus && round == 0;

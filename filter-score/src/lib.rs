@@ -13,6 +13,7 @@
 //! | `rules` | packs in TOML, compiled: prefilter and automata |
 //! | `decode` | the decodings attackers hide behind |
 //! | `detect` | detectors: fields read as their targets would |
+//! | `coding` | content codings: gzip, deflate, br |
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
 //! | `evaluate` | rules against one unit under every decoding |
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod coding;
 mod decode;
 mod detect;
 mod evaluate;
@@ -47,7 +49,7 @@ pub use excerpt::Excerpt;
 pub use findings::Hit;
 pub use http::Violation;
 pub use offline::{OfflineScorer, RequestParts, percent_encode};
-pub use policy::{Limits, Mode, Policy, PolicyError};
+pub use policy::{Limits, Mode, Overflow, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};

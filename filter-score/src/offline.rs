@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::policy::{Mode, Policy};
+use crate::policy::{Limits, Mode, Policy};
 use crate::rules::RuleSet;
 use crate::scorer::{Scorer, Stream};
 use crate::verdict::OwnedDecision;
@@ -22,6 +22,11 @@ impl OfflineScorer {
                 rules,
                 Policy {
                     mode: Mode::Detect,
+                    limits: Limits {
+                        inflaters: 2,
+                        brotli_decoders: 2,
+                        ..policy.limits
+                    },
                     ..policy
                 },
                 1,

@@ -61,6 +61,39 @@ pub struct Limits {
     pub overlap: u32,
     /// A chunk-size line including its extensions, in bytes.
     pub chunk_line: u16,
+    /// How deep a JSON or XML body may be nested, at most 64.
+    pub depth: u8,
+    /// Strings, numbers and names of a JSON body, or tags of an XML body.
+    pub values: u32,
+    /// Bytes of a body as it is sent; 0: any.
+    pub body_bytes: u64,
+    /// What happens at `body_bytes`.
+    pub body_overflow: Overflow,
+    /// Bytes of a body after each of its content codings, in steps of 32 KiB.
+    pub decoded_bytes: u32,
+    /// How many times as long as it was sent a body may become by decoding, after the first 64 KiB.
+    pub decoded_ratio: u16,
+    /// What happens at `decoded_bytes` and `decoded_ratio`.
+    pub decoded_overflow: Overflow,
+    /// Bodies in gzip or deflate that may be incomplete at once; beyond, [`crate::Disposition::Exhausted`].
+    pub inflaters: u16,
+    /// The same in br, and 0 for none; such a decoder takes 7.5 MiB.
+    pub brotli_decoders: u16,
+}
+
+/// What happens to a body that exceeds a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overflow {
+    /// The request is refused: a violation of critical severity.
+    #[default]
+    Reject,
+    /// What came before the limit was scored, what comes after is not: a violation of low severity.
+    Partial,
+}
+
+impl Overflow {
+    pub(crate) const ALL: [Self; 2] = [Self::Reject, Self::Partial];
 }
 
 impl Default for Limits {
@@ -72,6 +105,15 @@ impl Default for Limits {
             window: 8 * 1024,
             overlap: 512,
             chunk_line: 256,
+            depth: 64,
+            values: 10_000,
+            body_bytes: 16 << 20,
+            body_overflow: Overflow::Reject,
+            decoded_bytes: 16 << 20,
+            decoded_ratio: 100,
+            decoded_overflow: Overflow::Reject,
+            inflaters: 32,
+            brotli_decoders: 2,
         }
     }
 }
@@ -136,6 +178,32 @@ impl Policy {
                 "limits.chunk-line",
                 (32..=4096).contains(&self.limits.chunk_line),
                 "must lie between 32 and 4096 bytes",
+            ),
+            (
+                "limits.depth",
+                (1..=64).contains(&self.limits.depth),
+                "must lie between 1 and 64",
+            ),
+            ("limits.values", self.limits.values > 0, "must be at least 1"),
+            (
+                "limits.decoded-bytes",
+                (1 << 16..=1 << 30).contains(&self.limits.decoded_bytes),
+                "must lie between 65536 and 1073741824 bytes",
+            ),
+            (
+                "limits.decoded-ratio",
+                self.limits.decoded_ratio > 0,
+                "must be at least 1",
+            ),
+            (
+                "limits.inflaters",
+                (2..=4096).contains(&self.limits.inflaters),
+                "must lie between 2 and 4096",
+            ),
+            (
+                "limits.brotli-decoders",
+                self.limits.brotli_decoders <= 256,
+                "must be at most 256",
             ),
         ];
         match checks.into_iter().find(|(_, holds, _)| !holds) {

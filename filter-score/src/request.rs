@@ -1,8 +1,10 @@
 //! A request in progress: everything the parser must remember between two segments.
 
+use crate::coding::{Codings, DecoderPool, DecoderStack};
 use crate::excerpt::Excerpt;
 use crate::findings::Findings;
-use crate::http::{BodyKind, ChunkSize, Version};
+use crate::http::{BodyKind, Boundary, ChunkSize, Version};
+use crate::inspect::Content;
 use crate::policy::Limits;
 
 /// Bytes of the request line that a decision shows.
@@ -15,6 +17,8 @@ pub(crate) enum Phase {
     Headers,
     /// Body bytes, `remaining` of them in this chunk or in all.
     Body,
+    /// Encoded body bytes were taken; what they decode to is not scored yet.
+    Decoded,
     /// All body bytes were taken; the last unit is not scored yet.
     BodyEnd,
     ChunkSize,
@@ -27,7 +31,7 @@ pub(crate) enum Phase {
 impl Phase {
     /// Whether the next step needs no input.
     pub(crate) const fn immediate(self) -> bool {
-        matches!(self, Self::BodyEnd | Self::Complete)
+        matches!(self, Self::Decoded | Self::BodyEnd | Self::Complete)
     }
 }
 
@@ -42,7 +46,11 @@ pub(crate) struct Head {
     pub(crate) content_length: Option<u64>,
     pub(crate) chunked: bool,
     pub(crate) kind: BodyKind,
-    pub(crate) encoded: bool,
+    /// Of a multipart body.
+    pub(crate) boundary: Boundary,
+    pub(crate) typed: bool,
+    pub(crate) content_codings: Codings,
+    pub(crate) transfer_codings: Codings,
     /// Bytes of head lines taken so far, without the line in the buffer.
     pub(crate) bytes: u32,
     pub(crate) lines: u16,
@@ -59,19 +67,15 @@ impl Default for Head {
             content_length: None,
             chunked: false,
             kind: BodyKind::Unknown,
-            encoded: false,
+            boundary: Boundary::NONE,
+            typed: false,
+            content_codings: Codings::default(),
+            transfer_codings: Codings::default(),
             bytes: 0,
             lines: 0,
             params: 0,
         }
     }
-}
-
-/// Where in a JSON text the parser stands.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct JsonCursor {
-    pub(crate) in_string: bool,
-    pub(crate) escaped: bool,
 }
 
 /// Lives in the scorer's pool; a stream holds it only while a request is incomplete.
@@ -82,7 +86,13 @@ pub(crate) struct Request {
     /// Body bytes still to come, in this chunk or in all.
     pub(crate) remaining: u64,
     pub(crate) chunk: ChunkSize,
-    pub(crate) json: JsonCursor,
+    pub(crate) content: Content,
+    pub(crate) decoders: DecoderStack,
+    /// Bytes of the body taken so far, without chunk sizes.
+    pub(crate) body_bytes: u64,
+    /// Bytes of the request since its encoded body began. What a decoder has read ahead depends on the
+    /// segments, so decisions do not count them before the body's end.
+    pub(crate) encoded: u64,
     /// The incomplete line or unit. Its capacity is fixed when the pool is made.
     pub(crate) carry: Vec<u8>,
     /// How much of `carry` was scored as part of the window before.
@@ -107,7 +117,10 @@ impl Request {
             head: Head::default(),
             remaining: 0,
             chunk: ChunkSize::default(),
-            json: JsonCursor::default(),
+            content: Content::new(BodyKind::Unknown, Boundary::NONE),
+            decoders: DecoderStack::default(),
+            body_bytes: 0,
+            encoded: 0,
             carry: Vec::with_capacity(Self::carry_bytes(limits)),
             scored: 0,
             limits,
@@ -125,13 +138,19 @@ impl Request {
         limits.head_bytes.max(limits.window) as usize
     }
 
+    /// Gives what it borrowed back.
+    pub(crate) fn release(&mut self, decoders: &mut DecoderPool) {
+        self.decoders.end(decoders);
+    }
+
     /// Ready for the next request; keeps its buffers.
     pub(crate) fn reset(&mut self) {
         self.phase = Phase::RequestLine;
         self.head = Head::default();
         self.remaining = 0;
         self.chunk = ChunkSize::default();
-        self.json = JsonCursor::default();
+        self.body_bytes = 0;
+        self.encoded = 0;
         self.carry.clear();
         self.scored = 0;
         self.bytes = 0;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::Known;
+use crate::coding::DecoderPool;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::inspect::{Event, Inspection};
 use crate::policy::{Mode, Policy};
@@ -70,13 +71,15 @@ pub struct Scorer {
     /// scored even when all others are taken.
     #[expect(clippy::vec_box, reason = "streams take the boxes as they are")]
     pool: Vec<Box<Request>>,
+    decoders: DecoderPool,
     generation: u32,
     known: Known,
 }
 
 impl Scorer {
     /// `capacity`: requests that may be incomplete at once. Memory: `capacity` times the larger of
-    /// `limits.head_bytes` and `limits.window`, touched only as far as it is used.
+    /// `limits.head_bytes` and `limits.window`, touched only as far as it is used, and the decoders of
+    /// `limits.inflaters` and `limits.brotli_decoders`.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy, capacity: usize) -> Self {
         let count = rules.rules.len();
@@ -87,6 +90,7 @@ impl Scorer {
             active: active(&rules, &policy),
             scratch: Scratch::new(count, Request::carry_bytes(policy.limits)),
             pool,
+            decoders: decoders(&policy),
             rules,
             policy,
             generation: 0,
@@ -233,6 +237,10 @@ impl Scorer {
                     stream.state = State::Blocked;
                     return Disposition::Block;
                 }
+                End::Exhausted => {
+                    stream.state = State::Unsynced;
+                    return Disposition::Exhausted;
+                }
                 End::Opaque(kind) => {
                     stream.state = State::Opaque(kind);
                     return Disposition::Opaque(kind);
@@ -286,9 +294,18 @@ impl Scorer {
         self.adopt(request);
         let mut at = 0;
         while at < input.len() || request.phase.immediate() {
+            let encoded = request.decoders.is_active();
             let (taken, event) = self.inspection(request).step(&input[at..]);
             at += taken;
             request.bytes += taken as u64;
+            if encoded && request.decoders.is_active() {
+                request.encoded += taken as u64;
+            } else {
+                request.encoded = 0;
+            }
+            if event == Event::Exhausted {
+                return (at, Some(End::Exhausted));
+            }
             if request.findings.anomaly() > 0 && !request.decided {
                 let decision = Decision::of(request, &self.policy, event == Event::Complete);
                 if decision.verdict == Verdict::Block {
@@ -303,6 +320,7 @@ impl Scorer {
                 Event::Continue => continue,
                 Event::Complete => End::Complete,
                 Event::Opaque(kind) => End::Opaque(kind),
+                Event::Exhausted => End::Exhausted,
             };
             if !request.decided {
                 on_decision(&Decision::of(request, &self.policy, end == End::Complete));
@@ -325,7 +343,10 @@ impl Scorer {
             head: &mut request.head,
             remaining: &mut request.remaining,
             chunk: &mut request.chunk,
-            json: &mut request.json,
+            content: &mut request.content,
+            decoders: &mut request.decoders,
+            pool: &mut self.decoders,
+            body_bytes: &mut request.body_bytes,
             carry: &mut request.carry,
             scored: &mut request.scored,
             line: &mut request.line,
@@ -342,6 +363,7 @@ impl Scorer {
     }
 
     fn give_back(&mut self, mut request: Box<Request>) {
+        request.release(&mut self.decoders);
         if request.generation == self.generation && request.limits == self.policy.limits {
             request.reset();
         } else {
@@ -356,6 +378,12 @@ enum End {
     Complete,
     Blocked,
     Opaque(OpaqueKind),
+    /// No decoder was free.
+    Exhausted,
+}
+
+fn decoders(policy: &Policy) -> DecoderPool {
+    DecoderPool::new(policy.limits.inflaters, policy.limits.brotli_decoders)
 }
 
 fn active(rules: &RuleSet, policy: &Policy) -> RuleBits {

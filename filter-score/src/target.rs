@@ -25,15 +25,23 @@ pub enum Target {
     Form,
     /// The name of an urlencoded body parameter.
     FormName,
+    /// The name of a file in a multipart body.
+    FileName,
+    /// The name of a member of a JSON object.
+    JsonName,
     /// A string of a JSON body, or what stands between two strings.
     Json,
+    /// Text, an attribute's value, a tag or a declaration of an XML body.
+    Xml,
     /// Any other body text.
     Body,
+    /// A window of binary content: of a file in a multipart body, or of a body of unknown type.
+    File,
 }
 
 impl Target {
     /// All targets with the names used in rule packs and decisions.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Request, "request"),
         (Self::Path, "path"),
         (Self::Query, "query"),
@@ -43,9 +51,21 @@ impl Target {
         (Self::CookieName, "cookie-name"),
         (Self::Form, "form"),
         (Self::FormName, "form-name"),
+        (Self::FileName, "file-name"),
+        (Self::JsonName, "json-name"),
         (Self::Json, "json"),
+        (Self::Xml, "xml"),
         (Self::Body, "body"),
+        (Self::File, "file"),
     ];
+
+    /// Whether a value there may be text in base64: what programs fill in, not what they name.
+    pub(crate) const fn may_hold_base64(self) -> bool {
+        matches!(
+            self,
+            Self::Query | Self::Cookie | Self::Form | Self::Json | Self::Xml | Self::Body
+        )
+    }
 
     /// The name used in rule packs and decisions.
     #[must_use]
@@ -65,8 +85,8 @@ impl TargetSet {
         Self(1 << target as u8)
     }
 
-    /// The targets and groups a pack may name: `inputs` is everything a client can fill freely,
-    /// `args` are parameter values without path and headers.
+    /// The targets and groups a pack may name: `inputs` is everything a client can fill freely
+    /// (but not `file`: binary content), `args` are values without path and headers, `names` their names.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
@@ -79,7 +99,10 @@ impl TargetSet {
                 Target::CookieName,
                 Target::Form,
                 Target::FormName,
+                Target::FileName,
+                Target::JsonName,
                 Target::Json,
+                Target::Xml,
                 Target::Body,
             ])),
             "args" => Some(Self::group(&[
@@ -87,12 +110,14 @@ impl TargetSet {
                 Target::Cookie,
                 Target::Form,
                 Target::Json,
+                Target::Xml,
                 Target::Body,
             ])),
             "names" => Some(Self::group(&[
                 Target::QueryName,
                 Target::FormName,
                 Target::CookieName,
+                Target::JsonName,
             ])),
             _ => Target::ALL
                 .iter()

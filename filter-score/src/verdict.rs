@@ -44,7 +44,7 @@ pub enum Disposition {
     Accept,
     /// They complete an attack: do not forward them, nor anything after them.
     Block,
-    /// No buffer was free. They were not scored and the stream is out of step: the failure policy decides.
+    /// No buffer or decoder was free. They were not scored and the stream is out of step: the failure policy decides.
     Exhausted,
     /// Picked up in mid-stream and no request line came yet: the failure policy decides.
     Unsynced,
@@ -97,7 +97,7 @@ pub struct Decision<'a> {
     pub omitted_hits: u32,
     /// The start of the request line, at most 192 bytes, as sent.
     pub request_line: &'a [u8],
-    /// Bytes of the request up to where the decision fell.
+    /// Bytes of the request up to where the decision fell; up to its body if that is encoded.
     pub bytes: u64,
     /// Whether the request had ended. A block is decided as soon as it is certain.
     pub complete: bool,
@@ -115,7 +115,7 @@ impl<'a> Decision<'a> {
             hits: findings.hits(),
             omitted_hits: findings.omitted(),
             request_line: request.line.as_bytes(),
-            bytes: request.bytes,
+            bytes: request.bytes - request.encoded,
             complete,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Write;
 use std::sync::Arc;
 
 use filter_score::{Disposition, Policy, RuleSet, Scorer, Stream, builtin_packs};
@@ -48,21 +49,60 @@ fn requests() -> Vec<Vec<u8>> {
         "{{\"name\": \"O\\u0027Neil\", \"note\": \"{}\"}}",
         "lorem ipsum ".repeat(3000)
     );
+    let gzip = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).expect("a vector takes everything");
+        encoder.finish().expect("a vector takes everything")
+    };
+    let mut brotli = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
+    brotli
+        .write_all(json.as_bytes())
+        .expect("a vector takes everything");
+    let multipart = format!(
+        "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nO'Neil\r\n--x\r\nContent-Disposition: form-data; name=\"f\"; \
+         filename=\"a.bin\"\r\n\r\n{}\r\n--x--\r\n",
+        "\u{0}\u{1}\r\n--y".repeat(4000)
+    );
+    let xml = format!(
+        "<?xml version=\"1.0\"?><a b=\"c &amp; d\">{}<![CDATA[x]]></a>",
+        "<b>it's</b>text".repeat(900)
+    );
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0ZXN0In0";
+    let encoded = |coding: &str, media: &str, body: &[u8]| {
+        let head = format!(
+            "POST /p HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let coded = [
+        encoded("gzip", "application/json", &gzip(json.as_bytes())),
+        encoded("gzip, gzip", "application/xml", &gzip(&gzip(xml.as_bytes()))),
+        encoded("br", "application/json", &brotli.into_inner()),
+        encoded(
+            "identity",
+            "application/octet-stream",
+            &gzip(multipart.as_bytes()),
+        ),
+    ];
     let post = |media: &str, body: &str| {
         format!(
             "POST /p HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
     };
-    [
+    let plain = [
         "GET /search?q=caf%C3%A9+%26+bar&page=2 HTTP/1.1\r\nHost: a\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\nCookie: a=b; c=\"d e\"\r\nAccept: */*\r\n\r\n".to_owned(),
         post("application/x-www-form-urlencoded", form),
         post("application/json", &json),
+        post("multipart/form-data; boundary=x", &multipart),
+        post("text/xml", &xml),
+        post("application/x-www-form-urlencoded", &format!("token={token}&b=PGI+aGVsbG88L2I+PGI+aGVsbG88L2I+")),
         post("text/plain", &"it's a plain text, isn't it? /* yes */ ".repeat(2000)),
         "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n".to_owned(),
     ]
-    .map(String::into_bytes)
-    .to_vec()
+    .map(String::into_bytes);
+    [&coded[..], &plain[..]].concat()
 }
 
 #[test]

@@ -17,6 +17,8 @@ fn policy(mode: Mode) -> Policy {
         head_bytes: 2048,
         window: 1024,
         overlap: 128,
+        inflaters: 2,
+        brotli_decoders: 0,
         ..Limits::default()
     };
     Policy {
@@ -71,8 +73,17 @@ fn value() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A form with a field and a file, and lines that are nearly delimiters.
+fn multipart(value: &str) -> String {
+    format!(
+        "---x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{value}\r\n--\r\r\n---y\r\n---x\r\n\
+         Content-Disposition: form-data; name=\"f\"; filename=\"{}\"\r\nContent-Type: text/plain\r\n\r\n\x01\n{value}\n\r\n---x--\r\n",
+        value.replace('"', "%22")
+    )
+}
+
 fn request() -> impl Strategy<Value = Vec<u8>> {
-    (value(), value(), value(), 0..6usize, 1..700usize).prop_map(|(query, header, body, kind, size)| {
+    (value(), value(), value(), 0..16usize, 1..700usize).prop_map(|(query, header, body, kind, size)| {
         let mut target = Vec::new();
         filter_score::percent_encode(query.as_bytes(), &mut target);
         let target = String::from_utf8(target).expect("percent-encoding is ASCII");
@@ -88,6 +99,23 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
             2 | 3 => (
                 "application/json",
                 format!("{{\"a\": \"{body}\", \"b\": [1, null, \"{body}\"]}}"),
+            ),
+            4 | 5 => ("multipart/form-data; boundary=-x", multipart(&body)),
+            6 | 7 => (
+                "application/xml",
+                format!(
+                    "<?xml version='1.0'?><a b=\"{0}\"><!-- {0} --><c>{body}<![CDATA[{body}]]></c></a>",
+                    body.replace('"', "'")
+                ),
+            ),
+            8 | 9 => ("application/octet-stream", format!("{{\"a\": \"{body}\"}}")),
+            10 | 11 => (
+                "application/json",
+                format!("{{a: '{body}', /* \"x\" */ \"b\": \"{body}\"}}"),
+            ),
+            12 | 13 => (
+                "multipart/mixed; boundary=\"-x\"",
+                format!("\n--{body}\r{}", multipart(&body)),
             ),
             _ => ("text/plain", body),
         };

@@ -3,6 +3,7 @@
 //! Each decoder writes to a buffer of the caller and says whether anything changed. None of them makes
 //! its input longer, so buffers the size of the longest field are enough.
 
+pub(crate) mod base64;
 pub(crate) mod comment;
 pub(crate) mod entity;
 pub(crate) mod escape;
@@ -36,8 +37,10 @@ impl DecodingSet {
     pub const SQL: Self = Self(1 << 7);
     /// Shell quoting removed.
     pub const SHELL: Self = Self(1 << 8);
+    /// Base64 inside the value.
+    pub const BASE64: Self = Self(1 << 9);
 
-    const NAMES: [(Self, &'static str); 9] = [
+    const NAMES: [(Self, &'static str); 10] = [
         (Self::URL, "url"),
         (Self::URL_REPEATED, "url-repeated"),
         (Self::UNICODE, "unicode"),
@@ -47,6 +50,7 @@ impl DecodingSet {
         (Self::PATH, "path"),
         (Self::SQL, "sql"),
         (Self::SHELL, "shell"),
+        (Self::BASE64, "base64"),
     ];
 
     /// Decodings that are tried only for rules that ask for them, by their name in packs.

@@ -3,12 +3,17 @@
 mod body;
 mod chunked;
 mod field;
+mod multipart;
 mod request_line;
 mod violation;
 
-pub(crate) use body::{BodyKind, is_binary, json_noise};
+pub(crate) use body::{
+    BodyKind, MediaType, SNIFF_BYTES, Sniffed, UTF8_MARK, declares_wide_charset, is_binary, is_json_literal,
+    is_wide, json_noise, printable_runs, sniff,
+};
 pub(crate) use chunked::{ChunkSize, SizeLine};
 pub(crate) use field::{FieldError, FieldName, TransferCoding, name_of, parse_field, transfer_coding, trim};
+pub(crate) use multipart::{Boundary, disposition};
 pub(crate) use request_line::{
     RequestLine, Version, method_length, parse as parse_request_line, path_and_query,
 };

@@ -85,6 +85,52 @@ violations! {
     TooManyHeaders = "too-many-headers",
     /// More parameters than allowed.
     TooManyParams = "too-many-params",
+    /// A multipart body without one usable boundary in its Content-Type (RFC 2046 §5.1.1).
+    MultipartBoundary = "multipart-boundary",
+    /// A line of a multipart body's structure ends in LF alone.
+    MultipartBareLf = "multipart-bare-lf",
+    /// A line that begins with the delimiter and goes on.
+    MultipartDelimiter = "multipart-delimiter",
+    /// A header line of a part that is malformed, folded, too long, or one too many.
+    MultipartHeader = "multipart-header",
+    /// A form's part without exactly one well-formed Content-Disposition with one name (RFC 7578 §4.2).
+    MultipartDisposition = "multipart-disposition",
+    /// A name with a backslash before a quote, which targets read differently.
+    MultipartQuotedPair = "multipart-quoted-pair",
+    /// `filename*` or `name*`, which RFC 7578 §4.2 forbids.
+    MultipartExtendedName = "multipart-extended-name",
+    /// A part with a Content-Transfer-Encoding, which most targets ignore (RFC 7578 §4.7).
+    MultipartTransferEncoding = "multipart-transfer-encoding",
+    /// A multipart body within a part (RFC 7578 §4.3).
+    MultipartNested = "multipart-nested",
+    /// Something before the first or after the last delimiter of a multipart body.
+    MultipartOutside = "multipart-outside",
+    /// A multipart body without its last delimiter.
+    MultipartIncomplete = "multipart-incomplete",
+    /// A content coding that is not decoded.
+    UnknownCoding = "unknown-coding",
+    /// More than two codings, one over the other.
+    TooManyCodings = "too-many-codings",
+    /// A body that is not of the coding it names, or has more after it.
+    BadCoding = "bad-coding",
+    /// A body that ends inside its coding.
+    IncompleteCoding = "incomplete-coding",
+    /// A body that decodes to more than allowed, or to so much more than it was that it is a bomb.
+    DecodedTooLarge = "decoded-too-large",
+    /// A body larger than allowed.
+    BodyTooLarge = "body-too-large",
+    /// A body of which the part beyond a limit was not scored, as the policy says.
+    PartlyScored = "partly-scored",
+    /// Content-Type given more than once.
+    RepeatedContentType = "repeated-content-type",
+    /// A body in a charset in which ASCII characters are other bytes, such as UTF-16, UTF-7 or EBCDIC.
+    WideCharset = "wide-charset",
+    /// A body that says it is JSON and is not quite (RFC 8259).
+    BadJson = "bad-json",
+    /// JSON or XML nested deeper than allowed.
+    TooDeep = "too-deep",
+    /// More values in a JSON text, or elements in an XML document, than allowed.
+    TooManyValues = "too-many-values",
     /// The stream ended inside a request.
     Truncated = "truncated",
 }

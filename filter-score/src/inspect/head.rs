@@ -2,10 +2,11 @@
 
 use std::mem::take;
 
-use super::{Event, Inspection};
+use super::{Content, Event, Inspection};
+use crate::coding::CodingError;
 use crate::excerpt::Excerpt;
 use crate::findings::Place;
-use crate::http::{self, BodyKind, FieldError, FieldName, TransferCoding, Version, Violation};
+use crate::http::{self, BodyKind, FieldError, FieldName, MediaType, TransferCoding, Version, Violation};
 use crate::request::Phase;
 use crate::rules::prefilter::Classes;
 use crate::target::Target;
@@ -152,11 +153,15 @@ impl Inspection<'_> {
         }
     }
 
-    pub(super) fn param(&mut self, value_target: Target, name_target: Target, param: &[u8]) -> Classes {
+    pub(super) fn count_param(&mut self, param: &[u8]) {
         self.head.params = self.head.params.saturating_add(1);
         if self.head.params > self.limits.params {
             self.evaluator.violation(Violation::TooManyParams, param);
         }
+    }
+
+    pub(super) fn param(&mut self, value_target: Target, name_target: Target, param: &[u8]) -> Classes {
+        self.count_param(param);
         let (name, value) = match memchr::memchr(b'=', param) {
             Some(at) => (&param[..at], &param[at + 1..]),
             // `?1+union+select`: what has no name is a value.
@@ -340,16 +345,21 @@ impl Inspection<'_> {
                 head.chunked = true;
                 match coding {
                     TransferCoding::Chunked => {}
-                    TransferCoding::CompressedChunked => head.encoded = true,
+                    TransferCoding::CompressedChunked => {
+                        let codings = memchr::memrchr(b',', value).unwrap_or(0);
+                        let added = head.transfer_codings.add(&value[..codings]);
+                        self.coding_error(added, line);
+                    }
                     TransferCoding::Bad => {
                         self.evaluator.violation(Violation::BadTransferEncoding, line);
                         head.content_length = Some(u64::MAX);
                     }
                 }
             }
-            FieldName::ContentType => head.kind = BodyKind::of(value),
+            FieldName::ContentType => self.content_type(value),
             FieldName::ContentEncoding => {
-                head.encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
+                let added = head.content_codings.add(value);
+                self.coding_error(added, line);
             }
             FieldName::Upgrade => {
                 head.upgrade = true;
@@ -364,6 +374,33 @@ impl Inspection<'_> {
         }
     }
 
+    fn coding_error(&mut self, added: Result<(), CodingError>, line: &[u8]) {
+        match added {
+            Ok(()) => {}
+            Err(CodingError::Unknown) => self.evaluator.violation(Violation::UnknownCoding, line),
+            Err(CodingError::TooMany) => self.evaluator.violation(Violation::TooManyCodings, line),
+        }
+    }
+
+    fn content_type(&mut self, value: &[u8]) {
+        let media_type = MediaType::of(value);
+        if std::mem::replace(&mut self.head.typed, true) {
+            self.evaluator.violation(Violation::RepeatedContentType, value);
+        }
+        if media_type.wide {
+            self.evaluator.violation(Violation::WideCharset, value);
+        }
+        self.head.kind = media_type.kind;
+        match media_type.boundary {
+            Some(boundary) => self.head.boundary = boundary,
+            None if matches!(media_type.kind, BodyKind::Multipart | BodyKind::MultipartForm) => {
+                self.evaluator.violation(Violation::MultipartBoundary, value);
+                self.head.kind = BodyKind::Text;
+            }
+            None => {}
+        }
+    }
+
     fn head_end(&mut self) -> Event {
         if self.head.hosts == 0 && self.head.version == Version::Http11 {
             self.evaluator.violation(Violation::MissingHost, b"");
@@ -375,8 +412,8 @@ impl Inspection<'_> {
         if self.head.chunked && self.head.version == Version::Http10 {
             self.evaluator.violation(Violation::TransferEncodingHttp10, b"");
         }
-        if self.head.encoded {
-            self.head.kind = BodyKind::Encoded;
+        if let Err(error) = self.head.content_codings.then(self.head.transfer_codings) {
+            self.coding_error(Err(error), b"");
         }
         if self.head.content_length == Some(u64::MAX) {
             return Event::Opaque(OpaqueKind::Unframed);
@@ -389,6 +426,9 @@ impl Inspection<'_> {
             }
             _ => Phase::Complete,
         };
+        if *self.phase != Phase::Complete {
+            *self.content = Content::new(self.head.kind, self.head.boundary);
+        }
         Event::Continue
     }
 }

@@ -6,16 +6,24 @@
 //! a segment ends.
 
 mod body;
+mod coding;
+mod content;
 mod head;
+mod json;
+mod multipart;
+mod xml;
+
+pub(crate) use content::Content;
 
 use std::mem::take;
 
 use crate::cache::Known;
+use crate::coding::{DecoderPool, DecoderStack};
 use crate::evaluate::Evaluator;
 use crate::excerpt::Excerpt;
 use crate::http::{ChunkSize, Violation};
 use crate::policy::Limits;
-use crate::request::{Head, JsonCursor, LINE_BYTES, Phase};
+use crate::request::{Head, LINE_BYTES, Phase};
 use crate::verdict::OpaqueKind;
 
 /// What a step came to.
@@ -24,6 +32,8 @@ pub(crate) enum Event {
     Continue,
     /// The request is complete.
     Complete,
+    /// No decoder is free for the body.
+    Exhausted,
     /// Nothing after this can be scored.
     Opaque(OpaqueKind),
 }
@@ -36,7 +46,10 @@ pub(crate) struct Inspection<'a> {
     pub(crate) head: &'a mut Head,
     pub(crate) remaining: &'a mut u64,
     pub(crate) chunk: &'a mut ChunkSize,
-    pub(crate) json: &'a mut JsonCursor,
+    pub(crate) content: &'a mut Content,
+    pub(crate) decoders: &'a mut DecoderStack,
+    pub(crate) pool: &'a mut DecoderPool,
+    pub(crate) body_bytes: &'a mut u64,
     pub(crate) carry: &'a mut Vec<u8>,
     pub(crate) scored: &'a mut usize,
     pub(crate) line: &'a mut Excerpt<LINE_BYTES>,
@@ -51,8 +64,10 @@ impl Inspection<'_> {
         match *self.phase {
             Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
             Phase::Body => self.body(input),
+            Phase::Decoded => (0, self.decoded()),
             Phase::BodyEnd => {
-                self.end_of_unit(&[]);
+                self.coding_end();
+                self.content_end();
                 *self.phase = if self.head.chunked {
                     Phase::Trailers
                 } else {
@@ -76,7 +91,10 @@ impl Inspection<'_> {
                 }
                 *self.carry = carry;
             }
-            Phase::Body | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => self.end_of_unit(&[]),
+            Phase::Body | Phase::Decoded | Phase::BodyEnd | Phase::ChunkSize | Phase::ChunkEnd(_) => {
+                self.coding_end();
+                self.content_end();
+            }
             Phase::Complete => {}
         }
         self.evaluator.violation(Violation::Truncated, b"");

@@ -4,25 +4,29 @@ use std::sync::Arc;
 
 use super::error::PackError;
 use super::set::{Check, Rule, RuleBits, RuleSet};
+use crate::decode::hex;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Place};
+use crate::http::Violation;
 use crate::offline::OfflineScorer;
-use crate::policy::Policy;
+use crate::policy::{Limits, Overflow, Policy};
 use crate::target::Target;
 
 impl RuleSet {
     /// Runs every rule on its own samples, alone, and reports those that do not come out as written.
     ///
     /// A sample is the value of the rule's first target, before any decoding; that of a violation is a
-    /// whole stream. In it `{3×ab}` stands for `ababab`.
+    /// whole stream. In it `{3×ab}` stands for `ababab`, and `{hex:1f8b}` for these two bytes. Streams are
+    /// scored with bodies of at most 128 KiB.
     #[must_use]
     pub fn check_samples(self: &Arc<Self>) -> Vec<PackError> {
         let mut errors = Vec::new();
+        let mut scorers = Overflow::ALL.map(|overflow| self.sample_scorer(overflow));
         for (index, rule) in self.rules.iter().enumerate() {
             let expected = [(&rule.matching, true), (&rule.passing, false)];
             for (samples, must_match) in expected {
                 for sample in samples {
-                    if self.matches(index, rule, &expand(&sample.text)) != must_match {
+                    if self.matches(index, rule, &expand(&sample.text), &mut scorers) != must_match {
                         let (what, remedy) = if must_match {
                             (
                                 "does not match",
@@ -43,13 +47,10 @@ impl RuleSet {
         errors
     }
 
-    fn matches(self: &Arc<Self>, index: usize, rule: &Rule, sample: &str) -> bool {
+    fn matches(&self, index: usize, rule: &Rule, sample: &[u8], scorers: &mut [OfflineScorer; 2]) -> bool {
         if let Check::Violation = rule.check {
-            let policy = Policy {
-                paranoia: 4,
-                ..Policy::default()
-            };
-            let decision = OfflineScorer::new(Arc::clone(self), policy).score_request(sample.as_bytes());
+            let partial = self.violation(Violation::PartlyScored) == Some(index);
+            let decision = scorers[usize::from(partial)].score_request(sample);
             return decision.rules.iter().any(|hit| hit.id == rule.info.id);
         }
         let mut active = RuleBits::new(self.rules.len());
@@ -68,33 +69,64 @@ impl RuleSet {
                 target,
                 name: name.as_bytes(),
             },
-            sample.as_bytes(),
+            sample,
             false,
         );
         findings.anomaly() > 0
     }
+
+    /// For whole streams, with limits that are small enough for samples to exceed.
+    fn sample_scorer(self: &Arc<Self>, overflow: Overflow) -> OfflineScorer {
+        let policy = Policy {
+            paranoia: 4,
+            limits: Limits {
+                body_bytes: 128 * 1024,
+                body_overflow: overflow,
+                decoded_overflow: overflow,
+                ..Limits::default()
+            },
+            ..Policy::default()
+        };
+        OfflineScorer::new(Arc::clone(self), policy)
+    }
 }
 
-/// Writes out repetitions.
-fn expand(sample: &str) -> String {
-    let mut out = String::new();
+/// Writes out repetitions and bytes.
+fn expand(sample: &str) -> Vec<u8> {
+    let mut out = Vec::new();
     let mut rest = sample;
     while let Some(start) = rest.find('{') {
-        out.push_str(&rest[..start]);
+        out.extend_from_slice(&rest.as_bytes()[..start]);
         rest = &rest[start..];
-        let repetition = rest.find('}').and_then(|end| {
-            let (count, text) = rest[1..end].split_once('×')?;
-            Some((end, text.repeat(count.parse().ok()?)))
-        });
-        if let Some((end, text)) = repetition {
-            out.push_str(&text);
+        let written_out = rest
+            .find('}')
+            .and_then(|end| Some((end, repeated(&rest[1..end]).or_else(|| bytes(&rest[1..end]))?)));
+        if let Some((end, bytes)) = written_out {
+            out.extend_from_slice(&bytes);
             rest = &rest[end + 1..];
         } else {
-            out.push('{');
+            out.push(b'{');
             rest = &rest[1..];
         }
     }
-    out + rest
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+fn repeated(text: &str) -> Option<Vec<u8>> {
+    let (count, text) = text.split_once('×')?;
+    Some(text.repeat(count.parse().ok()?).into_bytes())
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("hex:")?.as_bytes();
+    digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(hex(*high)? << 4 | hex(*low)?),
+            _ => None,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -102,7 +134,8 @@ mod tests {
     use super::expand;
 
     #[test]
-    fn repetitions() {
-        assert_eq!(expand("a{3×bc}d{x}{2×e}{"), "abcbcbcd{x}ee{");
+    fn repetitions_and_bytes() {
+        assert_eq!(expand("a{3×bc}d{x}{2×e}{"), b"abcbcbcd{x}ee{");
+        assert_eq!(expand("{hex:1f8B}x{hex:1}{hex:zz}"), b"\x1f\x8bx{hex:1}{hex:zz}");
     }
 }

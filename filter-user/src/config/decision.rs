@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::engine::keyword;
+use super::{Limits, engine::keyword};
 
 /// How requests are judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,9 +41,9 @@ impl Default for Scoring {
 }
 
 impl Scoring {
-    /// The thresholds as the scoring engine takes them.
+    /// Thresholds and bounds as the scoring engine takes them.
     #[must_use]
-    pub fn policy(&self) -> filter_score::Policy {
+    pub fn policy(&self, limits: &Limits) -> filter_score::Policy {
         filter_score::Policy {
             mode: match self.mode {
                 Mode::Block => filter_score::Mode::Block,
@@ -53,7 +53,7 @@ impl Scoring {
             block: self.block as f32,
             anomaly: self.anomaly,
             paranoia: self.paranoia,
-            limits: filter_score::Limits::default(),
+            limits: limits.request(),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! `[limits]`: the bounds of everything that grows.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::engine::keyword;
 
 /// The bounds of everything that grows. All memory they stand for is taken at start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,43 @@ pub struct Limits {
     pub heartbeat_timeout_ms: u32,
     /// Packets of a queue that may be redirected and not yet read; unset: half of `frames_per_queue`.
     pub credits: Option<u32>,
+    /// Bytes of a request's body as it is sent; 0: any.
+    pub body_bytes: u64,
+    /// What happens to a body beyond `body_bytes`.
+    pub body_overflow: Overflow,
+    /// Bytes of a body after decompression.
+    pub decoded_bytes: u32,
+    /// How many times as long a body may become by decompression, after the first 64 KiB.
+    pub decoded_ratio: u16,
+    /// What happens to a body beyond `decoded_bytes` or `decoded_ratio`.
+    pub decoded_overflow: Overflow,
+    /// Bodies in gzip or deflate that a queue decompresses at once.
+    pub inflaters: u16,
+    /// Bodies in br that a queue decompresses at once.
+    pub brotli_decoders: u16,
+    /// How deep a JSON or XML body may be nested.
+    pub body_depth: u8,
+    /// Values of a JSON body, or tags of an XML body.
+    pub body_values: u32,
+}
+
+keyword! {
+    /// What happens to a body that exceeds a limit.
+    Overflow {
+        /// The request is blocked.
+        Reject = "reject",
+        /// What came before the limit was scored, the rest is not.
+        Partial = "partial",
+    }
+}
+
+impl Overflow {
+    fn score(self) -> filter_score::Overflow {
+        match self {
+            Self::Reject => filter_score::Overflow::Reject,
+            Self::Partial => filter_score::Overflow::Partial,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -47,11 +88,37 @@ impl Default for Limits {
             closing_timeout_s: 10,
             heartbeat_timeout_ms: 500,
             credits: None,
+            body_bytes: 16 << 20,
+            body_overflow: Overflow::Reject,
+            decoded_bytes: 16 << 20,
+            decoded_ratio: 100,
+            decoded_overflow: Overflow::Reject,
+            inflaters: 32,
+            brotli_decoders: 2,
+            body_depth: 64,
+            body_values: 10_000,
         }
     }
 }
 
 impl Limits {
+    /// The bounds of a request, as the scoring engine takes them.
+    #[must_use]
+    pub fn request(&self) -> filter_score::Limits {
+        filter_score::Limits {
+            depth: self.body_depth,
+            values: self.body_values,
+            body_bytes: self.body_bytes,
+            body_overflow: self.body_overflow.score(),
+            decoded_bytes: self.decoded_bytes,
+            decoded_ratio: self.decoded_ratio,
+            decoded_overflow: self.decoded_overflow.score(),
+            inflaters: self.inflaters,
+            brotli_decoders: self.brotli_decoders,
+            ..filter_score::Limits::default()
+        }
+    }
+
     /// Packets of a queue that may be redirected and not yet read.
     #[must_use]
     pub fn credits_per_queue(&self) -> u32 {

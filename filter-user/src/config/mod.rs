@@ -28,7 +28,7 @@ pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,
 };
-pub use limits::Limits;
+pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};
 pub use overrides::Override;

@@ -186,6 +186,12 @@ fn limits(config: &Config, findings: &mut Findings) {
     if let Some(credits) = limits.credits {
         findings.range("limits.credits", credits, 1..=limits.frames_per_queue);
     }
+    findings.range("limits.decoded_bytes", limits.decoded_bytes, 1 << 16..=1 << 30);
+    findings.range("limits.decoded_ratio", limits.decoded_ratio, 1..=u16::MAX);
+    findings.range("limits.inflaters", limits.inflaters, 2..=4096);
+    findings.range("limits.brotli_decoders", limits.brotli_decoders, 0..=256);
+    findings.range("limits.body_depth", limits.body_depth, 1..=64);
+    findings.range("limits.body_values", limits.body_values, 1..=u32::MAX);
 }
 
 fn decisions(config: &Config, findings: &mut Findings) {

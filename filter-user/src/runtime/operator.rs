@@ -208,8 +208,10 @@ impl Engine for State {
         match loaded {
             Ok(rules) => {
                 for queue in &self.queues {
-                    let command =
-                        Command::Rules(std::sync::Arc::clone(&rules.set), self.config.scoring.policy());
+                    let command = Command::Rules(
+                        std::sync::Arc::clone(&rules.set),
+                        self.config.scoring.policy(&self.config.limits),
+                    );
                     queue.commands.try_send(command).map_err(|error| {
                         Refusal::new(
                             RefusalCode::Failed,

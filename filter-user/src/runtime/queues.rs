@@ -110,7 +110,7 @@ impl Parts<'_> {
             .context("cannot enter the socket into the map")?;
         let scorer = Scorer::new(
             Arc::clone(&self.rules.set),
-            self.config.scoring.policy(),
+            self.config.scoring.policy(&self.config.limits),
             REQUESTS,
         )
         .with_cache(self.config.scoring.cache as usize, &cache_key()?);
