@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
-use crate::detect::Evidence;
+use crate::detect::{Evidence, Grade, READINGS};
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
 use crate::rules::candidates::Candidates;
@@ -31,12 +31,21 @@ const DECODABLE: Classes = Classes::PERCENT
     .or(Classes::STAR)
     .or(Classes::LINE);
 
+/// Whether a detector's reading was asked for, and what it found.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    NotYet,
+    Found(Option<(Grade, Evidence)>),
+}
+
 /// Working memory of one thread.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     candidates: Candidates,
     /// Bytes that each rule has looked at by following its literals; zero between fields.
     spent: Vec<u32>,
+    /// What was detected in the text at hand.
+    found: [Asked; READINGS],
     current: Vec<u8>,
     next: Vec<u8>,
     /// What a value holds in base64, and what that holds.
@@ -50,6 +59,7 @@ impl Scratch {
         Self {
             candidates: Candidates::new(rules),
             spent: vec![0; rules],
+            found: [Asked::NotYet; READINGS],
             current: Vec::with_capacity(longest),
             next: Vec::with_capacity(longest),
             nested: std::array::from_fn(|_| Vec::with_capacity(longest)),
@@ -273,6 +283,7 @@ impl<'a> Evaluator<'a> {
                 self.scratch.spent[usize::from(sighting.rule)] = 0;
             }
         }
+        self.scratch.found = [Asked::NotYet; READINGS];
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
@@ -283,7 +294,18 @@ impl<'a> Evaluator<'a> {
                     }
                 }
                 Some(Check::Detector(detector)) => {
-                    if let Some(Evidence { start, end, label }) = (detector.detect)(text) {
+                    let asked = &mut self.scratch.found[detector.reading as usize];
+                    let found = match *asked {
+                        Asked::Found(found) => found,
+                        Asked::NotYet => {
+                            let found = detector.reading.of(text);
+                            *asked = Asked::Found(found);
+                            found
+                        }
+                    };
+                    if let Some((grade, Evidence { start, end, label })) = found
+                        && grade == detector.grade
+                    {
                         self.record(rule, place, &text[start..end], label, decodings);
                     }
                 }

@@ -23,69 +23,135 @@ pub(crate) struct Evidence {
     pub(crate) label: &'static str,
 }
 
+/// How sure a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grade {
+    /// It has another meaning now and then.
+    Likely,
+    /// It is an attack.
+    Certain,
+}
+
+/// How a field is read; detectors of two grades share one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    SqlBare,
+    SqlQuoted,
+    Path,
+    Shell,
+    Html,
+    Script,
+}
+
+/// How many readings there are.
+pub(crate) const READINGS: usize = 6;
+
+impl Reading {
+    /// The surest finding in a field.
+    pub(crate) fn of(self, text: &[u8]) -> Option<(Grade, Evidence)> {
+        match self {
+            Self::SqlBare => sql::bare(text),
+            Self::SqlQuoted => sql::quoted(text),
+            Self::Path => surest(text, path::certain, path::likely),
+            Self::Shell => surest(text, shell::certain, nothing),
+            Self::Html => surest(text, html::certain, html::likely),
+            Self::Script => surest(text, script::certain, nothing),
+        }
+    }
+}
+
+type Detect = fn(&[u8]) -> Option<Evidence>;
+
+fn surest(text: &[u8], certain: Detect, likely: Detect) -> Option<(Grade, Evidence)> {
+    certain(text)
+        .map(|evidence| (Grade::Certain, evidence))
+        .or_else(|| likely(text).map(|evidence| (Grade::Likely, evidence)))
+}
+
+fn nothing(_: &[u8]) -> Option<Evidence> {
+    None
+}
+
 /// A detector as rules know it.
 #[derive(Debug)]
 pub(crate) struct Detector {
     /// The name in rule packs.
     pub(crate) name: &'static str,
-    pub(crate) detect: fn(&[u8]) -> Option<Evidence>,
+    pub(crate) reading: Reading,
+    pub(crate) grade: Grade,
     /// Lower-case literals; one of them, or a byte of `classes`, is part of whatever is detected.
     pub(crate) literals: &'static [&'static str],
     pub(crate) classes: Classes,
 }
 
-static DETECTORS: [Detector; 9] = [
+static DETECTORS: [Detector; 10] = [
     Detector {
         name: "sql-injection",
-        detect: sql::bare,
+        reading: Reading::SqlBare,
+        grade: Grade::Certain,
         literals: sql::LITERALS,
-        classes: Classes::LINE,
+        classes: NONE,
+    },
+    Detector {
+        name: "sql-injection-weak",
+        reading: Reading::SqlBare,
+        grade: Grade::Likely,
+        literals: sql::LITERALS,
+        classes: NONE,
     },
     Detector {
         name: "sql-injection-quoted",
-        detect: sql::quoted,
+        reading: Reading::SqlQuoted,
+        grade: Grade::Certain,
         literals: &[],
         classes: Classes::QUOTE,
     },
     Detector {
-        name: "sql-injection-weak",
-        detect: sql::likely,
-        literals: sql::LITERALS,
-        classes: Classes::QUOTE.or(Classes::LINE),
+        name: "sql-injection-quoted-weak",
+        reading: Reading::SqlQuoted,
+        grade: Grade::Likely,
+        literals: &[],
+        classes: Classes::QUOTE,
     },
     Detector {
         name: "path-escape",
-        detect: path::certain,
+        reading: Reading::Path,
+        grade: Grade::Certain,
         literals: path::LITERALS,
         classes: NONE,
     },
     Detector {
         name: "path-escape-weak",
-        detect: path::likely,
+        reading: Reading::Path,
+        grade: Grade::Likely,
         literals: path::LITERALS,
         classes: NONE,
     },
     Detector {
         name: "shell-command",
-        detect: shell::certain,
+        reading: Reading::Shell,
+        grade: Grade::Certain,
         literals: shell::LITERALS,
         classes: shell::CLASSES,
     },
     Detector {
         name: "html-script",
-        detect: html::certain,
+        reading: Reading::Html,
+        grade: Grade::Certain,
         literals: html::LITERALS,
         classes: NONE,
     },
     Detector {
         name: "html-document",
-        detect: html::likely,
+        reading: Reading::Html,
+        grade: Grade::Likely,
         literals: html::LITERALS,
         classes: NONE,
     },
     Detector {
         name: "javascript",
-        detect: script::certain,
+        reading: Reading::Script,
+        grade: Grade::Certain,
         literals: script::LITERALS,
         classes: NONE,
     },
@@ -203,7 +269,7 @@ mod tests {
         #[test]
         fn evidence_lies_in_the_field(text in field()) {
             for detector in &DETECTORS {
-                if let Some(Evidence { start, end, label }) = (detector.detect)(&text) {
+                if let Some((_, Evidence { start, end, label })) = detector.reading.of(&text) {
                     prop_assert!(start <= end && end <= text.len(), "{} {start}..{end} of {}", detector.name, text.len());
                     prop_assert!(!label.is_empty());
                 }

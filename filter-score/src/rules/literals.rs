@@ -24,14 +24,22 @@ pub(crate) struct Lead {
 }
 
 /// Literals of which each match has one at its beginning or a few bytes behind it, or `None` if there is no such
-/// set of literals that are rare enough. Where one is seen it is known where a match can begin.
+/// set. Where one is seen it is known where a match can begin.
 pub(crate) fn leads(regex: &str) -> Option<Vec<Lead>> {
     let leads = lead(&parse(regex)?)?;
-    let rare = |lead: &Lead| {
-        lead.literal.len() > MIN_LITERAL
-            || (lead.literal.len() == MIN_LITERAL && !lead.literal.iter().all(u8::is_ascii_alphanumeric))
+    let enough = |lead: &Lead| {
+        lead.literal.len() > MIN_LITERAL || (lead.literal.len() == MIN_LITERAL && !is_word(&lead.literal))
     };
-    leads.iter().all(rare).then_some(leads)
+    leads.iter().all(enough).then_some(leads)
+}
+
+/// Whether a literal is seen seldom in ordinary text: not a word of three letters or less.
+pub(crate) fn is_rare(literal: &[u8]) -> bool {
+    literal.len() > 3 || !is_word(literal)
+}
+
+fn is_word(literal: &[u8]) -> bool {
+    literal.iter().all(u8::is_ascii_alphanumeric)
 }
 
 fn lead(hir: &Hir) -> Option<Vec<Lead>> {
@@ -59,7 +67,8 @@ fn lead_of_concat(parts: &[Hir]) -> Option<Vec<Lead>> {
             }
         }
         let inner = lead(part).map(|leads| shifted(leads, least, most));
-        best = [best, leads_of(run, least, most), inner]
+        let joined = joined(parts, at, least, most);
+        best = [best, leads_of(run, least, most), inner, joined]
             .into_iter()
             .flatten()
             .max_by_key(|leads| rank(leads));
@@ -70,6 +79,18 @@ fn lead_of_concat(parts: &[Hir]) -> Option<Vec<Lead>> {
         }
     }
     best
+}
+
+/// What leads the part after `at`, with the few strings that `at` stands for before it.
+fn joined(parts: &[Hir], at: usize, least: usize, most: usize) -> Option<Vec<Lead>> {
+    let before = analyse(&parts[at]).exact?;
+    let leads = lead(parts.get(at + 1)?)?;
+    let at_once = leads.iter().all(|lead| lead.before == (0, 0));
+    if !at_once || before.len() * leads.len() > 2 * MAX_SET {
+        return None;
+    }
+    let after: Vec<_> = leads.into_iter().map(|lead| lead.literal).collect();
+    leads_of(cross(&before, &after), least, most)
 }
 
 fn leads_of(literals: Vec<Vec<u8>>, least: usize, most: usize) -> Option<Vec<Lead>> {
@@ -99,7 +120,7 @@ fn rank(leads: &[Lead]) -> (usize, std::cmp::Reverse<(u8, usize)>) {
     let shortest = leads.iter().map(|lead| lead.literal.len()).min().unwrap_or(0);
     let spread = leads.iter().map(|lead| lead.before.1 - lead.before.0).max();
     (
-        shortest.min(4),
+        shortest.min(5),
         std::cmp::Reverse((spread.unwrap_or(0), leads.len())),
     )
 }
@@ -353,6 +374,10 @@ mod tests {
             ),
             (r"\d{2,4}abcd", "abcd 2-4"),
             (r"<\?php", "<?php 0-0"),
+            (
+                r"/(?:web\.\w+|[.](?:git|svn)\d*)",
+                "/.git 0-0, /.svn 0-0, /web. 0-0",
+            ),
             (r"\s*select", ""),
             (r"<[^>]*onload", ""),
             (r"or[0-9]", ""),

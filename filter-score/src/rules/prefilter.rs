@@ -15,6 +15,11 @@ const HASH_MASK: u64 = SLOTS as u64 - 1;
 /// Each step shifts by this much, so that a byte has left the hash after three.
 const SHIFT: u32 = HASH_BITS / 3;
 
+/// Bytes that are looked at together.
+const BLOCK: usize = 8;
+/// Stands for what comes after a field: it has no class. What is compared lies inside the field, always.
+const FILLER: u8 = b'\t';
+
 /// Classes of bytes that occurred in a field; they decide which decodings are tried and which rules are
 /// out of the question. Every character of the languages attacks are written in is a class of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,7 +166,7 @@ impl Prefilter {
                 owners: owner_range.clone(),
             };
             if literal.len() == 2 {
-                // Anchored on the byte after it, whatever that is; past the end of the field it is NUL.
+                // Anchored on the byte after it, whatever that is; past the end of the field it is the filler.
                 let mut hashes: Vec<u64> = (0..=255)
                     .map(|third| hash(&table, &[literal[0], literal[1], third]))
                     .collect();
@@ -198,7 +203,6 @@ impl Prefilter {
     /// that occur. Cost: linear in the field.
     #[inline]
     pub(crate) fn scan(&self, field: &[u8], candidates: &mut Candidates) -> Classes {
-        const BLOCK: usize = 8;
         let bitmap: &[u64; SLOTS / 64] = self
             .bitmap
             .as_ref()
@@ -206,9 +210,8 @@ impl Prefilter {
             .unwrap_or_else(|_| unreachable!("made with this size"));
         let mut state = 0u64;
         let mut seen = 0u64;
-        let mut blocks = field.chunks_exact(BLOCK);
-        let mut at = 0;
-        for block in &mut blocks {
+        let (blocks, tail) = field.as_chunks::<BLOCK>();
+        for (index, block) in blocks.iter().enumerate() {
             let before = state;
             let mut hits = 0;
             for &byte in block {
@@ -218,57 +221,64 @@ impl Prefilter {
                 hits |= bitmap[(state >> 6) as usize] >> (state & 63);
             }
             if hits & 1 != 0 {
-                self.examine(field, at, BLOCK, before, candidates);
+                self.examine(field, index * BLOCK, *block, before, candidates);
             }
-            at += BLOCK;
         }
-        let tail = blocks.remainder();
+        // Filled up with a byte that has no class. One byte after the end completes the trigram of a two-byte
+        // literal that ends the field.
+        let mut last = [FILLER; BLOCK];
+        last[..tail.len()].copy_from_slice(tail);
         let before = state;
         let mut hits = 0;
-        // The NUL after the end completes the trigram of a two-byte literal that ends the field.
-        for &byte in tail.iter().chain(&[0]) {
+        for &byte in &last[..=tail.len()] {
             let entry = self.table[usize::from(byte)];
+            seen |= entry;
             state = ((state << SHIFT) ^ entry) & HASH_MASK;
             hits |= bitmap[(state >> 6) as usize] >> (state & 63);
         }
-        for &byte in tail {
-            seen |= self.table[usize::from(byte)];
-        }
         if hits & 1 != 0 {
-            self.examine(field, at, tail.len() + 1, before, candidates);
+            self.examine(field, blocks.len() * BLOCK, last, before, candidates);
         }
         Classes(seen >> CLASS_SHIFT << CLASS_SHIFT)
     }
 
-    /// Compares the literals of every set bit in `count` positions from `at`.
+    /// Compares the literals of every set bit in a block that stands at `at`.
     #[cold]
-    fn examine(&self, field: &[u8], at: usize, count: usize, mut state: u64, candidates: &mut Candidates) {
-        for position in at..at + count {
-            let byte = field.get(position).copied().unwrap_or(0);
+    fn examine(
+        &self,
+        field: &[u8],
+        at: usize,
+        block: [u8; BLOCK],
+        mut state: u64,
+        candidates: &mut Candidates,
+    ) {
+        for (place, byte) in block.into_iter().enumerate() {
             state = ((state << SHIFT) ^ self.table[usize::from(byte)]) & HASH_MASK;
-            if self.bitmap[(state >> 6) as usize] >> (state & 63) & 1 == 0 {
-                continue;
+            if self.bitmap[(state >> 6) as usize] >> (state & 63) & 1 != 0 {
+                self.compare(field, at + place, state as usize, candidates);
             }
-            let slot = state as usize;
-            for entry in &self.entries[self.slots[slot] as usize..self.slots[slot + 1] as usize] {
-                // One past the literal's last byte; for a two-byte literal that is `position` itself.
-                let end = if entry.after == u16::MAX {
-                    position
-                } else {
-                    position + 1 + usize::from(entry.after)
-                };
-                let length = usize::from(entry.length);
-                let Some(start) = end.checked_sub(length) else {
-                    continue;
-                };
-                let Some(found) = field.get(start..end) else {
-                    continue;
-                };
-                let literal = &self.bytes[entry.start as usize..entry.start as usize + length];
-                if found.eq_ignore_ascii_case(literal) {
-                    for owner in &self.owners[entry.owners.start as usize..entry.owners.end as usize] {
-                        owner.saw(start, candidates);
-                    }
+        }
+    }
+
+    /// Compares the literals of one slot with what ends at `position`.
+    fn compare(&self, field: &[u8], position: usize, slot: usize, candidates: &mut Candidates) {
+        for entry in &self.entries[self.slots[slot] as usize..self.slots[slot + 1] as usize] {
+            // One past the literal's last byte; for a two-byte literal that is `position` itself.
+            let end = if entry.after == u16::MAX {
+                position
+            } else {
+                position + 1 + usize::from(entry.after)
+            };
+            let Some(start) = end.checked_sub(usize::from(entry.length)) else {
+                continue;
+            };
+            let Some(found) = field.get(start..end) else {
+                continue;
+            };
+            let literal = &self.bytes[entry.start as usize..entry.start as usize + usize::from(entry.length)];
+            if found.eq_ignore_ascii_case(literal) {
+                for owner in &self.owners[entry.owners.start as usize..entry.owners.end as usize] {
+                    owner.saw(start, candidates);
                 }
             }
         }

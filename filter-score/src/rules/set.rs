@@ -246,7 +246,11 @@ impl Compiler {
                 );
             }
         }
-        if let Some(leads) = literals::leads(&regex.text) {
+        let leads = literals::leads(&regex.text).filter(|leads| {
+            // What the author gives may be longer than what leads.
+            given.is_empty() || leads.iter().all(|lead| literals::is_rare(&lead.literal))
+        });
+        if let Some(leads) = leads {
             self.literals.extend(leads.into_iter().map(|lead| {
                 let before = Some(lead.before);
                 (lead.literal, Owner { rule, before })

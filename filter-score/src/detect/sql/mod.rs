@@ -11,8 +11,8 @@ mod shape;
 mod vocabulary;
 
 use self::lexer::{Context, Kind, Lexer, Token};
-use self::shape::{Grade, Shapes};
-use super::Evidence;
+use self::shape::Shapes;
+use super::{Evidence, Grade};
 
 /// Words of which an injection that closes no quote has at least one.
 pub(super) const LITERALS: &[&str] = &[
@@ -89,40 +89,36 @@ const QUOTED: [Context; 3] = [
     Context::Quoted(b'`'),
 ];
 
-/// An injection beyond doubt where the field stands bare in the statement.
-pub(super) fn bare(text: &[u8]) -> Option<Evidence> {
-    detect(text, &[Context::Bare], Grade::Certain)
+/// The surest finding where the field stands bare in the statement.
+pub(super) fn bare(text: &[u8]) -> Option<(Grade, Evidence)> {
+    detect(text, &[Context::Bare])
 }
 
-/// An injection beyond doubt where the field stands inside of quotes that it closes.
-pub(super) fn quoted(text: &[u8]) -> Option<Evidence> {
-    detect(text, &QUOTED, Grade::Certain)
+/// The surest finding where the field stands inside of quotes that it closes.
+pub(super) fn quoted(text: &[u8]) -> Option<(Grade, Evidence)> {
+    detect(text, &QUOTED)
 }
 
-/// What looks like an injection but has another meaning now and then, in any context.
-pub(super) fn likely(text: &[u8]) -> Option<Evidence> {
-    detect(text, &[Context::Bare], Grade::Likely).or_else(|| detect(text, &QUOTED, Grade::Likely))
-}
-
-fn detect(text: &[u8], contexts: &[Context], wanted: Grade) -> Option<Evidence> {
+fn detect(text: &[u8], contexts: &[Context]) -> Option<(Grade, Evidence)> {
     let mut window = [Token::NONE; WINDOW];
-    contexts
-        .iter()
-        .find_map(|context| in_context(text, *context, wanted, &mut window))
+    let mut surest = None;
+    for context in contexts {
+        match in_context(text, *context, &mut window) {
+            Some(found @ (Grade::Certain, _)) => return Some(found),
+            found => surest = surest.or(found),
+        }
+    }
+    surest
 }
 
-fn in_context(
-    text: &[u8],
-    context: Context,
-    wanted: Grade,
-    window: &mut [Token; WINDOW],
-) -> Option<Evidence> {
+fn in_context(text: &[u8], context: Context, window: &mut [Token; WINDOW]) -> Option<(Grade, Evidence)> {
     if let Context::Quoted(quote) = context {
         memchr::memchr(quote, text)?;
     }
     let mut lexer = Lexer::new(text, context);
     let mut length = 0;
     let mut first = true;
+    let mut likely = None;
     loop {
         let mut ended = false;
         while length < WINDOW {
@@ -133,7 +129,7 @@ fn in_context(
             window[length] = token;
             length += 1;
             if first && length == 2 && context != Context::Bare && !continues(token.kind) {
-                return None;
+                return likely;
             }
         }
         let shapes = Shapes {
@@ -143,11 +139,12 @@ fn in_context(
             first,
             ended,
         };
-        if let Some(evidence) = shapes.find(wanted) {
-            return Some(evidence);
+        match shapes.find() {
+            Some(found @ (Grade::Certain, _)) => return Some(found),
+            found => likely = likely.or(found),
         }
         if ended {
-            return None;
+            return likely;
         }
         window.copy_within(WINDOW - SHARED.., 0);
         length = SHARED;
@@ -169,9 +166,10 @@ mod tests {
     use super::*;
 
     fn label(text: &str) -> Option<&'static str> {
-        bare(text.as_bytes())
-            .or_else(|| quoted(text.as_bytes()))
-            .map(|evidence| evidence.label)
+        [bare(text.as_bytes()), quoted(text.as_bytes())]
+            .into_iter()
+            .flatten()
+            .find_map(|(grade, evidence)| (grade == Grade::Certain).then_some(evidence.label))
     }
 
     #[test]

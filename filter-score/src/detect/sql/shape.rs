@@ -5,14 +5,7 @@ mod statement;
 
 use super::lexer::{Context, Kind, Token};
 use super::vocabulary::{self, Word};
-use crate::detect::Evidence;
-
-/// How sure a shape is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grade {
-    Likely,
-    Certain,
-}
+use crate::detect::{Evidence, Grade};
 
 /// What an operand is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,20 +46,28 @@ fn likely(end: usize, label: &'static str) -> Found {
 }
 
 impl Shapes<'_> {
-    /// The first shape of the wanted grade, with the value before it. Every position looks at a bounded number of
-    /// tokens.
-    pub(super) fn find(self, wanted: Grade) -> Option<Evidence> {
-        (0..self.tokens.len()).find_map(|at| {
-            let (grade, end, label) = self.shape(at)?;
+    /// The first shape that is certain, or else the first one, with the value before it. Every position looks at a
+    /// bounded number of tokens.
+    pub(super) fn find(self) -> Option<(Grade, Evidence)> {
+        let mut likely = None;
+        for at in 0..self.tokens.len() {
+            let Some((grade, end, label)) = self.shape(at) else {
+                continue;
+            };
             let last = end.clamp(at + 1, self.tokens.len()) - 1;
             let start = self.tokens[at].start();
             let value = self.tokens[at.saturating_sub(1)].start();
-            (grade == wanted).then(|| Evidence {
+            let evidence = Evidence {
                 start: value.max(start.saturating_sub(SHOWN)),
                 end: self.tokens[last].end().min(self.tokens[last].start() + 64),
                 label,
-            })
-        })
+            };
+            if grade == Grade::Certain {
+                return Some((grade, evidence));
+            }
+            likely = likely.or(Some((grade, evidence)));
+        }
+        likely
     }
 
     fn kind(&self, at: usize) -> Option<Kind> {
