@@ -2,10 +2,11 @@
 
 use filter_common::{FlowState, Reason, service::Service, settings::Settings};
 use filter_user::bpf::monotonic_ns;
+use xtask::lab::frame::flag;
 
 use crate::{
     bed::Bed,
-    packets::{Family, SERVER_PORT, request},
+    packets::{Family, SERVER_PORT, request, segment},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -110,6 +111,45 @@ fn credits_are_what_was_redirected_and_not_consumed() {
         redirected += 1;
         assert_eq!(bed.receive(&packet), Reason::RingFullDrop);
         bed.queue.set_consumed(redirected);
+    }
+}
+
+#[test]
+fn a_packet_takes_a_credit_for_each_of_its_frames() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.start_engine();
+    for family in Family::ALL {
+        let packet = |length: usize| {
+            let headers = segment(family, flag::ACK, b"").to_bytes().len();
+            segment(family, flag::ACK, &vec![b'a'; length - headers]).to_bytes()
+        };
+        for (length, frame_bytes, frames) in [
+            (1000, 1000, 1),
+            (1001, 1000, 2),
+            (2000, 1000, 2),
+            (2001, 1000, 3),
+            (2001, 0, 1),
+            // Beyond one buffer of the driver's.
+            (16_000, 1792, 9),
+            (60_000, 1792, 34),
+        ] {
+            let packet = packet(length);
+            assert_eq!(packet.len(), length);
+            for credits in [frames, frames - 1] {
+                bed.configure(|settings| {
+                    settings.credits = credits;
+                    settings.frame_bytes = frame_bytes;
+                });
+                let redirected = bed.queue.redirected();
+                bed.queue.set_consumed(redirected);
+                let fits = credits == frames;
+                let reason = bed.receive(&packet);
+                assert_eq!(reason != Reason::RingFullDrop, fits, "{length}: {reason:?}");
+                let taken = if fits { frames } else { 0 };
+                assert_eq!(bed.queue.redirected(), redirected + u64::from(taken));
+            }
+        }
     }
 }
 
