@@ -28,7 +28,8 @@ pub struct Limits {
     pub closing_timeout_s: u32,
     /// Milliseconds without a heartbeat after which the failure policy holds.
     pub heartbeat_timeout_ms: u32,
-    /// Packets of a queue that may be redirected and not yet read; unset: half of `frames_per_queue`.
+    /// Frames of a queue that may be redirected and not yet read, of which a packet may take several; unset: half of
+    /// `frames_per_queue`.
     pub credits: Option<u32>,
 }
 
@@ -52,7 +53,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Packets of a queue that may be redirected and not yet read.
+    /// Frames of a queue that may be redirected and not yet read.
     #[must_use]
     pub fn credits_per_queue(&self) -> u32 {
         self.credits.unwrap_or(self.frames_per_queue / 2)
