@@ -49,7 +49,11 @@ pub struct MemoryRings {
 impl MemoryRings {
     /// Puts a frame into the receive ring.
     pub fn push(&mut self, bytes: Vec<u8>, metadata: Option<Metadata>) {
-        self.push_parts(&[&bytes], metadata);
+        self.incoming.push_back(MemoryFrame {
+            bytes,
+            metadata,
+            continues: false,
+        });
     }
 
     /// Frames in the receive ring.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use filter_common::Reason;
 use filter_user::{config::XdpMode, control::QueueStatus};
-use xtask::lab::{Offload, Options, RawTcp, nginx, origin::digest};
+use xtask::lab::{Offload, Options, RawTcp, engine_config, nginx, origin::digest};
 
 use crate::support::{
     SOON,
@@ -112,6 +112,26 @@ fn in_generic_mode() -> Result<()> {
         everything_passes(&options, &["engine.xdp_mode=generic"])?;
     }
     Ok(())
+}
+
+/// What is not inspected stays joined on its way through the stack.
+#[test]
+fn joined_packets_of_other_services_pass() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let services = engine_config::nginx_services();
+    let engine = RunningEngine::start_with(&site.lab, &services, &["engine.xdp_mode=generic"])?;
+    let body = nginx::document(4 << 20);
+    let file = upload(&site.lab, &body)?;
+    let expected = format!("{} {:016x}", body.len(), digest(&body));
+    for server in site::origin() {
+        let arguments = ["-H", "Content-Type: text/plain", "--data-binary", &file];
+        let answer = curl(&site.lab, server, "/upload", &arguments)?;
+        ensure!(answer.text().trim() == expected, "{server}: {answer:?}");
+    }
+    ensure!(engine.settled_status()?.queues[0].received == 0);
+    engine.stop()
 }
 
 #[test]

@@ -62,8 +62,7 @@ fn parts_may_come_in_different_rounds() {
             site.open(&client);
             let requests = GET.repeat(MANY);
             let bytes = client.data(0, &requests);
-            let size = bytes.len() / 130;
-            let parts = parts(&bytes, size);
+            let parts = parts(&bytes, bytes.len() / 130);
             // Frames of other packets before it shift where a round ends.
             for _ in 0..first {
                 site.push_for(filter_common::Reason::FlowInspect, Vec::new());
@@ -94,10 +93,7 @@ fn an_attack_in_a_joined_packet_is_blocked_and_what_follows_it_is_dropped() {
         site.turn();
         assert_eq!(site.dropped(EngineDrop::Attack), 1);
         let got = site.server(&client).bytes.len();
-        assert!(
-            got <= before.len() + ATTACK.len() - 1,
-            "the server saw {got} bytes"
-        );
+        assert!(got < before.len() + ATTACK.len(), "the server saw {got} bytes");
         assert!(site.server(&client).reset.is_some());
         let answers: Vec<_> = site.answers.iter().filter_map(Frame::tcp).collect();
         assert!(answers.iter().any(|tcp| tcp.payload.starts_with(b"HTTP/1.1 403")));

@@ -122,7 +122,8 @@ fn check(frame: &Frame, segments: &[Vec<u8>], limits: &Limits) {
 #[test]
 fn segments_are_as_large_as_the_mtu_and_the_server_allow() {
     // IPv6, TCP options, MTU, the server's segment size, payload; payloads of the segments.
-    let cases: [(bool, &[u8], usize, usize, usize, &[usize]); 9] = [
+    type Case = (bool, &'static [u8], usize, usize, usize, &'static [usize]);
+    let cases: [Case; 9] = [
         (false, &[], 1500, 1460, 3000, &[1460, 1460, 80]),
         (false, &[1; 12], 1500, 1460, 2896, &[1448, 1448]),
         (true, &[1; 12], 1500, 1440, 2857, &[1428, 1428, 1]),
