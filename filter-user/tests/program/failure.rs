@@ -1,7 +1,10 @@
 //! The failure policy: no engine, a hung one, a full ring; each passing and dropping.
 
-use filter_common::{FlowState, Reason, service::Service, settings::Settings};
-use filter_user::bpf::monotonic_ns;
+use filter_common::{Action, FlowState, Reason, service::Service, settings::Settings};
+use filter_user::{
+    bpf::{Tables, monotonic_ns},
+    engine::{KernelMaps as _, live::LiveMaps},
+};
 use xtask::lab::frame::flag;
 
 use crate::{
@@ -151,6 +154,42 @@ fn a_packet_takes_a_credit_for_each_of_its_frames() {
             }
         }
     }
+}
+
+#[test]
+fn credits_of_packets_that_never_came_are_given_back() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.start_engine();
+    let tables = Tables::open(bed.tables.pin_dir()).expect("the loader has pinned every map");
+    let mut maps = LiveMaps::new(tables, bed.queue.clone());
+    // As of an engine that never gets old.
+    maps.beat(u64::MAX / 2);
+    maps.settle();
+    let packet = request(Family::V4).to_bytes();
+    let mut redirect = |bed: &mut Bed, count| {
+        for _ in 0..count {
+            assert_eq!(bed.receive(&packet).action(), Action::Redirect);
+        }
+    };
+    let in_flight = |bed: &Bed| {
+        bed.queue
+            .redirected()
+            .wrapping_sub(bed.queue.consumed())
+            .cast_signed()
+    };
+    redirect(&mut bed, 3);
+    maps.consumed(1);
+    maps.settle();
+    assert_eq!(in_flight(&bed), 2, "they may be on their way");
+    redirect(&mut bed, 1);
+    maps.settle();
+    assert_eq!(in_flight(&bed), 1, "only the last may be");
+    // Those given up come all the same.
+    maps.consumed(3);
+    assert_eq!(in_flight(&bed), -2);
+    maps.settle();
+    assert_eq!(in_flight(&bed), 0);
 }
 
 #[test]
