@@ -8,6 +8,7 @@ use xtask::lab::{Offload, Options, RawTcp, engine_config, nginx, origin::digest}
 use crate::support::{
     SOON,
     engine::RunningEngine,
+    modes::in_both_modes,
     request::{command, curl, upload},
     site::{self, Site},
 };
@@ -85,9 +86,9 @@ fn everything_passes(options: &Options, settings: &[&str]) -> Result<()> {
     engine.stop()
 }
 
-#[test]
-fn with_checksums_left_to_hardware() -> Result<()> {
-    everything_passes(&Options::default(), &[])
+/// With the client's checksums the cutting of its segments is left to hardware, too: in generic mode they arrive whole.
+fn checksums_left_to_hardware(mode: &str) -> Result<()> {
+    everything_passes(&Options::default(), &[mode])
 }
 
 #[test]
@@ -101,17 +102,13 @@ fn with_checksums_on_the_wire() -> Result<()> {
     )
 }
 
-/// The program sees what the client's stack has not cut.
 #[test]
-fn in_generic_mode() -> Result<()> {
-    for client_segmentation in [Offload::On, Offload::Off] {
-        let options = Options {
-            client_segmentation,
-            ..Options::default()
-        };
-        everything_passes(&options, &["engine.xdp_mode=generic"])?;
-    }
-    Ok(())
+fn in_generic_mode_with_segments_cut_by_the_client() -> Result<()> {
+    let options = Options {
+        client_segmentation: Offload::Off,
+        ..Options::default()
+    };
+    everything_passes(&options, &["engine.xdp_mode=generic"])
 }
 
 /// What is not inspected stays joined on its way through the stack.
@@ -132,11 +129,6 @@ fn joined_packets_of_other_services_pass() -> Result<()> {
     }
     ensure!(engine.settled_status()?.queues[0].received == 0);
     engine.stop()
-}
-
-#[test]
-fn in_native_mode() -> Result<()> {
-    everything_passes(&Options::default(), &["engine.xdp_mode=native"])
 }
 
 /// On a virtual cable the faster mode is chosen, and why is said.
@@ -192,18 +184,16 @@ fn an_attack_inside_a_joined_packet_is_blocked() -> Result<()> {
     engine.stop()
 }
 
-/// The driver copies what does not fit into a page into several.
-#[test]
-fn with_large_packets() -> Result<()> {
+/// More than fits into a page.
+fn large_packets(mode: &str) -> Result<()> {
     let options = Options {
         mtu: 9000,
         ..Options::default()
     };
-    for mode in ["engine.xdp_mode=native", "engine.xdp_mode=generic"] {
-        everything_passes(&options, &[mode])?;
-    }
-    Ok(())
+    everything_passes(&options, &[mode])
 }
+
+in_both_modes!(checksums_left_to_hardware, large_packets);
 
 /// Rings with room for three packets of the client's: most of what it sends at once is dropped, and comes again.
 #[test]
