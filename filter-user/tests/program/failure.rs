@@ -167,7 +167,7 @@ fn credits_of_packets_that_never_came_are_given_back() {
     maps.beat(u64::MAX / 2);
     maps.settle();
     let packet = request(Family::V4).to_bytes();
-    let mut redirect = |bed: &mut Bed, count| {
+    let redirect = |bed: &mut Bed, count| {
         for _ in 0..count {
             assert_eq!(bed.receive(&packet).action(), Action::Redirect);
         }
