@@ -1,13 +1,12 @@
 //! HTTP through labs on one machine: one forwards plainly, in the others the engine inspects everything, with its
-//! program in the driver (native XDP) and in the stack (generic XDP).
+//! program where it chooses to have it (on a veth: in the stack, generic XDP) and in the driver (native XDP).
 //!
 //! Client, gateway, server and load generator share the machine's cores, so the figure is what the engine costs
 //! on a saturated machine, not what it could do alone. The labs take turns second by second, the order changing
 //! every time (A B C, C B A, …): neighbours ran under the same conditions, and drift in one direction cancels out. An
 //! engine without traffic costs nothing, so all labs stay up.
 //!
-//! A veth's native mode copies every packet into a page first, which drivers of NICs need not; generic mode spares the
-//! lab that copy. wrk sends one request over and over, so nearly all are known from the cache of clean requests, as is
+//! A veth's native mode copies every packet into a page first, which drivers of NICs need not. wrk sends one request over and over, so nearly all are known from the cache of clean requests, as is
 //! said beside the figures; `--no-cache` has each of them scored.
 
 use std::{fmt, path::Path};
@@ -35,8 +34,8 @@ const LOADS: [Load; 2] = [
     },
 ];
 
-/// How the engine's program is attached, one lab each.
-const MODES: [&str; 2] = ["native", "generic"];
+/// Values of `engine.xdp_mode`, one lab each.
+const MODES: [&str; 2] = ["auto", "native"];
 
 /// The result.
 #[derive(Debug, Serialize)]
@@ -64,8 +63,10 @@ struct Candidate {
 /// A candidate with an engine.
 #[derive(Debug, Serialize)]
 struct Inspected {
-    /// How the XDP program is attached.
+    /// `engine.xdp_mode`.
     xdp_mode: &'static str,
+    /// How the XDP program is attached.
+    attached: String,
     candidate: Candidate,
     /// Requests per second, inspected over plain.
     ratio: Ratio,
@@ -162,6 +163,7 @@ fn compare(load: &Load, rounds: u32, labs: &[Lab], engines: &[Engine<'_>]) -> Re
             let after = requests(engine)?;
             Ok(Inspected {
                 xdp_mode,
+                attached: attached(engine)?,
                 ratio: Ratio::of(&candidate.rates(), &plain.rates()),
                 candidate,
                 driver_to_forwarded: latency(engine)?,
@@ -174,6 +176,12 @@ fn compare(load: &Load, rounds: u32, labs: &[Lab], engines: &[Engine<'_>]) -> Re
         plain,
         inspected,
     })
+}
+
+fn attached(engine: &Engine<'_>) -> Result<String> {
+    let status: serde_json::Value = serde_json::from_str(&engine.ask(&["status", "--json"])?)?;
+    let mode = status["xdp_mode"].as_str().map(str::to_owned);
+    mode.with_context(|| format!("the status has no xdp_mode: {status}"))
 }
 
 /// Requests since the engine's start.
@@ -285,10 +293,13 @@ impl fmt::Display for Comparison {
         )?;
         row(f, "plain", &self.plain)?;
         for Inspected {
-            xdp_mode, candidate, ..
+            xdp_mode,
+            attached,
+            candidate,
+            ..
         } in &self.inspected
         {
-            row(f, &format!("inspected, {xdp_mode} XDP"), candidate)?;
+            row(f, &format!("{xdp_mode} ({attached} XDP)"), candidate)?;
         }
         for inspected in &self.inspected {
             let Ratio { median, low, high } = inspected.ratio;

@@ -60,7 +60,10 @@ pub struct FlowState {
     /// One of the `PATH` constants. All zero, as written by hand, is a block.
     pub path: u32,
     /// RX queue that saw the flow first.
-    pub queue: u32,
+    pub queue: u16,
+    /// The largest segment the server takes, bytes without headers, from its SYN+ACK; 0 if it was not seen or did not
+    /// say.
+    pub server_mss: u16,
     /// Until when a block holds, nanoseconds of `CLOCK_MONOTONIC`; 0 for as long as the entry lives.
     pub until_ns: u64,
     /// Packets dropped because of `path`.
@@ -118,7 +121,8 @@ impl FlowState {
     pub const fn on(path: u32, queue: u32) -> Self {
         Self {
             path,
-            queue,
+            queue: queue as u16,
+            server_mss: 0,
             until_ns: 0,
             drops: 0,
             acknowledged_ns: 0,

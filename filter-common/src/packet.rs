@@ -100,6 +100,10 @@ const MAX_EXTENSIONS: usize = 6;
 /// Furthest transport header, so that the verifier knows a bound. Longer chains of options are an attack.
 const MAX_TRANSPORT_OFFSET: usize = 512;
 const TCP_HEADER: usize = 20;
+/// Largest TCP header (RFC 9293 §3.1): its length is 4 bits, in 4-byte units.
+const MAX_TCP_HEADER: usize = 60;
+/// Furthest that the headers of a TCP segment reach, in bytes from the start of the frame.
+pub const MAX_HEADERS: usize = MAX_TRANSPORT_OFFSET + MAX_TCP_HEADER;
 const UDP_HEADER: usize = 8;
 
 mod ethertype {
@@ -126,8 +130,8 @@ pub struct Packet {
     pub transport: u16,
     /// Where the transport payload starts; equal to [`Packet::end`] if there is none.
     pub payload: u16,
-    /// Where the IP packet ends; what follows is Ethernet padding.
-    pub end: u16,
+    /// Where the IP packet ends; what follows is Ethernet padding. Joined segments can end beyond 65,535.
+    pub end: u32,
     /// Source port (TCP and UDP, host byte order), else 0.
     pub source_port: u16,
     /// Destination port (TCP and UDP, host byte order), else 0.
@@ -173,7 +177,7 @@ impl Packet {
     #[inline(always)]
     #[must_use]
     pub fn payload_length(&self) -> usize {
-        usize::from(self.end - self.payload)
+        self.end as usize - usize::from(self.payload)
     }
 }
 
@@ -228,7 +232,7 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
         network: network as u16,
         transport: (network + header) as u16,
         payload: (network + header) as u16,
-        end: (network + total) as u16,
+        end: (network + total) as u32,
         source_port: 0,
         destination_port: 0,
         protocol,
@@ -290,7 +294,7 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
         network: network as u16,
         transport: offset as u16,
         payload: offset as u16,
-        end: end as u16,
+        end: end as u32,
         source_port: 0,
         destination_port: 0,
         protocol: next,
@@ -329,7 +333,7 @@ fn martian(source: &Address) -> bool {
 fn transport<B: Bytes + ?Sized>(frame: &B, packet: &mut Packet) -> Result<(), Malformed> {
     let offset = usize::from(packet.transport);
     ensure(offset <= MAX_TRANSPORT_OFFSET, Reason::BadLength)?;
-    let end = usize::from(packet.end);
+    let end = packet.end as usize;
     match packet.protocol {
         protocol::TCP => {
             ensure(offset + TCP_HEADER <= end, Reason::BadLength)?;

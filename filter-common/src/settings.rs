@@ -10,7 +10,7 @@ pub struct Settings {
     pub on_failure: u32,
     /// Age of a queue's heartbeat after which its engine counts as hung, nanoseconds.
     pub heartbeat_timeout_ns: u64,
-    /// Most packets that may be redirected to a queue and not yet consumed.
+    /// Most frames that may be redirected to a queue and not yet consumed.
     pub credits: u32,
     /// VLAN-tagged packets for inspected services: 0 drops, 1 passes them.
     pub vlan_pass: u32,
@@ -24,8 +24,8 @@ pub struct Settings {
     pub soft_limit: u32,
     /// Drops are sampled when a random number masked with this is 0; all ones switches sampling off.
     pub sample_mask: u32,
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Bytes of a packet that one frame holds; 0 for any number.
+    pub frame_bytes: u32,
     /// Mask on an IPv6 source before it is looked up as a source, network byte order.
     pub source_mask: [u8; 16],
 }

@@ -1,9 +1,12 @@
 //! Packet memory behind the parser's reading trait.
 
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::{
+    helpers::generated::bpf_xdp_get_buff_len,
+    programs::{TcContext, XdpContext},
+};
 use filter_common::{Address, Bytes};
 
-/// The linear bytes of a packet.
+/// A packet, of which only the linear part can be read: headers always lie there.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
     start: usize,
@@ -15,15 +18,15 @@ impl Frame {
     /// A received packet.
     #[inline(always)]
     pub(crate) fn received(ctx: &XdpContext) -> Self {
-        let (start, end) = (ctx.data(), ctx.data_end());
         Self {
-            start,
-            end,
-            length: end - start,
+            start: ctx.data(),
+            end: ctx.data_end(),
+            // SAFETY: a helper on the program's own context.
+            length: unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize,
         }
     }
 
-    /// A packet on its way out. Its length includes what is not in linear memory; headers always are.
+    /// A packet on its way out.
     #[inline(always)]
     pub(crate) fn sent(ctx: &TcContext) -> Self {
         Self {

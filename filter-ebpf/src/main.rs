@@ -38,8 +38,8 @@ use filter_common::{Action, Reason};
 /// Tells the kernel that programs after this one see the packet, too; alone, it means "pass".
 const TCX_NEXT: i32 = -1;
 
-/// Decides about one received packet.
-#[xdp]
+/// Decides about one received packet. It may be in several buffers ("frags"): larger than a page, or joined.
+#[xdp(frags)]
 fn portcullis(ctx: XdpContext) -> u32 {
     let decision = policy::decide(&ctx);
     match decision.reason.action() {

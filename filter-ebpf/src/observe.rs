@@ -4,21 +4,25 @@
 //! acknowledged (older bytes need no comparison), what it has sent (the sequence number of an injected page)
 //! and whether it has closed.
 
-use aya_ebpf::programs::TcContext;
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::bpf_loop, programs::TcContext};
 use filter_common::{
     Bytes, FlowKey, FlowState, Packet,
-    packet::{protocol, tcp_flag},
+    packet::{MAX_HEADERS, protocol, tcp_flag},
 };
 
 use crate::{frame::Frame, key, maps::FLOWS};
 
 const TCP_HEADER: usize = 20;
+/// Maximum segment size (RFC 9293 §3.2).
+const OPTION_MSS: u8 = 2;
 /// Window scale (RFC 7323 §2).
 const OPTION_WINDOW_SCALE: u8 = 3;
 const OPTION_NOP: u8 = 1;
 const OPTION_END: u8 = 0;
 /// Options looked at in a SYN+ACK; ten NOPs and kinds fill the 40 bytes there are.
-const MAX_OPTIONS: usize = 10;
+const MAX_OPTIONS: u32 = 10;
 /// Largest scale (RFC 7323 §2.3).
 const MAX_SCALE: u8 = 14;
 
@@ -64,7 +68,7 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
     let opens = flags & tcp_flag::SYN != 0;
     let closes = flags & tcp_flag::FIN != 0;
     let next = sequence
-        .wrapping_add(u32::from(packet.end - packet.payload))
+        .wrapping_add(packet.payload_length() as u32)
         .wrapping_add(u32::from(opens))
         .wrapping_add(u32::from(closes));
     let mut bits = flow.server_flags | FlowState::SERVER_SEEN;
@@ -73,7 +77,7 @@ fn note(frame: &Frame, packet: &Packet, flow: &mut FlowState) -> Option<()> {
         bits = FlowState::SERVER_SEEN | FlowState::SERVER_OPENED;
         flow.server_opened = acknowledgement;
         flow.server_isn = sequence;
-        flow.server_scale = window_scale(frame, packet).unwrap_or(0);
+        (flow.server_mss, flow.server_scale) = mss_and_scale(frame, packet);
     }
     if flags & tcp_flag::ACK != 0 && (!seen || opens || after(acknowledgement, flow.server_ack)) {
         flow.server_ack = acknowledgement;
@@ -102,28 +106,57 @@ fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
 }
 
+/// What the steps through the options share.
+struct Options {
+    frame: Frame,
+    /// Where the next one begins and where they end, in bytes from the start of the frame.
+    at: usize,
+    end: usize,
+    mss: u16,
+    scale: u8,
+}
+
+/// The largest segment that the sender of a SYN takes, and its window scale; 0 where it does not say.
 #[inline(always)]
-fn window_scale(frame: &Frame, packet: &Packet) -> Option<u8> {
-    let transport = usize::from(packet.transport);
-    if transport > 512 {
-        return None;
+fn mss_and_scale(frame: &Frame, packet: &Packet) -> (u16, u8) {
+    let mut options = Options {
+        frame: *frame,
+        at: usize::from(packet.transport) + TCP_HEADER,
+        end: usize::from(packet.payload),
+        mss: 0,
+        scale: 0,
+    };
+    // SAFETY: `step` is a BPF function of the type the helper calls, and `options` outlives the call.
+    unsafe { bpf_loop(MAX_OPTIONS, step as *mut c_void, (&raw mut options).cast(), 0) };
+    (options.mss, options.scale)
+}
+
+/// Looks at one option; a result of 1 ends the loop. The verifier looks at one step instead of at every sequence of them.
+#[inline(never)]
+extern "C" fn step(_index: u32, options: *mut c_void) -> i64 {
+    // SAFETY: the helper passes on the pointer it was given, and nothing else uses the value meanwhile.
+    let options = unsafe { &mut *options.cast::<Options>() };
+    let at = options.at;
+    if at > MAX_HEADERS || at + 3 > options.end {
+        return 1;
     }
-    let mut at = TCP_HEADER;
-    let end = usize::from(packet.payload) - transport;
-    for _ in 0..MAX_OPTIONS {
-        if at + 3 > end || at > 60 {
-            return None;
+    let Some(head) = options.frame.u16(at) else {
+        return 1;
+    };
+    let [kind, length] = head.to_be_bytes();
+    match kind {
+        OPTION_END => return 1,
+        OPTION_NOP => {
+            options.at = at + 1;
+            return 0;
         }
-        let [kind, length] = frame.u16(transport + at)?.to_be_bytes();
-        match kind {
-            OPTION_END => return None,
-            OPTION_NOP => at += 1,
-            OPTION_WINDOW_SCALE => {
-                let [_, scale] = frame.u16(transport + at + 1)?.to_be_bytes();
-                return Some(scale.min(MAX_SCALE));
-            }
-            _ => at += usize::from(length).max(2),
+        OPTION_MSS => options.mss = options.frame.u16(at + 2).unwrap_or(0),
+        OPTION_WINDOW_SCALE => {
+            let [_, value] = options.frame.u16(at + 1).unwrap_or(0).to_be_bytes();
+            options.scale = value.min(MAX_SCALE);
         }
+        _ => {}
     }
-    None
+    options.at = at + usize::from(length).max(2);
+    0
 }

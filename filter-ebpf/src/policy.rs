@@ -10,9 +10,10 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use filter_common::{
-    Address, FlowKey, FlowState, Malformed, Packet, Reason,
+    Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
     block::Block,
     packet::{protocol, tcp_flag},
+    queue,
     service::{Service, ServiceKey},
     settings::Settings,
 };
@@ -34,8 +35,12 @@ pub(crate) struct Decision {
     pub(crate) sample_mask: u32,
     /// The failure policy: one of [`Settings`]' `FAIL` constants.
     pub(crate) on_failure: u32,
-    /// Most packets redirected and not yet consumed.
+    /// Most frames redirected and not yet consumed.
     pub(crate) credits: u32,
+    /// How many of them this packet takes.
+    pub(crate) frames: u32,
+    /// The largest segment the flow's server takes; 0 if that is not known.
+    pub(crate) server_mss: u16,
     /// Age at which a heartbeat is too old.
     pub(crate) heartbeat_timeout_ns: u64,
     /// Whether a redirect has to enter the flow into the map.
@@ -51,6 +56,8 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
         sample_mask: u32::MAX,
         on_failure: Settings::FAIL_DROP,
         credits: 0,
+        frames: 1,
+        server_mss: 0,
         heartbeat_timeout_ns: 0,
         is_new: false,
     };
@@ -66,6 +73,7 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     decision.heartbeat_timeout_ns = settings.heartbeat_timeout_ns;
 
     let frame = Frame::received(ctx);
+    decision.frames = queue::frames(frame.length() as u32, settings.frame_bytes);
     decision.reason = match Packet::parse(&frame) {
         Err(Malformed(reason)) => reason,
         Ok(None) => Reason::NotIp,
@@ -75,8 +83,7 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
             decision.flow.source_port = packet.source_port;
             decision.flow.destination_port = packet.destination_port;
             decision.flow.protocol = packet.protocol;
-            by_address(&packet, settings)
-                .unwrap_or_else(|| by_flow(&frame, &packet, settings, &decision.flow, &mut decision.is_new))
+            by_address(&packet, settings).unwrap_or_else(|| by_flow(&frame, &packet, settings, &mut decision))
         }
     };
     decision
@@ -151,22 +158,25 @@ pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
 }
 
 #[inline(always)]
-fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey, is_new: &mut bool) -> Reason {
+fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
     if packet.protocol != protocol::TCP {
         return Reason::NoService;
     }
     if packet.fragment {
         return fragment(packet, settings);
     }
-    if let Some(flow) = FLOWS.get_ptr_mut(key) {
+    if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
         // when they mean to replace the verdict.
-        let reason = unsafe { known_flow(flow, packet, settings) };
+        let reason = unsafe {
+            decision.server_mss = (*flow).server_mss;
+            known_flow(flow, packet, settings)
+        };
         if let Some(reason) = reason {
             return reason;
         }
     }
-    *is_new = true;
+    decision.is_new = true;
     let Some(service) = service(packet.destination, packet.destination_port) else {
         return Reason::NoService;
     };
@@ -183,7 +193,7 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey, i
     if service.inspect == Service::INSPECT_ALL {
         return Reason::ServiceAll;
     }
-    suspicion::judge(frame, packet, settings, key)
+    suspicion::judge(frame, packet, settings, &decision.flow)
 }
 
 /// The verdict on a flow that is in the map; `None` if it has to be decided anew.
@@ -199,7 +209,7 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
     match state.path {
         FlowState::PATH_INSPECT => {
             let role = packet.tcp_flags & tcp_flag::ROLE;
-            let is_empty = packet.payload >= packet.end;
+            let is_empty = u32::from(packet.payload) >= packet.end;
             if is_empty && role == tcp_flag::ACK && state.client_open != 0 {
                 // SAFETY: a helper without arguments.
                 state.acknowledged_ns = unsafe { bpf_ktime_get_coarse_ns() };

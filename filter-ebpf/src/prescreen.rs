@@ -27,7 +27,7 @@ struct Scan {
 #[inline(always)]
 pub(crate) fn passes(frame: &Frame, packet: &Packet) -> bool {
     let start = usize::from(packet.payload);
-    let length = usize::from(packet.end - packet.payload);
+    let length = packet.payload_length();
     if start == 0 || start > MAX_OFFSET || length > MAX_LENGTH {
         return false;
     }

@@ -26,7 +26,7 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
         Ok(ready) => ready,
         Err(failure) => return fail(decision, failure),
     };
-    let stamped = stamp(ctx, decision.reason, now);
+    let stamped = stamp(ctx, decision, now);
     let fallback = if decision.on_failure == Settings::FAIL_PASS {
         xdp_action::XDP_PASS
     } else {
@@ -88,7 +88,7 @@ fn ready(ctx: &XdpContext, decision: &Decision, now: u64) -> Result<(u32, *mut Q
     if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
         return Err(Failure::Hung);
     }
-    if in_flight >= i64::from(decision.credits) {
+    if in_flight + i64::from(decision.frames) > i64::from(decision.credits) {
         return Err(Failure::RingFull);
     }
     Ok((queue, state))
@@ -97,7 +97,7 @@ fn ready(ctx: &XdpContext, decision: &Decision, now: u64) -> Result<(u32, *mut Q
 #[inline(always)]
 fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
     // SAFETY: a valid array entry, and this CPU is the only writer of the field.
-    unsafe { (*state).redirected = (*state).redirected.wrapping_add(1) };
+    unsafe { (*state).redirected = (*state).redirected.wrapping_add(u64::from(decision.frames)) };
     if decision.is_new {
         // The map is an LRU: there is always room.
         let mut flow = FlowState::inspect(queue);
@@ -108,7 +108,7 @@ fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
 
 /// Writes the metadata in front of the packet. Drivers without room for it do without.
 #[inline(always)]
-fn stamp(ctx: &XdpContext, reason: Reason, now: u64) -> bool {
+fn stamp(ctx: &XdpContext, decision: &Decision, now: u64) -> bool {
     // SAFETY: a helper on the program's own context. Packet pointers are invalid after it; none is used.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -STAMP) } != 0 {
         return false;
@@ -122,7 +122,8 @@ fn stamp(ctx: &XdpContext, reason: Reason, now: u64) -> bool {
         *(start as *mut Metadata) = Metadata {
             time_ns: now,
             magic: Metadata::MAGIC,
-            reason: reason as u32,
+            reason: decision.reason as u16,
+            server_mss: decision.server_mss,
         }
     };
     true

@@ -21,7 +21,7 @@ const ONE_SECOND_NS: u64 = 1_000_000_000;
 #[inline(always)]
 pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey) -> Reason {
     let opens = packet.tcp_flags & tcp_flag::SYN != 0;
-    let has_payload = packet.payload < packet.end;
+    let has_payload = u32::from(packet.payload) < packet.end;
     if !opens && !has_payload {
         return Reason::NotSuspicious;
     }

@@ -147,6 +147,7 @@ fn worker_config() -> WorkerConfig {
     WorkerConfig {
         queue: 0,
         on_failure: config::FailurePolicy::Pass,
+        mtu: usize::MAX,
         table: TableLimits::with_capacity(FLOWS),
         stream: StreamLimits {
             unverifiable: config::FailurePolicy::Pass,

@@ -74,7 +74,7 @@ fn parses_tcp_under_no_one_and_two_tags() {
         assert_eq!(IpAddr::from(packet.destination), IpAddr::from(SERVER));
         assert_eq!((packet.source_port, packet.destination_port), (40000, 80));
         assert_eq!(packet.payload_length(), 16);
-        assert_eq!(usize::from(packet.end), length);
+        assert_eq!(packet.end as usize, length);
         assert!(packet.is_v4 && !packet.odd && !packet.fragment);
     }
     let three = ethernet_frame(&[0x88a8, 0x8100, 0x8100], ethertype::IPV4, &v4(6, 0, &tcp(16)));
@@ -218,7 +218,7 @@ fn no_prefix_and_no_flipped_byte_panics() {
                 let mut changed = frame.clone();
                 changed[at] = value;
                 if let Ok(Some(packet)) = Packet::parse(&changed[..]) {
-                    assert!(packet.payload <= packet.end && usize::from(packet.end) <= changed.len());
+                    assert!(u32::from(packet.payload) <= packet.end && packet.end as usize <= changed.len());
                 }
             }
         }

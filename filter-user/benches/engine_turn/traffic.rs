@@ -177,6 +177,7 @@ fn config() -> WorkerConfig {
     WorkerConfig {
         queue: 0,
         on_failure: FailurePolicy::Drop,
+        mtu: 1500,
         table: TableLimits::with_capacity(65_536),
         stream: StreamLimits::default(),
         held_segments: 1024,

@@ -1,7 +1,7 @@
 //! Attaches the programs to an interface through pinned links, so that a successor replaces them atomically.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +25,15 @@ pub enum XdpMode {
     Native,
     /// In the stack, for drivers without XDP.
     Generic,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
 }
 
 /// Why a program could not be attached.
@@ -69,14 +78,15 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches both programs to `interface`, or replaces those of a predecessor without a gap.
+    /// Attaches both programs to `interface`, the XDP program in the first of `modes` that works, or replaces those of a
+    /// predecessor without a gap; then the mode stays as it was.
     ///
     /// # Errors
     ///
     /// See [`AttachError`].
-    pub fn new(kernel: &mut Kernel, interface: &str, mode: Option<XdpMode>) -> Result<Self, AttachError> {
+    pub fn new(kernel: &mut Kernel, interface: &str, modes: &[XdpMode]) -> Result<Self, AttachError> {
         let (egress, is_new) = attach_egress(kernel, interface)?;
-        match attach_xdp(kernel, interface, mode) {
+        match attach_xdp(kernel, interface, modes) {
             Ok((xdp, mode)) => Ok(Self { xdp, egress, mode }),
             Err(error) => {
                 if is_new && let Err(error) = egress.unpin() {
@@ -102,7 +112,7 @@ impl Attachment {
 fn attach_xdp(
     kernel: &mut Kernel,
     interface: &str,
-    mode: Option<XdpMode>,
+    modes: &[XdpMode],
 ) -> Result<(PinnedLink, Option<XdpMode>), AttachError> {
     let path = kernel.pin_dir.join(format!("link_xdp_{interface}"));
     let refused = |source| AttachError::Refused {
@@ -118,11 +128,6 @@ fn attach_xdp(
     if let Some(link) = taken_over {
         return Ok((link, None));
     }
-    let modes: &[XdpMode] = match mode {
-        Some(XdpMode::Native) => &[XdpMode::Native],
-        Some(XdpMode::Generic) => &[XdpMode::Generic],
-        None => &[XdpMode::Native, XdpMode::Generic],
-    };
     let mut last = None;
     for mode in modes {
         let kernel_mode = match mode {
@@ -141,11 +146,8 @@ fn attach_xdp(
                 });
             }
             Err(error) => {
-                if modes.len() > 1 && *mode == XdpMode::Native {
-                    tracing::warn!(
-                        interface,
-                        "no native XDP ({error}); falling back to generic mode, which is slower"
-                    );
+                if Some(mode) != modes.last() {
+                    tracing::warn!(interface, "no {mode} XDP ({error}); trying another mode");
                 }
                 last = Some(error);
             }

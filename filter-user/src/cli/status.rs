@@ -102,8 +102,9 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "          received {}, forwarded {}, dropped {}, injected {}, lost {}",
+        "          received {} (joined packets: {}), forwarded {}, dropped {}, injected {}, lost {}",
         queue.received,
+        queue.joined,
         queue.forwarded,
         queue.dropped.values().sum::<u64>(),
         queue.injected,

@@ -150,7 +150,7 @@ keyword! {
 keyword! {
     /// How the XDP program attaches.
     XdpMode {
-        /// In the driver if it can, else generic.
+        /// In the driver if it can, else generic; on a veth the other way round.
         Auto = "auto",
         /// In the driver, or not at all.
         Native = "native",

@@ -32,7 +32,8 @@ pub struct Limits {
     pub closing_timeout_s: u32,
     /// Milliseconds without a heartbeat after which the failure policy holds.
     pub heartbeat_timeout_ms: u32,
-    /// Packets of a queue that may be redirected and not yet read; unset: half of `frames_per_queue`.
+    /// Frames of a queue that may be redirected and not yet read, of which a packet may take several; unset: half of
+    /// `frames_per_queue`.
     pub credits: Option<u32>,
     /// Bytes of a request's body as it is sent; 0: any.
     pub body_bytes: u64,
@@ -119,7 +120,7 @@ impl Limits {
         }
     }
 
-    /// Packets of a queue that may be redirected and not yet read.
+    /// Frames of a queue that may be redirected and not yet read.
     #[must_use]
     pub fn credits_per_queue(&self) -> u32 {
         self.credits.unwrap_or(self.frames_per_queue / 2)

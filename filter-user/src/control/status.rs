@@ -80,8 +80,11 @@ pub struct QueueStatus {
     pub zero_copy: bool,
     /// Milliseconds since the thread's last heartbeat.
     pub heartbeat_age_ms: u64,
-    /// Packets read.
+    /// Packets read, each segment of a joined one for itself.
     pub received: u64,
+    /// Packets that came in parts or were cut into segments.
+    #[serde(default)]
+    pub joined: u64,
     /// Packets passed on.
     pub forwarded: u64,
     /// Packets dropped, by reason.
@@ -92,7 +95,7 @@ pub struct QueueStatus {
     pub lost: u64,
     /// Packets made by the engine: pages, resets.
     pub injected: u64,
-    /// Packets redirected and not yet read.
+    /// Frames of packets redirected and not yet read.
     pub credits: Fill,
     /// Segments held out of order.
     pub held: Fill,

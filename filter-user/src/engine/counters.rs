@@ -34,6 +34,13 @@ drops! {
     BadIpChecksum => "bad_ip_checksum",
     /// The TCP checksum is wrong: the server would ignore the segment, so it is not scored either.
     BadTcpChecksum => "bad_tcp_checksum",
+    /// The packet came in parts that are more than a packet can be.
+    TooLarge => "too_large",
+    /// The packet is larger than the MTU or what the server takes, and cannot be cut: it opens or resets a connection, or
+    /// has urgent data.
+    NotCuttable => "not_cuttable",
+    /// No frame was free for a segment that was cut from a joined packet; TCP sends it again.
+    NoFrame => "no_free_frame",
     /// The frame waited in the ring while the loop stood still: the failure policy has decided already.
     Stale => "stale",
     /// The segment completed an attack.
@@ -80,9 +87,11 @@ impl Unscored {
 /// The counts of one queue since the engine's start.
 #[derive(Clone, Debug, Default)]
 pub struct EngineCounters {
-    /// Frames taken from the ring.
+    /// Packets taken from the ring, each segment of a joined one for itself.
     pub received: u64,
-    /// Frames redirected here that the kernel could not deliver.
+    /// Packets that came in parts or were cut.
+    pub joined: u64,
+    /// Packets redirected here that the kernel could not deliver.
     pub lost: u64,
     /// Frames sent on.
     pub forwarded: u64,
@@ -150,6 +159,7 @@ impl EngineCounters {
     fn numbers(&self) -> impl Iterator<Item = u64> {
         let Self {
             received,
+            joined,
             lost,
             forwarded,
             injected,
@@ -168,6 +178,7 @@ impl EngineCounters {
         } = self;
         [
             *received,
+            *joined,
             *lost,
             *forwarded,
             *injected,
@@ -191,6 +202,7 @@ impl EngineCounters {
         let mut next = || numbers.next().unwrap_or(0);
         let [
             received,
+            joined,
             lost,
             forwarded,
             injected,
@@ -204,6 +216,7 @@ impl EngineCounters {
         ] = std::array::from_fn(|_| next());
         Self {
             received,
+            joined,
             lost,
             forwarded,
             injected,
@@ -256,6 +269,7 @@ mod tests {
     fn a_published_counter_is_read_back_in_its_place() {
         let mut counters = EngineCounters {
             received: 1,
+            joined: 4,
             held: 2,
             malformed: 3,
             ..EngineCounters::default()

@@ -12,7 +12,10 @@ pub trait Rings {
     /// Moves received frames to `batch`; returns how many. The bound is the implementation's.
     fn receive(&mut self, batch: &mut Vec<Self::Frame>) -> usize;
 
-    /// What the XDP program noted about a received frame, once.
+    /// Whether the packet in a received frame goes on in the next one.
+    fn continues(&self, frame: &Self::Frame) -> bool;
+
+    /// What the XDP program noted about a received packet, once; it is with the first of its frames.
     fn take_metadata(&mut self, frame: &Self::Frame) -> Option<Metadata>;
 
     /// A frame holding `bytes`, or `None` if there is none free or they do not fit.
@@ -34,7 +37,7 @@ pub trait Rings {
     /// When a device has gone.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Frames that the kernel redirected here and could not deliver, since the last call. Rings in memory lose none.
+    /// Packets that the kernel redirected here and could not deliver, since the last call. Rings in memory lose none.
     fn lost(&mut self) -> u64 {
         0
     }
@@ -68,7 +71,8 @@ pub trait KernelMaps {
     /// Says that `count` more frames were taken from the ring.
     fn consumed(&mut self, count: u64);
 
-    /// Called when the ring has been empty for a while: gives up on redirected frames that never came.
+    /// Called now and then, at least some ten milliseconds apart, when the ring is empty: gives up on frames that were
+    /// redirected before the last call and never came.
     fn settle(&mut self);
 }
 

@@ -1,7 +1,5 @@
 //! From a frame to a TCP segment that the server would take: headers and checksums.
 
-use std::ops::Range;
-
 use filter_common::{Bytes, FlowKey, Packet, packet::protocol};
 
 use super::EngineDrop;
@@ -30,24 +28,14 @@ pub struct Inspected {
 ///
 /// The reason to drop the frame.
 pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
-    let packet = match Packet::parse(&*frame) {
-        Ok(Some(packet)) if packet.protocol == protocol::TCP && !packet.fragment => packet,
-        _ => return Err(EngineDrop::NotTcp),
-    };
-    let transport = usize::from(packet.transport)..usize::from(packet.end);
-    if packet.is_v4 {
-        let header = &frame[usize::from(packet.network)..transport.start];
-        if !checksum::ipv4_header_is_valid(header) {
-            return Err(EngineDrop::BadIpChecksum);
-        }
+    let (packet, is_partial) = check(frame)?;
+    let transport = usize::from(packet.transport);
+    if is_partial {
+        let segment = &mut frame[transport..packet.end as usize];
+        let pseudo = pseudo_header(&packet, segment.len());
+        checksum::complete(segment, pseudo);
     }
-    let pseudo = pseudo_header(&packet, &transport);
-    match checksum::verify(&frame[transport.clone()], pseudo) {
-        Checksum::Valid => {}
-        Checksum::Partial => checksum::complete(&mut frame[transport.clone()], pseudo),
-        Checksum::Bad => return Err(EngineDrop::BadTcpChecksum),
-    }
-    let read = |offset: usize| (*frame).u32(transport.start + offset).ok_or(EngineDrop::NotTcp);
+    let read = |offset: usize| (*frame).u32(transport + offset).ok_or(EngineDrop::NotTcp);
     Ok(Inspected {
         key: FlowKey::tcp(
             packet.source,
@@ -59,18 +47,35 @@ pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
             seq: Seq(read(4)?),
             flags: Flags(packet.tcp_flags),
             offset: packet.payload,
-            len: packet.end - packet.payload,
+            len: packet.payload_length() as u16,
         },
         acknowledgement: Seq(read(8)?),
         packet,
     })
 }
 
-/// The pseudo-header sum of the TCP segment at `transport`.
+/// Checks headers and checksums. Returns whether the TCP checksum is one that its sender has left to be completed, too.
+pub(super) fn check(frame: &[u8]) -> Result<(Packet, bool), EngineDrop> {
+    let packet = match Packet::parse(frame) {
+        Ok(Some(packet)) if packet.protocol == protocol::TCP && !packet.fragment => packet,
+        _ => return Err(EngineDrop::NotTcp),
+    };
+    let transport = usize::from(packet.transport);
+    if packet.is_v4 && !checksum::ipv4_header_is_valid(&frame[usize::from(packet.network)..transport]) {
+        return Err(EngineDrop::BadIpChecksum);
+    }
+    let segment = &frame[transport..packet.end as usize];
+    match checksum::verify(segment, pseudo_header(&packet, segment.len())) {
+        Checksum::Valid => Ok((packet, false)),
+        Checksum::Partial => Ok((packet, true)),
+        Checksum::Bad => Err(EngineDrop::BadTcpChecksum),
+    }
+}
+
+/// The pseudo-header sum of a TCP segment of `length` bytes, header and payload, with `packet`'s addresses.
 #[must_use]
-pub fn pseudo_header(packet: &Packet, transport: &Range<usize>) -> PseudoHeader {
+pub fn pseudo_header(packet: &Packet, length: usize) -> PseudoHeader {
     let (source, destination) = (packet.source.octets, packet.destination.octets);
-    let length = transport.len();
     if packet.is_v4 {
         let v4 = |octets: [u8; 16]| [octets[12], octets[13], octets[14], octets[15]];
         PseudoHeader::ipv4(v4(source), v4(destination), length as u16)

@@ -17,6 +17,10 @@ impl Rings for QueueRings {
         Self::receive(self, batch)
     }
 
+    fn continues(&self, frame: &Frame) -> bool {
+        frame.continues()
+    }
+
     fn take_metadata(&mut self, frame: &Frame) -> Option<Metadata> {
         Self::take_metadata(self, frame)
     }
@@ -115,10 +119,12 @@ impl KernelMaps for LiveMaps {
     }
 
     fn settle(&mut self) {
-        let redirected = self.queue.redirected();
-        if redirected == self.redirected_before {
-            // Nothing came for a while and the ring is empty: what is still open was lost on the way.
-            self.queue.set_consumed(redirected);
+        let (redirected, before) = (self.queue.redirected(), self.redirected_before);
+        // The ring is empty: what was redirected so long ago and is still open was lost on the way. Nothing is open at
+        // all if nothing has been redirected since, however much was counted.
+        let is_open = before.wrapping_sub(self.queue.consumed()).cast_signed() > 0;
+        if is_open || redirected == before {
+            self.queue.set_consumed(before);
         }
         self.redirected_before = redirected;
     }

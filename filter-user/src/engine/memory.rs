@@ -15,6 +15,7 @@ use super::{Clock, KernelMaps, Rings};
 pub struct MemoryFrame {
     bytes: Vec<u8>,
     metadata: Option<Metadata>,
+    continues: bool,
 }
 
 impl AsRef<[u8]> for MemoryFrame {
@@ -39,6 +40,8 @@ pub struct MemoryRings {
     pub transmitted: Vec<Vec<u8>>,
     /// How many frames were released.
     pub released: u64,
+    /// How many were made.
+    pub made: u64,
     /// Frames that may be made at once; `None` for any number.
     pub allocatable: Option<usize>,
 }
@@ -46,7 +49,28 @@ pub struct MemoryRings {
 impl MemoryRings {
     /// Puts a frame into the receive ring.
     pub fn push(&mut self, bytes: Vec<u8>, metadata: Option<Metadata>) {
-        self.incoming.push_back(MemoryFrame { bytes, metadata });
+        self.incoming.push_back(MemoryFrame {
+            bytes,
+            metadata,
+            continues: false,
+        });
+    }
+
+    /// Frames in the receive ring.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Puts a packet that takes several frames into the receive ring.
+    pub fn push_parts(&mut self, parts: &[&[u8]], mut metadata: Option<Metadata>) {
+        for (left, part) in (0..parts.len()).rev().zip(parts) {
+            self.incoming.push_back(MemoryFrame {
+                bytes: part.to_vec(),
+                metadata: metadata.take(),
+                continues: left > 0,
+            });
+        }
     }
 }
 
@@ -59,6 +83,10 @@ impl Rings for MemoryRings {
         count
     }
 
+    fn continues(&self, frame: &MemoryFrame) -> bool {
+        frame.continues
+    }
+
     fn take_metadata(&mut self, frame: &MemoryFrame) -> Option<Metadata> {
         frame.metadata
     }
@@ -67,9 +95,11 @@ impl Rings for MemoryRings {
         if let Some(left) = &mut self.allocatable {
             *left = left.checked_sub(1)?;
         }
+        self.made += 1;
         Some(MemoryFrame {
             bytes: bytes.to_vec(),
             metadata: None,
+            continues: false,
         })
     }
 

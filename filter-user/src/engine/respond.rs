@@ -118,7 +118,7 @@ pub fn build(frame: &[u8], from: &Inspected, reply: &Reply<'_>, out: &mut Vec<u8
     }
     out.extend_from_slice(reply.payload);
     // The sum does not depend on the direction.
-    let pseudo = pseudo_header(packet, &(transport..out.len()));
+    let pseudo = pseudo_header(packet, out.len() - transport);
     checksum::complete(&mut out[transport..], pseudo);
 }
 
@@ -202,7 +202,7 @@ mod tests {
         frame.extend_from_slice(&[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9]);
         frame.extend_from_slice(payload);
         let packet = Packet::parse(&frame[..]).expect("well-formed").expect("IP");
-        let pseudo = pseudo_header(&packet, &(transport..frame.len()));
+        let pseudo = pseudo_header(&packet, frame.len() - transport);
         checksum::complete(&mut frame[transport..], pseudo);
         frame
     }

@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
-use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata};
+use filter_common::{FlowKey, FlowState, Reason};
 use filter_score::{Policy, RuleSet, Scorer};
 
 use super::{
     Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
+    arrival::Arrival,
     counters::Unscored,
+    cut::{Cut, Limits},
     flow::{Flow, Observed},
     inspect::{Inspected, inspect},
+    joined::Joined,
     page::Page,
     refusal::Refusal,
     spin::Spin,
@@ -36,7 +39,7 @@ const TICK: Duration = Duration::from_millis(10);
 const TICK_NS: u64 = TICK.as_nanos() as u64;
 /// Flows that expire in one turn.
 const EXPIRE_BATCH: usize = 256;
-/// Ticks without a frame after which redirected packets that never came are given up.
+/// Ticks between two looks for redirected packets that never came: so long none is on its way.
 const SETTLE_TICKS: u32 = 4;
 /// Bytes of one chunk of retransmission evidence.
 const EVIDENCE_CHUNK: usize = 512;
@@ -50,6 +53,8 @@ pub struct WorkerConfig {
     pub queue: u32,
     /// The failure policy.
     pub on_failure: FailurePolicy,
+    /// The largest IP packet that goes on, bytes.
+    pub mtu: usize,
     /// Capacity and timeouts of the flow table.
     pub table: TableLimits,
     /// Bounds of a stream.
@@ -101,6 +106,7 @@ pub struct Worker<R: Rings, M, C> {
     latency: LatencyRecorder,
     commands: Receiver<Command>,
     batch: Vec<R::Frame>,
+    joined: Joined,
     /// When the frames forwarded since the last flush were received by the driver.
     forwarded: Vec<u64>,
     /// A frame being made.
@@ -113,13 +119,7 @@ pub struct Worker<R: Rings, M, C> {
     spins: bool,
     idle_since: u64,
     idle_ticks: u32,
-}
-
-/// What the XDP program noted about a frame, or the best guess.
-#[derive(Clone, Copy)]
-struct Arrival {
-    time_ns: u64,
-    reason: Option<Reason>,
+    ticks_unsettled: u32,
 }
 
 impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
@@ -150,6 +150,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             reassembly: Reassembly::new(config.stream, evidence, hold),
             counters: EngineCounters::default(),
             batch: Vec::with_capacity(256),
+            joined: Joined::new(),
             forwarded: Vec::with_capacity(256),
             scratch: Vec::with_capacity(4096),
             page: Vec::with_capacity(16 * 1024),
@@ -165,6 +166,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             spins: false,
             idle_since: now,
             idle_ticks: 0,
+            ticks_unsettled: 0,
             config,
             rings,
             maps,
@@ -201,7 +203,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let (worked, now) = self.work()?;
         if now >= self.next_tick {
             self.next_tick = now + TICK_NS;
-            if !self.tick(now) {
+            if !self.tick(now, worked) {
                 return Ok(false);
             }
         }
@@ -235,9 +237,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let count = self.rings.receive(&mut batch);
         if count > 0 {
             let dequeued = self.clock.now();
-            self.counters.received += count as u64;
             for frame in batch.drain(..) {
-                self.handle(frame, dequeued);
+                self.take(frame, dequeued);
             }
             self.maps.consumed(count as u64);
         }
@@ -267,17 +268,73 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         &mut self.maps
     }
 
-    fn handle(&mut self, mut frame: R::Frame, dequeued: u64) {
-        let metadata = self.rings.take_metadata(&frame);
-        let arrival = Arrival {
-            time_ns: metadata.map_or(dequeued, |Metadata { time_ns, .. }| time_ns),
-            reason: metadata.and_then(|metadata| Reason::from_number(metadata.reason)),
+    /// A frame from the ring: a packet, or a part of one.
+    fn take(&mut self, frame: R::Frame, dequeued: u64) {
+        let continues = self.rings.continues(&frame);
+        if !self.joined.is_open() {
+            let arrival = Arrival::new(self.rings.take_metadata(&frame), dequeued);
+            if !continues && self.limits(arrival).admit(frame.as_ref()) {
+                self.counters.received += 1;
+                if self.is_stale(arrival, dequeued) {
+                    return self.discard(frame, EngineDrop::Stale);
+                }
+                return self.handle(frame, arrival, dequeued);
+            }
+            self.joined.begin(arrival);
+        }
+        self.joined.add(frame.as_ref());
+        self.rings.release(frame);
+        if !continues {
+            let mut joined = std::mem::take(&mut self.joined);
+            self.handle_joined(&mut joined, dequeued);
+            self.joined = joined;
+        }
+    }
+
+    /// A packet that is not in a frame any more: its segments get frames of their own.
+    fn handle_joined(&mut self, joined: &mut Joined, dequeued: u64) {
+        let (arrival, bytes) = joined.end();
+        self.counters.joined += 1;
+        let limits = self.limits(arrival);
+        let cut = if self.is_stale(arrival, dequeued) {
+            Err(EngineDrop::Stale)
+        } else {
+            bytes.and_then(|bytes| Cut::new(bytes, &limits))
         };
+        let mut cut = match cut {
+            Ok(cut) => cut,
+            Err(reason) => {
+                self.counters.received += 1;
+                return self.counters.drop(reason);
+            }
+        };
+        while let Some(segment) = cut.next_segment() {
+            self.counters.received += 1;
+            match self.rings.allocate(segment) {
+                Some(frame) => self.handle(frame, arrival, dequeued),
+                None => self.counters.drop(EngineDrop::NoFrame),
+            }
+        }
+    }
+
+    fn limits(&self, arrival: Arrival) -> Limits {
+        Limits {
+            mtu: self.config.mtu,
+            mss: arrival.server_mss.into(),
+        }
+    }
+
+    /// Whether a packet waited too long; if not, how long is recorded.
+    fn is_stale(&mut self, arrival: Arrival, dequeued: u64) -> bool {
         let age = dequeued.saturating_sub(arrival.time_ns);
         if age > self.config.stale_ns {
-            return self.discard(frame, EngineDrop::Stale);
+            return true;
         }
         self.latency.record(Stage::DriverToDequeued, age);
+        false
+    }
+
+    fn handle(&mut self, mut frame: R::Frame, arrival: Arrival, dequeued: u64) {
         let inspected = match inspect(frame.as_mut()) {
             Ok(inspected) => inspected,
             Err(reason) => return self.discard(frame, reason),
@@ -455,17 +512,15 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    /// Housekeeping. Returns whether to go on.
-    fn tick(&mut self, now: u64) -> bool {
+    /// Housekeeping, after a round that found frames or (`worked` false) the ring empty. Returns whether to go on.
+    fn tick(&mut self, now: u64, worked: bool) -> bool {
         self.maps.beat(now);
         self.expire(now);
-        let lost = self.rings.lost();
-        if lost > 0 {
-            self.counters.lost += lost;
-            self.maps.consumed(lost);
-        }
+        self.counters.lost += self.rings.lost();
         self.idle_ticks = self.idle_ticks.saturating_add(1);
-        if self.idle_ticks >= SETTLE_TICKS {
+        self.ticks_unsettled = self.ticks_unsettled.saturating_add(1);
+        if !worked && self.ticks_unsettled >= SETTLE_TICKS {
+            self.ticks_unsettled = 0;
             self.maps.settle();
         }
         self.refresh_counters();

@@ -97,6 +97,8 @@ mod tests {
             mtu: 1500,
             queues: 1,
             up: true,
+            is_veth: false,
+            xdp_mode: None,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use ethtool::{EthtoolAttr, EthtoolChannelAttr};
 use futures_util::{StreamExt, TryStreamExt};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkXdp, XdpAttached};
+
+use crate::bpf::XdpMode;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub struct Interface {
     pub queues: u32,
     /// Whether it is up.
     pub up: bool,
+    /// Whether it is one end of a virtual cable (veth(4)).
+    pub is_veth: bool,
+    /// How an XDP program is attached to it, if one is.
+    pub xdp_mode: Option<XdpMode>,
 }
 
 /// Why an interface cannot be used.
@@ -74,10 +80,16 @@ impl Interface {
         };
         let mut address = None;
         let mut mtu = 1500;
+        let mut is_veth = false;
+        let mut xdp_mode = None;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::Address(bytes) => address = bytes.as_slice().try_into().ok(),
                 LinkAttribute::Mtu(bytes) => mtu = *bytes,
+                LinkAttribute::LinkInfo(infos) => {
+                    is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth));
+                }
+                LinkAttribute::Xdp(attributes) => xdp_mode = attached(attributes),
                 _ => {}
             }
         }
@@ -90,8 +102,18 @@ impl Interface {
             mtu,
             queues: queues(name).await.unwrap_or(1),
             up: message.header.flags.contains(LinkFlags::Up),
+            is_veth,
+            xdp_mode,
         })
     }
+}
+
+fn attached(attributes: &[LinkXdp]) -> Option<XdpMode> {
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpMode::Generic),
+        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(XdpMode::Native),
+        _ => None,
+    })
 }
 
 /// RX queues in use: the channels that receive. Drivers without the call have one queue.

@@ -3,11 +3,9 @@
 
 mod claim;
 mod interface;
-mod joining;
 mod reinjection;
 mod sysctl;
 
 pub use claim::{Claim, ClaimError};
 pub use interface::{Interface, InterfaceError};
-pub use joining::Joining;
 pub use reinjection::{Reinjection, ReinjectionError};

@@ -26,6 +26,7 @@ pub fn leaked_frames() -> u64 {
 pub struct Frame {
     descriptor: FrameDesc,
     data: NonNull<u8>,
+    continues: bool,
 }
 
 // SAFETY: whoever has the `Frame` is the only one to reach its part of the UMEM.
@@ -38,8 +39,21 @@ impl Frame {
     ///
     /// `descriptor` must have come out of a ring or the free list and not be used otherwise, and `data` must
     /// point at the packet it describes, in a UMEM that stays mapped while the frame exists.
-    pub(super) unsafe fn new(descriptor: FrameDesc, data: NonNull<u8>) -> Self {
-        Self { descriptor, data }
+    pub(super) unsafe fn new(mut descriptor: FrameDesc, data: NonNull<u8>) -> Self {
+        let continues = descriptor.has_more_frames();
+        // Sent on as it is, it would be half a packet to the kernel.
+        descriptor.set_options(0);
+        Self {
+            descriptor,
+            data,
+            continues,
+        }
+    }
+
+    /// Whether the packet goes on in the next frame of the ring.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.continues
     }
 
     pub(super) fn data(&self) -> NonNull<u8> {

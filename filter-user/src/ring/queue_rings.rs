@@ -21,6 +21,8 @@ use super::Frame;
 
 /// Frames taken from the RX ring at once.
 const BATCH: usize = 64;
+/// Bytes in front of a packet that the kernel leaves free in each frame (`XDP_PACKET_HEADROOM`).
+const XDP_HEADROOM: u32 = 256;
 /// A copy-mode `sendto` sends about 32 frames: this many calls empty the largest ring.
 const MAX_KICKS: usize = 256;
 /// One lingering: so many looks at the ring, with so many pauses (up to some 40 ns each) before each.
@@ -47,6 +49,28 @@ pub struct RingConfig {
     pub frame_size: u32,
     /// Whether the kernel copies packets into the UMEM.
     pub mode: CopyMode,
+    /// Whether the kernel may spread a packet over several frames (Linux 6.6).
+    pub multi_buffer: bool,
+}
+
+impl RingConfig {
+    /// Bytes of a packet that a frame holds.
+    #[must_use]
+    pub fn frame_bytes(frame_size: u32) -> u32 {
+        frame_size - XDP_HEADROOM
+    }
+
+    fn bind_flags(&self) -> BindFlags {
+        let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
+        flags |= match self.mode {
+            CopyMode::ZeroCopy => BindFlags::XDP_ZEROCOPY,
+            CopyMode::Copy => BindFlags::XDP_COPY,
+        };
+        if self.multi_buffer {
+            flags |= BindFlags::XDP_USE_SG;
+        }
+        flags
+    }
 }
 
 /// How packets get from the driver into the UMEM.
@@ -136,10 +160,11 @@ impl QueueRings {
             source: cause(&error),
         })?;
 
-        let (tx, rx, rings) = open(&umem, &config.interface, config.queue, half, config.mode)?;
+        let flags = config.bind_flags();
+        let (tx, rx, rings) = open(&umem, &config.interface, config.queue, half, flags)?;
         let (fill, completions) = rings.ok_or_else(|| missing_rings(&config.interface, config.queue))?;
         let nic = Sender::new(tx, completions, half.get());
-        let (tx, output_rx, rings) = open(&umem, &config.output, config.output_queue, half, config.mode)?;
+        let (tx, output_rx, rings) = open(&umem, &config.output, config.output_queue, half, flags)?;
         let (output_fill, completions) =
             rings.ok_or_else(|| missing_rings(&config.output, config.output_queue))?;
         let output = Sender::new(tx, completions, half.get());
@@ -274,8 +299,8 @@ impl QueueRings {
         }
     }
 
-    /// Packets that were redirected to the socket and not delivered, since the last call: the RX ring was full, no
-    /// frame was free (an empty fill ring) or none was large enough. See `xsk_rcv` in net/xdp/xsk.c, which counts
+    /// Packets that were redirected to the socket and not delivered, since the last call: the RX ring or the fill ring had
+    /// too few entries for all parts of the packet, or no frame was large enough. See `xsk_rcv` in net/xdp/xsk.c, which counts
     /// each under one of the two.
     pub fn lost(&mut self) -> u64 {
         let Ok(statistics) = self.rx.fd().xdp_statistics() else {
@@ -373,7 +398,7 @@ fn open(
     interface: &str,
     queue: u32,
     size: QueueSize,
-    mode: CopyMode,
+    flags: BindFlags,
 ) -> Result<Opened, BindError> {
     let failed = |source| BindError::Socket {
         interface: interface.to_owned(),
@@ -381,11 +406,6 @@ fn open(
         source,
     };
     let name = CString::new(interface).map_err(|error| failed(io::Error::other(error)))?;
-    let flags = BindFlags::XDP_USE_NEED_WAKEUP
-        | match mode {
-            CopyMode::ZeroCopy => BindFlags::XDP_ZEROCOPY,
-            CopyMode::Copy => BindFlags::XDP_COPY,
-        };
     let config = SocketConfig::builder()
         .rx_queue_size(size)
         .tx_queue_size(size)

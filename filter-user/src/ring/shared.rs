@@ -94,13 +94,13 @@ pub struct QueueHandle {
 }
 
 impl QueueHandle {
-    /// Packets the XDP program has redirected to the queue.
+    /// Frames of packets that the XDP program has redirected to the queue.
     #[must_use]
     pub fn redirected(&self) -> u64 {
         self.queues.field(self.index, 0).load(Ordering::Relaxed)
     }
 
-    /// Packets that were taken from the ring, or given up.
+    /// Frames that were taken from the ring, or given up.
     #[must_use]
     pub fn consumed(&self) -> u64 {
         self.queues
@@ -108,7 +108,7 @@ impl QueueHandle {
             .load(Ordering::Relaxed)
     }
 
-    /// Tells the XDP program how many packets have been taken.
+    /// Tells the XDP program how many frames have been taken.
     pub fn set_consumed(&self, consumed: u64) {
         self.queues
             .field(self.index, QueueState::CONSUMED_OFFSET)

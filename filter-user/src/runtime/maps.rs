@@ -8,10 +8,12 @@ use filter_common::{
 };
 use ipnet::IpNet;
 
+use super::queues;
 use crate::{
     bpf::{Prefix, TableError, Tables, monotonic_ns},
     config::{self, Config, FailurePolicy, FragmentPolicy, Inspect, Suspicious, VlanPolicy},
     control::Protected,
+    host::Interface,
 };
 
 /// One drop in this many is reported; a power of two.
@@ -99,7 +101,7 @@ fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
 }
 
 /// The settings of the XDP program; their generation is one more than that of those in force.
-pub(super) fn settings(config: &Config, tables: &Tables) -> anyhow::Result<Settings> {
+pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) -> anyhow::Result<Settings> {
     let generation = tables.settings()?.generation.checked_add(1).unwrap_or(1);
     Ok(Settings {
         generation,
@@ -115,7 +117,7 @@ pub(super) fn settings(config: &Config, tables: &Tables) -> anyhow::Result<Setti
         new_source_requests: config.suspicious.new_source_requests,
         soft_limit: config.suspicious.soft_limit_rps,
         sample_mask: SAMPLE - 1,
-        reserved: 0,
+        frame_bytes: queues::frame_bytes(interface),
         source_mask: Address::v6([0xff; 16])
             .masked_v6(config.reputation.ipv6_prefix)
             .octets,

@@ -15,6 +15,7 @@ mod operator;
 mod placement;
 mod queues;
 mod state;
+mod xdp_mode;
 
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -32,7 +33,7 @@ use crate::{
     config::{self, Config, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
-    host::{Claim, Interface, Joining, Reinjection},
+    host::{Claim, Interface, Reinjection},
     latency::LatencyBook,
     ring::SharedQueues,
     rules::Rules,
@@ -40,6 +41,7 @@ use crate::{
 };
 use queues::QueueThreads;
 use state::State;
+use xdp_mode::Choice;
 
 /// How often the supervisor looks at its threads and reads the kernel's logs.
 const WATCH: Duration = Duration::from_millis(100);
@@ -101,7 +103,6 @@ struct Running {
     state: Arc<State>,
     threads: QueueThreads,
     attachment: Attachment,
-    joining: Option<Joining>,
     reinjection: Reinjection,
     events: JoinHandle<()>,
     socket: ControlSocket,
@@ -148,52 +149,44 @@ impl Running {
             events: &sender,
         };
         let attached = parts.start(recorders).and_then(|threads| {
-            let settings = maps::settings(&config, &tables)?;
+            let settings = maps::settings(&config, &interface, &tables)?;
             tables.set_settings(&settings)?;
-            Ok((
-                threads,
-                Attachment::new(&mut kernel, &interface.name, xdp_mode(&config))?,
-            ))
+            let choice = Choice::of(config.engine.xdp_mode, &interface, threads.in_parts());
+            let attachment = Attachment::new(&mut kernel, &interface.name, choice.modes)?;
+            Ok((threads, attachment, choice))
         });
-        let (threads, attachment) = match attached {
+        let (threads, attachment, choice) = match attached {
             Ok(attached) => attached,
             Err(error) => {
                 reinjection.remove().await;
                 return Err(error);
             }
         };
-        let joining = Joining::stop(&interface).await.unwrap_or_else(|error| {
-            tracing::warn!("cannot set gro_max_size: {error}; if XDP is generic here, packets may be lost");
-            None
-        });
-        if joining.is_some() {
+        let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
+        let protection = Arc::clone(&protected);
+        let mode = attachment.mode.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
+        let reason = match attachment.mode {
+            Some(mode) if Some(&mode) == choice.modes.first() => choice.reason,
+            Some(_) => "as nothing else works here",
+            None => "taken over from the engine before",
+        };
+        if mode == XdpMode::Generic && !threads.in_parts() {
             tracing::warn!(
-                "generic XDP on {0}: a packet beyond its MTU is lost; if the other end is virtual, switch off \
-                 segmentation there: ethtool -K DEVICE tso off gso off",
+                "packets that the kernel has joined will be lost: switch that off with `ethtool -K {} gro off`, and with \
+                 `tso off gso off` at the other end of a virtual cable",
                 interface.name
             );
         }
-        let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
-        let protection = Arc::clone(&protected);
         let state = State::new(
-            config,
-            interface,
-            attachment.mode,
-            rules,
-            tables,
-            &threads,
-            latency,
-            logging,
-            protection,
+            config, interface, mode, rules, tables, &threads, latency, logging, protection,
         );
         let state = Arc::new(state);
         let events = events::start(Arc::clone(&state), receiver);
-        announce(&state);
+        announce(&state, reason);
         Ok(Self {
             state,
             threads,
             attachment,
-            joining,
             reinjection,
             events,
             socket,
@@ -268,9 +261,6 @@ impl Running {
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
         }
-        if let Some(joining) = self.joining {
-            joining.restore().await;
-        }
         self.reinjection.remove().await;
         let status = self.state.status();
         tracing::info!(
@@ -341,24 +331,12 @@ fn load_options(config: &Config) -> LoadOptions {
     }
 }
 
-fn xdp_mode(config: &Config) -> Option<XdpMode> {
-    match config.engine.xdp_mode {
-        config::XdpMode::Auto => None,
-        config::XdpMode::Native => Some(XdpMode::Native),
-        config::XdpMode::Generic => Some(XdpMode::Generic),
-    }
-}
-
-fn announce(state: &State) {
+fn announce(state: &State, reason: &str) {
     let config = &state.config;
-    let mode = match state.xdp_mode {
-        Some(XdpMode::Native) => "native XDP",
-        Some(XdpMode::Generic) => "generic XDP",
-        None => "XDP taken over from the engine before",
-    };
     tracing::info!(
-        "filtering {} ({mode}, {} queue{}), {} rules, mode {}, on failure {}",
+        "filtering {} ({} XDP: {reason}; {} queue{}), {} rules, mode {}, on failure {}",
         state.interface.name,
+        state.xdp_mode,
         state.queues.len(),
         if state.queues.len() == 1 { "" } else { "s" },
         state.rules().set.rules().len(),

@@ -59,8 +59,8 @@ impl Engine for State {
             uptime_s: self.started.elapsed().as_secs_f64(),
             interface: self.interface.name.clone(),
             xdp_mode: match self.xdp_mode {
-                Some(XdpMode::Generic) => config::XdpMode::Generic,
-                _ => config::XdpMode::Native,
+                XdpMode::Generic => config::XdpMode::Generic,
+                XdpMode::Native => config::XdpMode::Native,
             },
             forward: self.config.engine.forward,
             mode: self.config.scoring.mode,
@@ -281,6 +281,7 @@ impl State {
             zero_copy: queue.zero_copy,
             heartbeat_age_ms: age.as_millis() as u64,
             received: counters.received,
+            joined: counters.joined,
             forwarded: counters.forwarded,
             dropped: dropped(counters),
             unscored: unscored(counters),

@@ -41,9 +41,9 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(125);
 const START_PAUSE: Duration = Duration::from_millis(1);
 /// A flow that was blocked stays so this long: longer than clients retransmit into it.
 const FLOW_BLOCK: Duration = Duration::from_mins(2);
-/// The largest frame that fits 2048-byte UMEM frames behind 256 bytes of headroom, and 4096-byte ones.
-const SMALL_FRAME: u32 = 2048 - 256;
-const LARGE_FRAME: u32 = 4096 - 256;
+/// Sizes of UMEM frames.
+const SMALL_FRAME: u32 = 2048;
+const LARGE_FRAME: u32 = 4096;
 /// Ethernet header and two VLAN tags.
 const LINK_HEADER: u32 = 14 + 8;
 
@@ -52,6 +52,7 @@ pub(super) struct QueueThread {
     pub(super) queue: u32,
     pub(super) cpu: Option<u32>,
     pub(super) zero_copy: bool,
+    in_parts: bool,
     pub(super) counters: Arc<SharedCounters>,
     pub(super) handle: QueueHandle,
     pub(super) commands: SyncSender<Command>,
@@ -100,7 +101,7 @@ impl Parts<'_> {
     ) -> anyhow::Result<QueueThread> {
         let output = self.reinjection.output(queue);
         let output = output.ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
-        let (rings, zero_copy) = bind(self.config, self.interface, queue, output)?;
+        let (rings, ring) = bind(self.config, self.interface, queue, output)?;
         let handle = self.shared.queue(queue);
         let maps = LiveMaps::new(Tables::open(self.tables.pin_dir())?, handle.clone());
         // Only now: packets that come earlier would be counted as consumed twice.
@@ -116,7 +117,7 @@ impl Parts<'_> {
         .with_cache(self.config.scoring.cache as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
-        let config = worker_config(self.config, queue, queues, self.page);
+        let config = worker_config(self.config, self.interface, queue, queues, self.page);
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
         let events = self.events.clone();
@@ -141,7 +142,8 @@ impl Parts<'_> {
         Ok(QueueThread {
             queue,
             cpu,
-            zero_copy,
+            zero_copy: ring.mode == CopyMode::ZeroCopy,
+            in_parts: ring.multi_buffer,
             counters,
             handle,
             commands,
@@ -151,6 +153,11 @@ impl Parts<'_> {
 }
 
 impl QueueThreads {
+    /// Whether packets larger than a frame come in parts; else they are lost.
+    pub(super) fn in_parts(&self) -> bool {
+        self.queues.iter().all(|queue| queue.in_parts)
+    }
+
     /// Waits until every loop has gone round once: what came earlier would fall under the failure policy.
     fn wait_until_running(&mut self) -> anyhow::Result<()> {
         while self.queues.iter().any(|queue| queue.handle.heartbeat() == 0) {
@@ -208,43 +215,91 @@ fn cache_key() -> anyhow::Result<[u8; 16]> {
     Ok(key)
 }
 
+/// Bytes of a packet that one frame of the UMEM holds.
+pub(super) fn frame_bytes(interface: &Interface) -> u32 {
+    RingConfig::frame_bytes(frame_size(interface))
+}
+
+fn frame_size(interface: &Interface) -> u32 {
+    if interface.mtu + LINK_HEADER <= RingConfig::frame_bytes(SMALL_FRAME) {
+        SMALL_FRAME
+    } else {
+        LARGE_FRAME
+    }
+}
+
+/// Binds in the best way that works, and says which it is.
 fn bind(
     config: &Config,
     interface: &Interface,
     queue: u32,
     output: &str,
-) -> anyhow::Result<(QueueRings, bool)> {
-    let frame = interface.mtu + LINK_HEADER;
-    if frame > LARGE_FRAME && queue == 0 {
-        tracing::warn!(
-            "{} has an MTU of {}: packets above {} bytes cannot be inspected and are dropped by the kernel",
-            interface.name,
-            interface.mtu,
-            LARGE_FRAME - LINK_HEADER
-        );
-    }
+) -> anyhow::Result<(QueueRings, RingConfig)> {
     let mut ring = RingConfig {
         interface: interface.name.clone(),
         queue,
         output: output.to_owned(),
         output_queue: 0,
         frames: config.limits.frames_per_queue,
-        frame_size: if frame <= SMALL_FRAME { 2048 } else { 4096 },
+        frame_size: frame_size(interface),
         mode: CopyMode::ZeroCopy,
+        multi_buffer: true,
     };
-    match QueueRings::bind(&ring) {
-        Ok(rings) => Ok((rings, true)),
-        Err(BindError::Socket { source, .. }) => {
-            // A veth has no zero copy, and cannot share the UMEM of a NIC that has.
-            tracing::info!("queue {queue}: no zero copy ({source}); packets are copied into the UMEM");
-            ring.mode = CopyMode::Copy;
-            Ok((QueueRings::bind(&ring)?, false))
+    let is_jumbo = interface.mtu + LINK_HEADER > frame_bytes(interface);
+    let mut failure = None;
+    for (mode, multi_buffer) in [
+        (CopyMode::ZeroCopy, true),
+        (CopyMode::ZeroCopy, false),
+        (CopyMode::Copy, true),
+        (CopyMode::Copy, false),
+    ] {
+        // Better a copy of every packet than none of the large ones.
+        if is_jumbo && mode == CopyMode::ZeroCopy && !multi_buffer {
+            continue;
         }
-        Err(error) => Err(error.into()),
+        (ring.mode, ring.multi_buffer) = (mode, multi_buffer);
+        match QueueRings::bind(&ring) {
+            Ok(rings) => {
+                if queue == 0 {
+                    explain(interface, &ring, failure.as_ref());
+                }
+                return Ok((rings, ring));
+            }
+            // A veth has no zero copy, and cannot share the UMEM of a NIC that has.
+            Err(BindError::Socket { source, .. }) if mode == CopyMode::ZeroCopy || multi_buffer => {
+                failure = Some(source);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(anyhow!("queue {queue} cannot be read in any way"))
+}
+
+/// Says what could not be had.
+fn explain(interface: &Interface, ring: &RingConfig, failure: Option<&std::io::Error>) {
+    let Some(failure) = failure else { return };
+    if ring.mode == CopyMode::Copy {
+        tracing::info!(
+            "{}: no zero copy ({failure}); packets are copied into the UMEM",
+            interface.name
+        );
+    }
+    if !ring.multi_buffer {
+        tracing::warn!(
+            "{}: no packets in parts ({failure}; Linux has them since 6.6): those above {} bytes are lost",
+            interface.name,
+            RingConfig::frame_bytes(ring.frame_size) - LINK_HEADER
+        );
     }
 }
 
-fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> WorkerConfig {
+fn worker_config(
+    config: &Config,
+    interface: &Interface,
+    queue: u32,
+    queues: u32,
+    page: &Page,
+) -> WorkerConfig {
     let limits = &config.limits;
     let seconds = |seconds: u32| u64::from(seconds) * 1_000_000_000;
     let heartbeat = Duration::from_millis(u64::from(limits.heartbeat_timeout_ms));
@@ -255,6 +310,7 @@ fn worker_config(config: &Config, queue: u32, queues: u32, page: &Page) -> Worke
     WorkerConfig {
         queue,
         on_failure: config.engine.on_failure,
+        mtu: interface.mtu.min(frame_bytes(interface) - LINK_HEADER) as usize,
         table,
         stream: StreamLimits {
             held_bytes: limits.held_bytes_per_flow,

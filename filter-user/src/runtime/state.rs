@@ -44,8 +44,8 @@ pub(super) struct RulesState {
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) interface: Interface,
-    /// How the program is attached; `None` if it was taken over.
-    pub(super) xdp_mode: Option<XdpMode>,
+    /// How the program is attached.
+    pub(super) xdp_mode: XdpMode,
     pub(super) queues: Vec<Queue>,
     pub(super) latency: LatencyBook,
     pub(super) logging: logging::Handle,
@@ -63,7 +63,7 @@ impl State {
     pub(super) fn new(
         config: Config,
         interface: Interface,
-        xdp_mode: Option<XdpMode>,
+        xdp_mode: XdpMode,
         rules: Rules,
         tables: Tables,
         threads: &QueueThreads,

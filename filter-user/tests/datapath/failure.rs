@@ -1,5 +1,5 @@
 //! What becomes of traffic when the engine cannot look at it: `on_failure = "pass"` and `"drop"`, each for a crash,
-//! a hang, a full ring and a full flow table.
+//! a hang, a full ring and a full flow table, with the XDP program in the driver and in the stack.
 
 use std::{
     net::SocketAddr,
@@ -13,9 +13,21 @@ use xtask::lab::{RawTcp, frame::flag, wait::wait_until};
 use crate::support::{
     SOON,
     engine::{RunningEngine, counter},
+    modes::in_both_modes,
     request::{Answer, curl},
     site::{self, Site},
 };
+
+in_both_modes!(
+    crash_pass,
+    crash_drop,
+    hang_pass,
+    hang_drop,
+    full_ring_pass,
+    full_ring_drop,
+    full_table_pass,
+    full_table_drop,
+);
 
 const PASS: &str = "engine.on_failure=pass";
 const DROP: &str = "engine.on_failure=drop";
@@ -69,17 +81,16 @@ fn ensure_others_served(site: &Site) -> Result<()> {
 }
 
 /// Inspects nginx alone.
-fn start(site: &Site, settings: &[&str]) -> Result<RunningEngine> {
-    let settings = [settings, &[PATIENT]].concat();
+fn start(site: &Site, mode: &str, settings: &[&str]) -> Result<RunningEngine> {
+    let settings = [settings, &[PATIENT, mode]].concat();
     RunningEngine::start_with(&site.lab, &xtask::lab::engine_config::nginx_services(), &settings)
 }
 
-#[test]
-fn crash_pass() -> Result<()> {
+fn crash_pass(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[PASS])?;
+    let engine = start(&site, mode, &[PASS])?;
     let mut open = RawTcp::connect(&site.lab, site::nginx()[0])?;
     open.send(REQUEST)?;
     ensure!(open.response(SOON)?.status == 200);
@@ -89,7 +100,7 @@ fn crash_pass() -> Result<()> {
     ensure_served(&site)?;
     ensure!(counter(site.lab.gateway(), Reason::CrashPass)? > 0);
 
-    let engine = start(&site, &[PASS])?;
+    let engine = start(&site, mode, &[PASS])?;
     open.send(REQUEST)?;
     ensure!(
         open.response(SOON)?.status == 200,
@@ -99,18 +110,17 @@ fn crash_pass() -> Result<()> {
     engine.stop()
 }
 
-#[test]
-fn crash_drop() -> Result<()> {
+fn crash_drop(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[DROP])?;
+    let engine = start(&site, mode, &[DROP])?;
     ensure_served(&site)?;
     engine.kill()?;
     ensure_stopped(&site)?;
     ensure_others_served(&site)?;
     ensure!(counter(site.lab.gateway(), Reason::CrashDrop)? > 0);
-    let engine = start(&site, &[DROP])?;
+    let engine = start(&site, mode, &[DROP])?;
     wait_until_inspected(&site)?;
     engine.stop()
 }
@@ -124,12 +134,11 @@ fn wait_for_hang(site: &Site, reason: Reason) -> Result<()> {
 }
 
 /// What was in the ring when the engine stood still is not replayed, and the flow goes on.
-#[test]
-fn hang_pass() -> Result<()> {
+fn hang_pass(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[PASS, HEARTBEAT])?;
+    let engine = start(&site, mode, &[PASS, HEARTBEAT])?;
     let mut open = RawTcp::connect(&site.lab, site::nginx()[0])?;
     open.send(REQUEST)?;
     ensure!(open.response(SOON)?.status == 200);
@@ -164,12 +173,11 @@ fn hang_pass() -> Result<()> {
     engine.stop()
 }
 
-#[test]
-fn hang_drop() -> Result<()> {
+fn hang_drop(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[DROP, HEARTBEAT])?;
+    let engine = start(&site, mode, &[DROP, HEARTBEAT])?;
     ensure_served(&site)?;
     engine.pause()?;
     wait_for_hang(&site, Reason::HangDrop)?;
@@ -199,12 +207,11 @@ fn fill_ring(site: &Site, engine: &RunningEngine, reason: Reason) -> Result<()> 
     })
 }
 
-#[test]
-fn full_ring_pass() -> Result<()> {
+fn full_ring_pass(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[&[PASS], &FEW[..]].concat())?;
+    let engine = start(&site, mode, &[&[PASS], &FEW[..]].concat())?;
     fill_ring(&site, &engine, Reason::RingFullPass)?;
     ensure_served(&site)?;
     ensure!(
@@ -216,12 +223,11 @@ fn full_ring_pass() -> Result<()> {
     engine.stop()
 }
 
-#[test]
-fn full_ring_drop() -> Result<()> {
+fn full_ring_drop(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[&[DROP], &FEW[..]].concat())?;
+    let engine = start(&site, mode, &[&[DROP], &FEW[..]].concat())?;
     fill_ring(&site, &engine, Reason::RingFullDrop)?;
     ensure_stopped(&site)?;
     ensure_others_served(&site)?;
@@ -250,12 +256,11 @@ fn fill_table(site: &Site, engine: &RunningEngine) -> Result<Vec<RawTcp>> {
     Ok(clients)
 }
 
-#[test]
-fn full_table_pass() -> Result<()> {
+fn full_table_pass(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[PASS, SMALL, "limits.closing_timeout_s=1"])?;
+    let engine = start(&site, mode, &[PASS, SMALL, "limits.closing_timeout_s=1"])?;
     let clients = fill_table(&site, &engine)?;
     ensure_served(&site)?;
     ensure!(engine.unscored("flow_table_full")? > 0);
@@ -272,12 +277,11 @@ fn full_table_pass() -> Result<()> {
     engine.stop()
 }
 
-#[test]
-fn full_table_drop() -> Result<()> {
+fn full_table_drop(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let engine = start(&site, &[DROP, SMALL, "limits.closing_timeout_s=1"])?;
+    let engine = start(&site, mode, &[DROP, SMALL, "limits.closing_timeout_s=1"])?;
     let mut clients = fill_table(&site, &engine)?;
     ensure_stopped(&site)?;
     ensure!(engine.dropped("flow_table_full")? > 0);

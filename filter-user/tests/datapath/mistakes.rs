@@ -300,7 +300,7 @@ fn a_foreign_program_is_not_replaced() -> Result<()> {
     };
     let _attached = site.lab.gateway().enter(|| -> Result<_> {
         let mut kernel = Kernel::load(&other)?;
-        Ok(Attachment::new(&mut kernel, INTERFACE, Some(XdpMode::Native))?)
+        Ok(Attachment::new(&mut kernel, INTERFACE, &[XdpMode::Native])?)
     })??;
     let before = links(site.lab.gateway())?;
     let (code, error) = run(&site, &["--iface", INTERFACE])?;

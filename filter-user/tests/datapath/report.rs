@@ -95,7 +95,7 @@ fn status_and_log_level_by_command() -> Result<()> {
     let engine = RunningEngine::start(&site.lab, &["engine.ebpf_log=debug", "engine.log=debug"])?;
     ensure!(curl(&site.lab, site::nginx()[0], "/1k", &[])?.status == 200);
     let text = engine.tell(&["status"])?;
-    for word in ["outside", "native", "on failure pass", "queue 0", "redirect"] {
+    for word in ["outside", "generic", "on failure pass", "queue 0", "redirect"] {
         ensure!(text.contains(word), "{word} in {text}");
     }
     let json: serde_json::Value = serde_json::from_str(&engine.tell(&["status", "--json"])?)?;

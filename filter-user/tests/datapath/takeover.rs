@@ -21,9 +21,15 @@ use xtask::lab::{
 use crate::support::{
     SOON,
     engine::{INTERFACE, PINS, RunningEngine, counter, links, with_tables},
+    modes::in_both_modes,
     request::curl,
     site::{self, Site},
 };
+
+in_both_modes!(
+    serial_kill_under_load_with_pass_and_takeover,
+    serial_kill_under_load_with_drop_stops_the_inspected_service,
+);
 
 /// Load from 16 connections that stay open.
 fn wrk(site: &Site, seconds: u32) -> Result<Child> {
@@ -85,12 +91,11 @@ fn ensure_block_holds(site: &Site, blocked: &RawTcp) -> Result<()> {
     })
 }
 
-#[test]
-fn serial_kill_under_load_with_pass_and_takeover() -> Result<()> {
+fn serial_kill_under_load_with_pass_and_takeover(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
-    let settings = ["engine.on_failure=pass"];
+    let settings = ["engine.on_failure=pass", mode];
     let engine = RunningEngine::start(&site.lab, &settings)?;
     let blocked = RawTcp::new(&site.lab, site::nginx()[0])?;
     engine.tell(&["block", &blocked.local().ip().to_string(), "--for", "1h"])?;
@@ -165,13 +170,12 @@ fn flows(site: &Site) -> Result<Vec<u16>> {
     })
 }
 
-#[test]
-fn serial_kill_under_load_with_drop_stops_the_inspected_service() -> Result<()> {
+fn serial_kill_under_load_with_drop_stops_the_inspected_service(mode: &str) -> Result<()> {
     let Some(site) = Site::plain()? else {
         return Ok(());
     };
     let nginx = xtask::lab::engine_config::nginx_services();
-    let settings = ["engine.on_failure=drop"];
+    let settings = ["engine.on_failure=drop", mode];
     let engine = RunningEngine::start_with(&site.lab, &nginx, &settings)?;
     let blocked = RawTcp::new(&site.lab, site::nginx()[0])?;
     engine.tell(&["block", &blocked.local().ip().to_string(), "--for", "1h"])?;

@@ -113,7 +113,8 @@ fn what_waited_while_the_loop_stood_still_is_not_replayed() {
             let metadata = Metadata {
                 time_ns: site.now() - age_ns,
                 magic: Metadata::MAGIC,
-                reason: Reason::FlowInspect as u32,
+                reason: Reason::FlowInspect as u16,
+                server_mss: 0,
             };
             site.push(client.data(0, GET), Some(metadata));
             site.turn();

@@ -191,6 +191,10 @@ impl Rings for Kept<MemoryRings> {
         self.0.borrow_mut().receive(batch)
     }
 
+    fn continues(&self, frame: &MemoryFrame) -> bool {
+        self.0.borrow().continues(frame)
+    }
+
     fn take_metadata(&mut self, frame: &MemoryFrame) -> Option<Metadata> {
         self.0.borrow_mut().take_metadata(frame)
     }

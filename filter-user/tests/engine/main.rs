@@ -4,6 +4,7 @@ mod blocking;
 mod bounds;
 mod client;
 mod frames;
+mod joined;
 mod lifetime;
 mod pickup;
 mod requests;

@@ -176,7 +176,7 @@ impl Bed {
     /// As [`Bed::receive`], with the metadata that the program put in front of the packet.
     pub(crate) fn receive_with_metadata(&mut self, packet: &[u8]) -> (Reason, Option<Metadata>) {
         let before = self.counters();
-        let mut out = [0; 4096];
+        let mut out = vec![0; packet.len() + Metadata::SIZE];
         let result = self
             .xdp()
             .test_run(TestRunOptions {

@@ -69,6 +69,7 @@ fn a_connection_from_its_syn_ack_to_its_end() {
             server_opened: CLIENT,
             server_isn: ISN,
             server_scale: 7,
+            server_mss: 1460,
             server_flags: OPENED,
             ..FlowState::inspect(0)
         };
@@ -111,6 +112,7 @@ fn a_connection_from_its_syn_ack_to_its_end() {
         // The ports are used again: nothing of the old connection stays.
         let again = FlowState {
             server_scale: 0,
+            server_mss: 0,
             ..opened
         };
         assert_eq!(send(syn_ack(&[])), again);

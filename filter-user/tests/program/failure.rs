@@ -1,11 +1,15 @@
 //! The failure policy: no engine, a hung one, a full ring; each passing and dropping.
 
-use filter_common::{FlowState, Reason, service::Service, settings::Settings};
-use filter_user::bpf::monotonic_ns;
+use filter_common::{Action, FlowState, Reason, service::Service, settings::Settings};
+use filter_user::{
+    bpf::{Tables, monotonic_ns},
+    engine::{KernelMaps as _, live::LiveMaps},
+};
+use xtask::lab::frame::flag;
 
 use crate::{
     bed::Bed,
-    packets::{Family, SERVER_PORT, request},
+    packets::{Family, SERVER_PORT, request, segment},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -111,6 +115,81 @@ fn credits_are_what_was_redirected_and_not_consumed() {
         assert_eq!(bed.receive(&packet), Reason::RingFullDrop);
         bed.queue.set_consumed(redirected);
     }
+}
+
+#[test]
+fn a_packet_takes_a_credit_for_each_of_its_frames() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.start_engine();
+    for family in Family::ALL {
+        let packet = |length: usize| {
+            let headers = segment(family, flag::ACK, b"").to_bytes().len();
+            segment(family, flag::ACK, &vec![b'a'; length - headers]).to_bytes()
+        };
+        for (length, frame_bytes, frames) in [
+            (1000, 1000, 1),
+            (1001, 1000, 2),
+            (2000, 1000, 2),
+            (2001, 1000, 3),
+            (2001, 0, 1),
+            // Beyond one buffer of the driver's.
+            (16_000, 1792, 9),
+            (60_000, 1792, 34),
+        ] {
+            let packet = packet(length);
+            assert_eq!(packet.len(), length);
+            for credits in [frames, frames - 1] {
+                bed.configure(|settings| {
+                    settings.credits = credits;
+                    settings.frame_bytes = frame_bytes;
+                });
+                let redirected = bed.queue.redirected();
+                bed.queue.set_consumed(redirected);
+                let fits = credits == frames;
+                let reason = bed.receive(&packet);
+                assert_eq!(reason != Reason::RingFullDrop, fits, "{length}: {reason:?}");
+                let taken = if fits { frames } else { 0 };
+                assert_eq!(bed.queue.redirected(), redirected + u64::from(taken));
+            }
+        }
+    }
+}
+
+#[test]
+fn credits_of_packets_that_never_came_are_given_back() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    bed.start_engine();
+    let tables = Tables::open(bed.tables.pin_dir()).expect("the loader has pinned every map");
+    let mut maps = LiveMaps::new(tables, bed.queue.clone());
+    // As of an engine that never gets old.
+    maps.beat(u64::MAX / 2);
+    maps.settle();
+    let packet = request(Family::V4).to_bytes();
+    let redirect = |bed: &mut Bed, count| {
+        for _ in 0..count {
+            assert_eq!(bed.receive(&packet).action(), Action::Redirect);
+        }
+    };
+    let in_flight = |bed: &Bed| {
+        bed.queue
+            .redirected()
+            .wrapping_sub(bed.queue.consumed())
+            .cast_signed()
+    };
+    redirect(&mut bed, 3);
+    maps.consumed(1);
+    maps.settle();
+    assert_eq!(in_flight(&bed), 2, "they may be on their way");
+    redirect(&mut bed, 1);
+    maps.settle();
+    assert_eq!(in_flight(&bed), 1, "only the last may be");
+    // Those given up come all the same.
+    maps.consumed(3);
+    assert_eq!(in_flight(&bed), -2);
+    maps.settle();
+    assert_eq!(in_flight(&bed), 0);
 }
 
 #[test]

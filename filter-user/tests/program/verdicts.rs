@@ -97,7 +97,7 @@ fn an_inspected_flow_is_entered_once_and_stamped_each_time() {
                 ..
             } = metadata.expect("redirected packets are stamped");
             assert!((before..=after).contains(&time_ns));
-            assert_eq!(Reason::from_number(noted), Some(reason));
+            assert_eq!(Reason::from_number(noted.into()), Some(reason));
             assert_eq!(bed.queue.redirected(), redirected + 1);
             let state = bed
                 .tables
@@ -112,6 +112,28 @@ fn an_inspected_flow_is_entered_once_and_stamped_each_time() {
                     ..FlowState::inspect(0)
                 }
             );
+        }
+    }
+}
+
+#[test]
+fn the_segment_size_of_the_server_goes_with_each_packet() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+    for family in Family::ALL {
+        for server_mss in [0, 1400] {
+            let state = FlowState {
+                server_mss,
+                ..FlowState::inspect(0)
+            };
+            bed.tables
+                .flows
+                .insert(family.flow(), state, 0)
+                .expect("there is room");
+            let (_, metadata) = bed.receive_with_metadata(&request(family).to_bytes());
+            let noted = metadata.expect("redirected packets are stamped").server_mss;
+            assert_eq!(noted, server_mss);
         }
     }
 }

@@ -3,10 +3,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`engine`] | the engine as a process: start, signals, status, counters |
+//! | [`modes`] | native and generic XDP |
 //! | [`request`] | requests by curl |
 //! | [`site`] | the lab with its servers, and where they are |
 
 pub(crate) mod engine;
+pub(crate) mod modes;
 pub(crate) mod request;
 pub(crate) mod site;
 
