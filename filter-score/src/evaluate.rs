@@ -5,9 +5,11 @@ use std::mem::take;
 use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
+use crate::model::{self, Model};
 use crate::rules::prefilter::{Candidates, Classes};
 use crate::rules::{Check, RuleBits, RuleSet};
 use crate::target::Target;
+use crate::train::Tap;
 
 /// Percent-decoding is repeated this often at most.
 const URL_ROUNDS: usize = 4;
@@ -30,6 +32,10 @@ pub(crate) struct Scratch {
     candidates: Candidates,
     current: Vec<u8>,
     next: Vec<u8>,
+    /// The field at hand has a literal of a rule that applies to it.
+    noted: bool,
+    /// Where interesting fields go when a model is trained.
+    pub(crate) tap: Option<Tap>,
 }
 
 impl Scratch {
@@ -39,6 +45,8 @@ impl Scratch {
             candidates: Candidates::new(rules),
             current: Vec::with_capacity(longest),
             next: Vec::with_capacity(longest),
+            noted: false,
+            tap: None,
         }
     }
 }
@@ -77,6 +85,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) rules: &'a RuleSet,
     /// Rules that the policy lets run.
     pub(crate) active: &'a RuleBits,
+    /// The model, if the policy lets it have a say.
+    pub(crate) model: Option<&'a Model>,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) findings: &'a mut Findings,
 }
@@ -84,11 +94,14 @@ pub(crate) struct Evaluator<'a> {
 impl Evaluator<'_> {
     /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
+        self.scratch.noted = false;
         let classes = self.look(place, raw, DecodingSet::default());
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
             self.decoded(place, raw, classes, plus);
+        } else {
+            self.weigh(place, raw, classes, DecodingSet::default());
         }
         classes
     }
@@ -163,8 +176,23 @@ impl Evaluator<'_> {
         if classes.intersects(Classes::QUOTE.or(Classes::BACKSLASH).or(Classes::EXPANSION)) {
             self.variant(place, &mut chain, DecodingSet::SHELL, shell::unquote);
         }
+        self.weigh(place, chain.text(), classes, chain.applied);
         self.scratch.current = chain.current;
         self.scratch.next = chain.next;
+    }
+
+    /// Shows a field, decoded, to the model.
+    #[inline]
+    fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+        if !model::interesting(place, classes, self.scratch.noted) {
+            return;
+        }
+        if let Some(model) = self.model {
+            self.findings.weigh(model, place, text, decodings);
+        }
+        if let Some(tap) = &mut self.scratch.tap {
+            tap.field(place, text, decodings, self.findings);
+        }
     }
 
     /// Looks at one more reading of the decoded text, from which no others are made.
@@ -178,6 +206,7 @@ impl Evaluator<'_> {
 
     fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
+        let literals = self.scratch.candidates.len();
         if classes.intersects(self.rules.gated_classes) {
             for (gate, rule) in &self.rules.gated {
                 if classes.intersects(*gate) {
@@ -186,14 +215,22 @@ impl Evaluator<'_> {
             }
         }
         if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, classes, decodings);
+            self.confirm(place, text, classes, decodings, literals);
             self.scratch.candidates.clear();
         }
         classes
     }
 
+    /// Runs the patterns of the candidates; the first `literals` of them have a literal in the text.
     #[cold]
-    fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+    fn confirm(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        classes: Classes,
+        decodings: DecodingSet,
+        literals: usize,
+    ) {
         for at in 0..self.scratch.candidates.len() {
             let index = self.scratch.candidates.get(at);
             let rule = &self.rules.rules[index];
@@ -207,11 +244,13 @@ impl Evaluator<'_> {
             };
             if !rule.targets.contains(place.target)
                 || !rule.decodings.contains(decodings.optional())
-                || self.findings.has(index)
-                || !self.active.contains(index)
                 || !named()
                 || !rule.gates.iter().all(|gate| classes.intersects(*gate))
             {
+                continue;
+            }
+            self.scratch.noted |= at < literals;
+            if self.findings.has(index) || !self.active.contains(index) {
                 continue;
             }
             if let Check::Pattern(pattern) = &rule.check

@@ -8,6 +8,7 @@ use crate::inspect::{Event, Inspection};
 use crate::policy::{Mode, Policy};
 use crate::request::Request;
 use crate::rules::{RuleBits, RuleSet};
+use crate::train::Tap;
 use crate::verdict::{Decision, Disposition, OpaqueKind, Verdict};
 
 /// Empty lines tolerated before a request line (RFC 9112 §2.2 asks for one at least), in bytes.
@@ -210,7 +211,7 @@ impl Scorer {
             if let Some(digest) = digest
                 && end == End::Complete
                 && taken == bytes.len()
-                && request.findings.anomaly() == 0
+                && request.findings.is_clean()
                 && !stream.upgrade_asked
             {
                 self.clean.insert(digest);
@@ -242,7 +243,7 @@ impl Scorer {
             self.adopt(&mut request);
             if !request.decided {
                 self.inspection(&mut request).truncated();
-                let decision = Decision::of(&request, &self.policy, false);
+                let decision = Decision::of(&request, &self.rules, &self.policy, false);
                 if decision.verdict == Verdict::Block && self.policy.mode == Mode::Block {
                     disposition = Disposition::Block;
                 }
@@ -252,6 +253,11 @@ impl Scorer {
         }
         *stream = Stream::default();
         disposition
+    }
+
+    /// Where interesting fields go when a model is trained.
+    pub(crate) fn tap(&mut self) -> &mut Option<Tap> {
+        &mut self.scratch.tap
     }
 
     /// Makes a request of a stream that has none, so that an empty stream gets a decision.
@@ -283,8 +289,8 @@ impl Scorer {
             let (taken, event) = self.inspection(request).step(&input[at..]);
             at += taken;
             request.bytes += taken as u64;
-            if request.findings.anomaly() > 0 && !request.decided {
-                let decision = Decision::of(request, &self.policy, event == Event::Complete);
+            if !request.findings.is_clean() && !request.decided {
+                let decision = Decision::of(request, &self.rules, &self.policy, event == Event::Complete);
                 if decision.verdict == Verdict::Block {
                     on_decision(&decision);
                     request.decided = true;
@@ -299,7 +305,12 @@ impl Scorer {
                 Event::Opaque(kind) => End::Opaque(kind),
             };
             if !request.decided {
-                on_decision(&Decision::of(request, &self.policy, end == End::Complete));
+                on_decision(&Decision::of(
+                    request,
+                    &self.rules,
+                    &self.policy,
+                    end == End::Complete,
+                ));
             }
             return (at, Some(end));
         }
@@ -311,6 +322,7 @@ impl Scorer {
             evaluator: Evaluator {
                 rules: &self.rules,
                 active: &self.active,
+                model: self.policy.model.choose(&self.rules),
                 scratch: &mut self.scratch,
                 findings: &mut request.findings,
             },
