@@ -177,6 +177,23 @@ fn attacks(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], where_: Pl
     println!();
 }
 
+/// Payloads that are percent-encoded already, sent so.
+fn as_they_stand(scorer: &mut OfflineScorer, payloads: Vec<Entry>) {
+    let raw: Vec<Entry> = payloads
+        .into_iter()
+        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(u8::is_ascii_whitespace))
+        .collect();
+    let mut sent = Tally::default();
+    for entry in &raw {
+        sent.add(&scorer.score_request(&place(Place::Query, &entry.bytes, false)));
+    }
+    println!(
+        "attacks with %xx as they stand in query: {} in all, blocked {:.2} %",
+        sent.total,
+        percent(sent.blocked, sent.total)
+    );
+}
+
 /// Time a request, as the sum over small batches of the fastest of many runs each: other programs on
 /// the machine disturb some runs of a batch, hardly ever all.
 fn speed(rules: &Arc<RuleSet>, policy: Policy, name: &str, requests: &[Vec<u8>]) {
@@ -236,6 +253,18 @@ fn fit(folder: &Path, rules: &Arc<RuleSet>, without: Option<&str>) -> Result<Mod
     Ok(model)
 }
 
+fn policy(use_of_model: &str) -> Result<Policy> {
+    let mut policy = Policy::default();
+    match use_of_model {
+        "off" => policy.model = ModelUse::Off,
+        "on" => {}
+        // No rule is below paranoia level 1.
+        "only" => policy.paranoia = 0,
+        other => return Err(format!("--model is off, on or only, not {other}").into()),
+    }
+    Ok(policy)
+}
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = arguments.first().filter(|argument| !argument.starts_with("--"));
@@ -258,14 +287,7 @@ fn main() -> Result<()> {
     };
     let without = option("--without");
     let use_of_model = option("--model").unwrap_or("on");
-    let mut policy = Policy::default();
-    match use_of_model {
-        "off" => policy.model = ModelUse::Off,
-        "on" => {}
-        // No rule is below paranoia level 1.
-        "only" => policy.paranoia = 0,
-        other => return Err(format!("--model is off, on or only, not {other}").into()),
-    }
+    let policy = policy(use_of_model)?;
     let rules = Arc::new(rules);
     let model = if flag("--fit") || without.is_some() {
         Some(fit(folder, &rules, without)?)
@@ -274,9 +296,6 @@ fn main() -> Result<()> {
     } else {
         Some(Model::builtin()?)
     };
-    if flag("--fit-only") {
-        return Ok(());
-    }
     let rules = Arc::try_unwrap(rules).map_err(|_| "the rules are shared")?;
     let rules = Arc::new(rules.with_model(model.map(Arc::new)));
     println!(
@@ -340,18 +359,6 @@ fn main() -> Result<()> {
     ] {
         attacks(scorer, &format!("attacks in {name}"), &payloads, where_, false);
     }
-    let raw: Vec<Entry> = payloads
-        .into_iter()
-        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(u8::is_ascii_whitespace))
-        .collect();
-    let mut sent = Tally::default();
-    for entry in &raw {
-        sent.add(&scorer.score_request(&place(Place::Query, &entry.bytes, false)));
-    }
-    println!(
-        "attacks with %xx as they stand in query: {} in all, blocked {:.2} %",
-        sent.total,
-        percent(sent.blocked, sent.total)
-    );
+    as_they_stand(scorer, payloads);
     Ok(())
 }

@@ -20,7 +20,7 @@ fn corpus() -> Corpus {
     ];
     let word = |at: usize| words[at % words.len()];
     let mut corpus = Corpus::default();
-    for at in 0..200 {
+    for at in 0..500 {
         let (one, other) = (word(at), word(at / 8 + 3));
         corpus.values.push(sample(
             format!("the {one}'s (old) {other} no. {at}"),
@@ -51,21 +51,10 @@ fn the_same_data_give_the_same_bytes_and_a_model_that_knows_them() {
     let (model, report) = train(&rules, &corpus, Options::default(), |_| steps += 1).expect("enough data");
     let (again, _) = train(&rules, &corpus, Options::default(), |_| ()).expect("enough data");
     assert_eq!(model.to_bytes(), again.to_bytes());
-    let other = Options {
-        seed: 2,
-        ..Options::default()
-    };
-    assert_ne!(
-        train(&rules, &corpus, other, |_| ())
-            .expect("enough data")
-            .0
-            .to_bytes(),
-        model.to_bytes()
-    );
     assert!(steps > 5);
     assert_eq!(
         (report.requests.0, report.values.0, report.payloads.0),
-        (200, 200, 200)
+        (500, 500, 500)
     );
     assert_eq!(report.version, model.version().to_string());
     assert!(report.to_string().contains("| zork |"));

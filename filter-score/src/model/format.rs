@@ -100,7 +100,7 @@ impl Model {
         let weights = reader
             .slice(SLOTS)?
             .iter()
-            .map(|byte| *byte as i8)
+            .map(|byte| byte.cast_signed())
             .collect::<Box<[i8]>>();
         let count = usize::from(u16::from_le_bytes(reader.take()?));
         let base = i32::from_le_bytes(reader.take()?);
@@ -184,7 +184,7 @@ impl Model {
         }
         out.extend(scale.to_le_bytes());
         out.extend(floor.to_le_bytes());
-        out.extend(linear.weights.iter().map(|weight| *weight as u8));
+        out.extend(linear.weights.iter().map(|weight| weight.cast_unsigned()));
         out.extend((ensemble.trees.len() as u16).to_le_bytes());
         out.extend(ensemble.base.to_le_bytes());
         for tree in &ensemble.trees {

@@ -130,7 +130,7 @@ pub(crate) mod tests {
     use crate::findings::Place;
     use crate::target::Target;
     use calibration::KNOTS;
-    use tree::{LEAVES, NODES, Node, Tree};
+    use tree::{NODES, Node, Tree};
 
     /// A small model with weights that look arbitrary.
     pub(crate) fn model() -> Model {
@@ -139,7 +139,7 @@ pub(crate) mod tests {
                 feature: 1,
                 threshold: 7,
             }; NODES],
-            leaves: std::array::from_fn(|leaf| leaf as i16 * 50),
+            leaves: std::array::from_fn(|leaf| i16::from(leaf as u8) * 50),
         };
         Model::new(
             linear::tests::arbitrary_weights(1),

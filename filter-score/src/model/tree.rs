@@ -80,7 +80,7 @@ mod tests {
         }
         let tree = Tree {
             nodes,
-            leaves: std::array::from_fn(|leaf| leaf as i16),
+            leaves: std::array::from_fn(|leaf| i16::from(leaf as u8)),
         };
         let mut reached = [false; LEAVES];
         for bits in 0..1u32 << NODES {
@@ -96,6 +96,9 @@ mod tests {
             trees: vec![tree.clone(), tree],
         };
         assert_eq!(ensemble.logit(&[0; FEATURES]), -100);
-        assert_eq!(ensemble.logit(&[1; FEATURES]), -100 + 2 * (LEAVES as i32 - 1));
+        assert_eq!(
+            ensemble.logit(&[1; FEATURES]),
+            -100 + 2 * i32::from(LEAVES as u8 - 1)
+        );
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn structure(benign: &[&[u8]], random: &mut Random) -> Vec<u8> {
             }
         }
         8 => {
-            out.push(random.choose(&[b'#', b'.']));
+            out.push(random.choose(b"#."));
             key(&mut out, benign, random);
             out.extend(b" > div:nth-child(2) { ");
             pairs(&mut out, benign, random, count, b": ", b';');
@@ -141,7 +141,7 @@ fn json(out: &mut Vec<u8>, benign: &[&[u8]], random: &mut Random, depth: usize) 
         }
         4 => {
             out.push(b'[');
-            for at in 0..1 + random.below(4) {
+            for at in 0..=random.below(4) {
                 if at > 0 {
                     out.push(b',');
                 }
@@ -152,7 +152,7 @@ fn json(out: &mut Vec<u8>, benign: &[&[u8]], random: &mut Random, depth: usize) 
         _ => {
             let quoted = random.below(5) > 0;
             out.push(b'{');
-            for at in 0..1 + random.below(6) {
+            for at in 0..=random.below(6) {
                 if at > 0 {
                     out.push(b',');
                 }
@@ -169,7 +169,7 @@ fn json(out: &mut Vec<u8>, benign: &[&[u8]], random: &mut Random, depth: usize) 
 }
 
 fn xml(out: &mut Vec<u8>, benign: &[&[u8]], random: &mut Random, depth: usize) {
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         let mut name = Vec::new();
         key(&mut name, benign, random);
         out.push(b'<');
@@ -217,7 +217,7 @@ fn pairs(
 
 /// The first letters of a word, now and then with another behind.
 fn key(out: &mut Vec<u8>, benign: &[&[u8]], random: &mut Random) {
-    for _ in 0..1 + random.below(2) {
+    for _ in 0..=random.below(2) {
         let text = random.choose(benign);
         let letters = text.iter().filter(|byte| byte.is_ascii_alphanumeric());
         out.extend(letters.take(1 + random.below(9)));

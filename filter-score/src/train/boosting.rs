@@ -1,4 +1,4 @@
-//! Stage two: gradient boosting of small trees with histograms (Friedman 2001; second-order steps as in XGBoost,
+//! Stage two: gradient boosting of small trees with histograms (Friedman 2001; second-order steps as in `XGBoost`,
 //! Chen and Guestrin, KDD 2016).
 
 use super::sigmoid::sigmoid;
@@ -8,12 +8,15 @@ use crate::model::tree::{DEPTH, Ensemble, LEAVES, LOGIT, NODES, Node, Tree};
 const TREES: usize = 48;
 /// Share of a step that is taken.
 const RATE: f64 = 0.2;
-/// L2 regularisation of the leaves.
-const LAMBDA: f64 = 50.0;
-/// Weight (second derivative) that a child must have.
-const MIN_CHILD: f64 = 50.0;
+/// L2 regularisation of the leaves, and the weight (second derivative) that a child must have: strong, because held-out
+/// sites differ from the others more than their number of fields lets one think.
+const CAUTION: f64 = 50.0;
+/// With little data, this share of its weight instead.
+const CAUTIOUS_SHARE: f64 = 0.001;
 /// Thresholds that are tried for a feature.
 const BINS: usize = 48;
+/// Sums of one node: for each feature, for each bin, the gradients and their weights.
+const HISTOGRAM: usize = FEATURES * (BINS + 1);
 
 /// One row of what the trees learn from.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,7 @@ pub(super) fn fit(rows: &[Row]) -> Ensemble {
         )
     });
     // Sixteen logits are more than there is evidence for.
+    let caution = f64::min(CAUTION, all * CAUTIOUS_SHARE);
     let base = logit((attacks / f64::max(all, 1e-9)).clamp(1e-6, 1.0 - 1e-6));
     let mut ensemble = Ensemble {
         base: quantise(base),
@@ -61,7 +65,7 @@ pub(super) fn fit(rows: &[Row]) -> Ensemble {
                 )
             })
             .collect();
-        let tree = grow(&thresholds, &bins, &gradients);
+        let tree = grow(&thresholds, &bins, &gradients, caution);
         if tree.leaves == [0; LEAVES] {
             break;
         }
@@ -77,14 +81,14 @@ pub(super) fn fit(rows: &[Row]) -> Ensemble {
 pub(super) fn logit(p: f64) -> f64 {
     let (mut low, mut high) = (-16.0, 16.0);
     for _ in 0..60 {
-        let middle = (low + high) / 2.0;
+        let middle = f64::midpoint(low, high);
         if sigmoid(middle) < p {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
-    (low + high) / 2.0
+    f64::midpoint(low, high)
 }
 
 fn quantise(logit: f64) -> i32 {
@@ -110,7 +114,7 @@ fn thresholds(rows: &[Row], feature: usize) -> Vec<i16> {
     cuts
 }
 
-fn grow(thresholds: &[Vec<i16>], bins: &[[u8; FEATURES]], gradients: &[(f64, f64)]) -> Tree {
+fn grow(thresholds: &[Vec<i16>], bins: &[[u8; FEATURES]], gradients: &[(f64, f64)], caution: f64) -> Tree {
     let mut tree = Tree {
         nodes: [Node::PASS; NODES],
         leaves: [0; LEAVES],
@@ -121,18 +125,18 @@ fn grow(thresholds: &[Vec<i16>], bins: &[[u8; FEATURES]], gradients: &[(f64, f64
     for depth in 0..DEPTH {
         let first = (1 << depth) - 1;
         let count = 1 << depth;
-        let mut histograms = vec![[[(0.0, 0.0); BINS + 1]; FEATURES]; count];
+        let mut histograms = vec![(0.0, 0.0); count * HISTOGRAM];
         for (row, node) in at.iter().enumerate() {
-            let histogram = &mut histograms[node - first];
+            let histogram = &mut histograms[(node - first) * HISTOGRAM..];
             let (gradient, weight) = gradients[row];
-            for (feature, bin) in bins[row].iter().enumerate() {
-                let sum = &mut histogram[feature][usize::from(*bin)];
+            for (bins, bin) in histogram.chunks_exact_mut(BINS + 1).zip(bins[row]) {
+                let sum = &mut bins[usize::from(bin)];
                 sum.0 += gradient;
                 sum.1 += weight;
             }
         }
-        for (node, histogram) in histograms.iter().enumerate() {
-            if let Some((feature, bin)) = best_split(histogram, thresholds) {
+        for (node, histogram) in histograms.chunks_exact(HISTOGRAM).enumerate() {
+            if let Some((feature, bin)) = best_split(histogram, thresholds, caution) {
                 splits[first + node] = Some((feature, bin));
                 tree.nodes[first + node] = Node {
                     feature: feature as u8,
@@ -152,20 +156,17 @@ fn grow(thresholds: &[Vec<i16>], bins: &[[u8; FEATURES]], gradients: &[(f64, f64
         sum.1 += gradients[row].1;
     }
     for (leaf, (gradient, weight)) in tree.leaves.iter_mut().zip(sums) {
-        let step = quantise(-RATE * gradient / (weight + LAMBDA));
+        let step = quantise(-RATE * gradient / (weight + caution));
         *leaf = step.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     }
     tree
 }
 
 /// The feature, and the bin up to which rows go left; the first of equals.
-fn best_split(
-    histogram: &[[(f64, f64); BINS + 1]; FEATURES],
-    thresholds: &[Vec<i16>],
-) -> Option<(usize, u8)> {
-    let quality = |(gradient, weight): (f64, f64)| gradient * gradient / (weight + LAMBDA);
+fn best_split(histogram: &[(f64, f64)], thresholds: &[Vec<i16>], caution: f64) -> Option<(usize, u8)> {
+    let quality = |(gradient, weight): (f64, f64)| gradient * gradient / (weight + caution);
     let mut best = (1e-6, None);
-    for (feature, bins) in histogram.iter().enumerate() {
+    for (feature, bins) in histogram.chunks_exact(BINS + 1).enumerate() {
         let all = bins
             .iter()
             .fold((0.0, 0.0), |all, bin| (all.0 + bin.0, all.1 + bin.1));
@@ -173,7 +174,7 @@ fn best_split(
         for (bin, sum) in bins.iter().enumerate().take(thresholds[feature].len()) {
             left = (left.0 + sum.0, left.1 + sum.1);
             let right = (all.0 - left.0, all.1 - left.1);
-            if left.1 < MIN_CHILD || right.1 < MIN_CHILD {
+            if left.1 < caution || right.1 < caution {
                 continue;
             }
             let gain = quality(left) + quality(right) - quality(all);

@@ -23,8 +23,13 @@ pub(super) fn threshold(mut logits: Vec<i32>, allowed: usize) -> i32 {
     logits.get(allowed).map_or(i32::MIN / 2, |logit| logit + 1)
 }
 
+/// Where little data tell nothing, a block needs odds of seven to one, and a suspicion even ones.
+const LEAST_BLOCK: i32 = 2 * LOGIT;
+const LEAST_SUSPICIOUS: i32 = 0;
+
 /// The curve through [`SUSPICIOUS`] and [`BLOCK`] at these logits; not much flatter or steeper than the logits are.
 pub(super) fn curve(block: i32, suspicious: i32) -> Curve {
+    let (block, suspicious) = (block.max(LEAST_BLOCK), suspicious.max(LEAST_SUSPICIOUS));
     let position = |logit: i32| f64::from(logit) / f64::from(LOGIT);
     let distance = f64::max(position(block) - position(suspicious), 1e-3);
     let slope = ((logit(BLOCK) - logit(SUSPICIOUS)) / distance).clamp(0.25, 2.0);
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_curve_blocks_at_the_threshold() {
-        for block in [-2000, 0, 1500, 3000] {
+        for block in [2100, 3000, 9000] {
             let curve = curve(block, block - 1500);
             assert!(curve.is_monotone());
             let score = f64::from(curve.score(block)) / f64::from(CERTAIN);

@@ -1,6 +1,6 @@
 //! What a model is trained on.
 
-use super::random::hash;
+use super::random::{Random, hash};
 
 /// Folds of the training data: what a threshold is chosen on was not seen when it was scored.
 pub(super) const FOLDS: u8 = 4;
@@ -46,7 +46,7 @@ pub(super) fn site(request: &[u8]) -> &[u8] {
 }
 
 pub(super) fn fold(group: &[u8]) -> u8 {
-    (hash(group) >> 32) as u8 % FOLDS
+    Random::new(hash(group)).below(usize::from(FOLDS)) as u8
 }
 
 /// The fold of a value: that of its source, or of its text if its source is most of the data.

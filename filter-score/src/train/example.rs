@@ -144,7 +144,7 @@ impl Examples {
             let mut anomaly = 0;
             let mut stream = Stream::new();
             scorer.feed(&mut stream, request, |decision| {
-                anomaly = decision.anomaly.max(anomaly)
+                anomaly = decision.anomaly.max(anomaly);
             });
             scorer.finish(&mut stream, |decision| anomaly = decision.anomaly.max(anomaly));
             let fields = scorer.tap().take().unwrap_or_default().fields;

@@ -5,6 +5,11 @@
 //! on those held-out scores stage two is fitted (`boosting`), itself in folds, and on what it says of held-out
 //! records the thresholds are put (`calibrate`). The model that is kept is fitted on everything. Sites and sources
 //! are held out whole.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts of records, and shares of them that are not negative"
+)]
 
 mod augment;
 mod boosting;
@@ -168,9 +173,11 @@ impl HeldOut {
 
     /// Stage two is for the few benign fields with the best runs, and for nearly all attacks.
     fn floor(&self, examples: &[Example]) -> i32 {
-        const BENIGN: f64 = 0.97;
+        const BENIGN: f64 = 0.03;
         const ATTACKS: f64 = 0.02;
-        let quantile = |attack: bool, share: f64| {
+        /// Fewer benign fields than this teach stage two nothing.
+        const FEWEST: usize = 300;
+        let sums = |attack: bool| {
             let mut sums: Vec<i32> = self
                 .fields
                 .iter()
@@ -179,11 +186,19 @@ impl HeldOut {
                 .map(|(field, _)| field.sum)
                 .collect();
             sums.sort_unstable();
-            sums.get((sums.len() as f64 * share) as usize)
-                .copied()
-                .unwrap_or(1)
+            sums
         };
-        quantile(false, BENIGN).min(quantile(true, ATTACKS)).max(1)
+        let (benign, attacks) = (sums(false), sums(true));
+        let best = usize::max((benign.len() as f64 * BENIGN) as usize, FEWEST);
+        let of_benign = benign
+            .get(benign.len().saturating_sub(best))
+            .copied()
+            .unwrap_or(1);
+        let of_attacks = attacks
+            .get((attacks.len() as f64 * ATTACKS) as usize)
+            .copied()
+            .unwrap_or(1);
+        of_benign.min(of_attacks).max(1)
     }
 
     /// What stage two learns from, with the number of the example. Where rules hit, half of the weight is on a row

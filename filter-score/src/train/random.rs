@@ -1,4 +1,4 @@
-//! Pseudo-random numbers that are the same everywhere: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+//! Pseudo-random numbers that are the same everywhere: `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014).
 
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);

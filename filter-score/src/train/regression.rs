@@ -1,6 +1,6 @@
 //! Stage one: logistic regression on the best run of n-grams.
 //!
-//! Fitted example by example with FTRL-Proximal (McMahan et al., "Ad Click Prediction", KDD 2013), which keeps the
+//! Fitted example by example with FTRL-Proximal (`McMahan` et al., "Ad Click Prediction", KDD 2013), which keeps the
 //! weights of rare n-grams at zero. The run is a latent variable, chosen anew by the current weights at every step,
 //! as in multiple-instance learning: text around an attack is never taken for the attack.
 
