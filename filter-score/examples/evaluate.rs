@@ -289,10 +289,10 @@ fn main() -> Result<()> {
     let use_of_model = option("--model").unwrap_or("on");
     let policy = policy(use_of_model)?;
     let rules = Arc::new(rules);
-    let model = if flag("--fit") || without.is_some() {
-        Some(fit(folder, &rules, without)?)
-    } else if use_of_model == "off" {
+    let model = if use_of_model == "off" {
         None
+    } else if flag("--fit") || without.is_some() {
+        Some(fit(folder, &rules, without)?)
     } else {
         Some(Model::builtin()?)
     };
