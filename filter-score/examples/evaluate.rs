@@ -1,9 +1,12 @@
 //! Measures detection, false positives and speed on recorded data.
 //!
-//! `cargo run --release -p filter-score --example evaluate -- DATA_FOLDER [--misses] [--train] [--stats]`
+//! `cargo run --release -p filter-score --example evaluate -- DATA_FOLDER [--misses] [--train] [--stats]
+//! [--model off|on|only] [--fit] [--without SOURCE]`
 //!
 //! The folder has `benign_requests_*`, `attack_payloads_*` and `benign_values_*` as gzip-compressed
-//! JSON Lines. Blocked means the default policy's verdict.
+//! JSON Lines. Blocked means the default policy's verdict. `--model`: rules alone, rules and model (the default), or the
+//! model alone. `--fit` trains a model on the train files instead of taking the built-in one; `--without` leaves the
+//! payloads of the sources that begin so out of the training, and measures detection on them alone.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,8 +16,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine;
+use filter_score::train::{Corpus, Options, Sample, train};
 use filter_score::{
-    OfflineScorer, OwnedDecision, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs, percent_encode,
+    Model, ModelUse, OfflineScorer, OwnedDecision, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs,
+    percent_encode,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -22,6 +27,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Entry {
     bytes: Vec<u8>,
     category: String,
+    source: String,
 }
 
 fn load(folder: &Path, name: &str, field: &str, label: &str) -> Result<Vec<Entry>> {
@@ -34,6 +40,7 @@ fn load(folder: &Path, name: &str, field: &str, label: &str) -> Result<Vec<Entry
         entries.push(Entry {
             bytes,
             category: text(label),
+            source: text("source"),
         });
     }
     Ok(entries)
@@ -187,10 +194,27 @@ fn attacks(scorer: &mut OfflineScorer, name: &str, entries: &[Entry], where_: Pl
     println!();
 }
 
+/// Payloads that are percent-encoded already, sent so.
+fn as_they_stand(scorer: &mut OfflineScorer, payloads: Vec<Entry>) {
+    let raw: Vec<Entry> = payloads
+        .into_iter()
+        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(u8::is_ascii_whitespace))
+        .collect();
+    let mut sent = Tally::default();
+    for entry in &raw {
+        sent.add(&scorer.score_request(&place(Place::Query, &entry.bytes, false)));
+    }
+    println!(
+        "attacks with %xx as they stand in query: {} in all, blocked {:.2} %",
+        sent.total,
+        percent(sent.blocked, sent.total)
+    );
+}
+
 /// Time a request, as the sum over small batches of the fastest of many runs each: other programs on
 /// the machine disturb some runs of a batch, hardly ever all.
-fn speed(rules: &Arc<RuleSet>, name: &str, requests: &[Vec<u8>]) {
-    let mut scorer = Scorer::new(Arc::clone(rules), Policy::default(), 4);
+fn speed(rules: &Arc<RuleSet>, policy: Policy, name: &str, requests: &[Vec<u8>]) {
+    let mut scorer = Scorer::new(Arc::clone(rules), policy, 4);
     let bytes: usize = requests.iter().map(Vec::len).sum();
     let mut total = 0;
     for batch in requests.chunks(50) {
@@ -215,15 +239,58 @@ fn speed(rules: &Arc<RuleSet>, name: &str, requests: &[Vec<u8>]) {
     );
 }
 
+/// Trains a model on the train files, but for the payloads of sources that begin with `without`.
+fn fit(folder: &Path, rules: &Arc<RuleSet>, without: Option<&str>) -> Result<Model> {
+    let samples = |name, field| -> Result<Vec<Sample>> {
+        let entries = load(folder, name, field, "category")?;
+        let known = entries.into_iter().filter(|entry| {
+            without.is_none_or(|source| name.starts_with("benign") || !entry.source.starts_with(source))
+        });
+        Ok(known
+            .map(|entry| Sample {
+                bytes: entry.bytes,
+                source: entry.source,
+                category: entry.category,
+            })
+            .collect())
+    };
+    let corpus = Corpus {
+        requests: load(folder, "benign_requests_train", "raw_base64", "id")?
+            .into_iter()
+            .map(|entry| entry.bytes)
+            .collect(),
+        values: samples("benign_values_train", "value_base64")?,
+        payloads: samples("attack_payloads_train", "payload_base64")?,
+    };
+    let start = Instant::now();
+    let (model, report) = train(rules, &corpus, Options::default(), |step| {
+        eprintln!("{:6.1} s {step}", start.elapsed().as_secs_f64());
+    })?;
+    eprintln!("{:6.1} s trained\n{report}", start.elapsed().as_secs_f64());
+    Ok(model)
+}
+
+fn policy(use_of_model: &str) -> Result<Policy> {
+    let mut policy = Policy::default();
+    match use_of_model {
+        "off" => policy.model = ModelUse::Off,
+        "on" => {}
+        // No rule is below paranoia level 1.
+        "only" => policy.paranoia = 0,
+        other => return Err(format!("--model is off, on or only, not {other}").into()),
+    }
+    Ok(policy)
+}
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let folder = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let folder = arguments.first().filter(|argument| !argument.starts_with("--"));
     let folder = Path::new(folder.ok_or("usage: evaluate DATA_FOLDER [--misses] [--train] [--stats]")?);
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
     let half = if flag("--train") { "train" } else { "valid" };
     let start = Instant::now();
     let rules = match RuleSet::compile(builtin_packs()) {
-        Ok(rules) => Arc::new(rules),
+        Ok(rules) => rules,
         Err(errors) => {
             for error in &errors {
                 eprintln!("{error}");
@@ -231,6 +298,23 @@ fn main() -> Result<()> {
             return Err("the packs do not compile".into());
         }
     };
+    let option = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).map(String::as_str)
+    };
+    let without = option("--without");
+    let use_of_model = option("--model").unwrap_or("on");
+    let policy = policy(use_of_model)?;
+    let rules = Arc::new(rules);
+    let model = if use_of_model == "off" {
+        None
+    } else if flag("--fit") || without.is_some() {
+        Some(fit(folder, &rules, without)?)
+    } else {
+        Some(Model::builtin()?)
+    };
+    let rules = Arc::try_unwrap(rules).map_err(|_| "the rules are shared")?;
+    let rules = Arc::new(rules.with_model(model.map(Arc::new)));
     println!(
         "{} rules compiled in {:.0} ms, {} KiB",
         rules.rules().len(),
@@ -239,16 +323,20 @@ fn main() -> Result<()> {
     );
     let requests = load(folder, &format!("benign_requests_{half}"), "raw_base64", "id")?;
     let values = load(folder, &format!("benign_values_{half}"), "value_base64", "source")?;
-    let payloads = load(
+    let mut payloads = load(
         folder,
         &format!("attack_payloads_{half}"),
         "payload_base64",
         "category",
     )?;
+    if let Some(source) = without {
+        payloads.retain(|entry| entry.source.starts_with(source));
+    }
     let get = b"GET /api/v1/items?page=2&sort=name HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0\r\nAccept: application/json\r\nAccept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\n\r\n";
-    speed(&rules, "GET", &vec![get.to_vec(); 2000]);
+    speed(&rules, policy, "GET", &vec![get.to_vec(); 2000]);
     speed(
         &rules,
+        policy,
         "benign requests",
         &requests
             .iter()
@@ -260,17 +348,17 @@ fn main() -> Result<()> {
         .filter(|entry| entry.bytes.ends_with(b"\r\n\r\n"))
         .map(|entry| entry.bytes.clone())
         .collect();
-    speed(&rules, "benign requests without body", &bodiless);
+    speed(&rules, policy, "benign requests without body", &bodiless);
     let with_body: Vec<Vec<u8>> = requests
         .iter()
         .filter(|entry| !entry.bytes.ends_with(b"\r\n\r\n"))
         .map(|entry| entry.bytes.clone())
         .collect();
-    speed(&rules, "benign requests with body", &with_body);
+    speed(&rules, policy, "benign requests with body", &with_body);
     if flag("--stats") {
         return Ok(());
     }
-    let scorer = &mut OfflineScorer::new(Arc::clone(&rules), Policy::default());
+    let scorer = &mut OfflineScorer::new(Arc::clone(&rules), policy);
     benign(scorer, "benign requests", &requests, <[u8]>::to_vec, true);
     benign(
         scorer,
@@ -296,18 +384,6 @@ fn main() -> Result<()> {
     ] {
         attacks(scorer, &format!("attacks in {name}"), &payloads, where_, false);
     }
-    let raw: Vec<Entry> = payloads
-        .into_iter()
-        .filter(|entry| entry.bytes.contains(&b'%') && !entry.bytes.iter().any(u8::is_ascii_whitespace))
-        .collect();
-    let mut sent = Tally::default();
-    for entry in &raw {
-        sent.add(&scorer.score_request(&place(Place::Query, &entry.bytes, false)));
-    }
-    println!(
-        "attacks with %xx as they stand in query: {} in all, blocked {:.2} %",
-        sent.total,
-        percent(sent.blocked, sent.total)
-    );
+    as_they_stand(scorer, payloads);
     Ok(())
 }

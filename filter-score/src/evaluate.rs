@@ -6,10 +6,12 @@ use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent,
 use crate::detect::{Evidence, Grade, READINGS};
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
+use crate::model::{self, Model};
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
 use crate::rules::{Check, RuleBits, RuleSet};
 use crate::target::Target;
+use crate::train::Tap;
 
 /// Percent-decoding is repeated this often at most.
 const URL_ROUNDS: usize = 4;
@@ -51,6 +53,10 @@ pub(crate) struct Scratch {
     /// What a value holds in base64, and what that holds.
     nested: [Vec<u8>; NESTING],
     unescaped: Vec<u8>,
+    /// The field at hand has a literal of a rule that applies to it.
+    noted: bool,
+    /// Where interesting fields go when a model is trained.
+    pub(crate) tap: Option<Tap>,
 }
 
 impl Scratch {
@@ -64,6 +70,8 @@ impl Scratch {
             next: Vec::with_capacity(longest),
             nested: std::array::from_fn(|_| Vec::with_capacity(longest)),
             unescaped: Vec::with_capacity(longest),
+            noted: false,
+            tap: None,
         }
     }
 }
@@ -102,6 +110,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) rules: &'a RuleSet,
     /// Rules that the policy lets run.
     pub(crate) active: &'a RuleBits,
+    /// The model, if the policy lets it have a say.
+    pub(crate) model: Option<&'a Model>,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) findings: &'a mut Findings,
 }
@@ -140,11 +150,14 @@ impl<'a> Evaluator<'a> {
 
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
     fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
+        self.scratch.noted = false;
         let classes = self.look(place, raw, applied);
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
             self.decoded(place, raw, classes, plus, applied);
+        } else {
+            self.weigh(place, raw, classes, applied);
         }
         classes
     }
@@ -227,8 +240,25 @@ impl<'a> Evaluator<'a> {
         if classes.intersects(Classes::QUOTE.or(Classes::BACKSLASH).or(Classes::EXPANSION)) {
             self.variant(place, &mut chain, DecodingSet::SHELL, shell::unquote);
         }
+        self.weigh(place, chain.text(), classes, chain.applied);
         self.scratch.current = chain.current;
         self.scratch.next = chain.next;
+    }
+
+    /// Shows a field, decoded, to the model.
+    #[inline]
+    fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+        // The tags of a document are markup by right; their values and the text between them come on their own.
+        let tag = place.target == Target::Xml && text.starts_with(b"<");
+        if tag || !model::interesting(place, classes, self.scratch.noted) {
+            return;
+        }
+        if let Some(model) = self.model {
+            self.findings.weigh(model, place, text, decodings);
+        }
+        if let Some(tap) = &mut self.scratch.tap {
+            tap.field(place, text, decodings, self.findings);
+        }
     }
 
     /// Looks at one more reading of the decoded text, from which no others are made.
@@ -242,6 +272,7 @@ impl<'a> Evaluator<'a> {
 
     fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
+        let literals = self.scratch.candidates.everywhere_count();
         if classes.intersects(self.rules.gated_classes) {
             for (gate, rule) in &self.rules.gated {
                 if classes.intersects(*gate) {
@@ -250,22 +281,33 @@ impl<'a> Evaluator<'a> {
             }
         }
         if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, classes, decodings);
+            self.confirm(place, text, classes, decodings, literals);
             self.scratch.candidates.clear();
         }
         classes
     }
 
+    /// Runs the patterns of the candidates; the first `literals` of them have a literal in the text.
     #[cold]
-    fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+    fn confirm(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        classes: Classes,
+        decodings: DecodingSet,
+        literals: usize,
+    ) {
         let mut index = 0;
         while let Some(sighting) = self.scratch.candidates.sighting(index) {
             index += 1;
             let rule = usize::from(sighting.rule);
-            if self.scratch.candidates.is_everywhere(sighting.rule) {
+            if self.scratch.candidates.is_everywhere(sighting.rule)
+                || !self.applies(rule, place, classes, decodings)
+            {
                 continue;
             }
-            let Some(Check::Pattern(pattern)) = self.runnable(rule, place, classes, decodings) else {
+            self.scratch.noted = true;
+            let Some(Check::Pattern(pattern)) = self.runnable(rule) else {
                 continue;
             };
             let spent = &mut self.scratch.spent[rule];
@@ -287,7 +329,11 @@ impl<'a> Evaluator<'a> {
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
-            match self.runnable(rule, place, classes, decodings) {
+            if !self.applies(rule, place, classes, decodings) {
+                continue;
+            }
+            self.scratch.noted |= index <= literals;
+            match self.runnable(rule) {
                 Some(Check::Pattern(pattern)) => {
                     if let Some(end) = pattern.find(text) {
                         self.record(rule, place, evidence(text, end), "", decodings);
@@ -314,14 +360,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// What a rule looks for, if it applies to this reading of the field and has not hit yet.
-    fn runnable(
-        &self,
-        index: usize,
-        place: Place<'_>,
-        classes: Classes,
-        decodings: DecodingSet,
-    ) -> Option<&'a Check> {
+    /// Whether a rule is about this reading of the field.
+    fn applies(&self, index: usize, place: Place<'_>, classes: Classes, decodings: DecodingSet) -> bool {
         let rule = &self.rules.rules[index];
         let named = || {
             rule.headers.is_empty()
@@ -331,13 +371,16 @@ impl<'a> Evaluator<'a> {
                     .iter()
                     .any(|header| place.name.eq_ignore_ascii_case(header.as_bytes()))
         };
-        let runs = rule.targets.contains(place.target)
+        rule.targets.contains(place.target)
             && rule.decodings.contains(decodings.optional())
-            && !self.findings.has(index)
-            && self.active.contains(index)
             && rule.gates.iter().all(|gate| classes.intersects(*gate))
-            && named();
-        runs.then_some(&rule.check)
+            && named()
+    }
+
+    /// What a rule looks for, if it is in force and has not hit yet.
+    fn runnable(&self, index: usize) -> Option<&'a Check> {
+        let runs = !self.findings.has(index) && self.active.contains(index);
+        runs.then(|| &self.rules.rules[index].check)
     }
 
     fn record(

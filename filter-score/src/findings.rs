@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::decode::DecodingSet;
 use crate::excerpt::Excerpt;
+use crate::model::{FamilySet, Model, Suspicion};
 use crate::rules::{Rule, RuleBits, RuleInfo, RuleSet};
 use crate::target::Target;
 
@@ -40,6 +41,8 @@ pub(crate) struct Findings {
     seen: RuleBits,
     omitted: u32,
     anomaly: u32,
+    families: FamilySet,
+    suspicion: Suspicion,
 }
 
 impl Findings {
@@ -49,6 +52,8 @@ impl Findings {
             seen: RuleBits::new(rules),
             omitted: 0,
             anomaly: 0,
+            families: FamilySet::default(),
+            suspicion: Suspicion::new(),
         }
     }
 
@@ -58,7 +63,9 @@ impl Findings {
             self.seen.clear();
             self.omitted = 0;
             self.anomaly = 0;
+            self.families = FamilySet::default();
         }
+        self.suspicion.clear();
     }
 
     pub(crate) fn hits(&self) -> &[Hit] {
@@ -73,6 +80,26 @@ impl Findings {
     /// Sum of the severities of the distinct rules that hit.
     pub(crate) fn anomaly(&self) -> u32 {
         self.anomaly
+    }
+
+    /// Families of the rules that hit.
+    pub(crate) fn families(&self) -> FamilySet {
+        self.families
+    }
+
+    /// What the model makes of the request so far.
+    pub(crate) fn suspicion(&self) -> &Suspicion {
+        &self.suspicion
+    }
+
+    /// Whether neither rules nor model found anything.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.anomaly == 0 && self.suspicion.is_none()
+    }
+
+    /// What changes with every hit and with every field that the model weighs.
+    pub(crate) fn mark(&self) -> (u32, u16) {
+        (self.anomaly, self.suspicion.fields())
     }
 
     pub(crate) fn has(&self, rule: usize) -> bool {
@@ -92,6 +119,7 @@ impl Findings {
             return;
         }
         self.anomaly += rule.info.severity.points();
+        self.families.insert(rule.info.family);
         if self.hits.len() < MAX_HITS {
             self.hits.push(Hit {
                 rule: Arc::clone(&rule.info),
@@ -106,9 +134,16 @@ impl Findings {
         }
     }
 
+    /// Has the model weigh an interesting field.
+    pub(crate) fn weigh(&mut self, model: &Model, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
+        self.suspicion
+            .weigh(model, place, text, decodings, self.anomaly, self.families);
+    }
+
     /// Carries the hits over to other rules: what was found stays, and a rule with the same id does not
     /// count again.
     pub(crate) fn adopt(&mut self, rules: &RuleSet) {
+        self.suspicion.forget_reasons();
         self.seen = RuleBits::new(rules.rules.len());
         for (index, rule) in rules.rules.iter().enumerate() {
             if self.hits.iter().any(|hit| hit.rule.id == rule.info.id) {

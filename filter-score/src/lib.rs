@@ -17,11 +17,13 @@
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
 //! | `evaluate` | rules against one unit under every decoding |
+//! | `model` | the learned model: n-grams, trees, calibration |
 //! | `findings` | hits of one request |
 //! | `verdict` | score, decision, explanation |
 //! | `cache` | requests and header lines that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
 //! | `offline` | single recorded requests |
+//! | `train` | trains the model, offline |
 //!
 //! A pure library: no files, sockets, threads or clocks. Feeding allocates nothing, takes linear time
 //! and gives the same decision for any segmentation.
@@ -36,20 +38,23 @@ mod excerpt;
 mod findings;
 mod http;
 mod inspect;
+mod model;
 mod offline;
 mod policy;
 mod request;
 mod rules;
 mod scorer;
 mod target;
+pub mod train;
 mod verdict;
 
 pub use decode::DecodingSet;
 pub use excerpt::Excerpt;
 pub use findings::Hit;
 pub use http::Violation;
+pub use model::{Contribution, Inference, Model, ModelError, OwnedContribution, OwnedInference, Training};
 pub use offline::{OfflineScorer, RequestParts, percent_encode};
-pub use policy::{Limits, Mode, Overflow, Policy, PolicyError};
+pub use policy::{Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};

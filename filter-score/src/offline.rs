@@ -39,10 +39,7 @@ impl OfflineScorer {
     pub fn score_request(&mut self, raw: &[u8]) -> OwnedDecision {
         let mut worst: Option<OwnedDecision> = None;
         let mut keep = |decision: &crate::Decision<'_>| {
-            if worst
-                .as_ref()
-                .is_none_or(|worst| decision.anomaly > worst.anomaly)
-            {
+            if worst.as_ref().is_none_or(|worst| decision.score > worst.score) {
                 worst = Some(decision.to_owned());
             }
         };

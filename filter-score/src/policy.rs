@@ -1,6 +1,11 @@
 //! The operator's choices: thresholds, mode, paranoia level and limits.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::model::Model;
+use crate::rules::RuleSet;
 
 /// What happens to a request that is judged an attack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +16,26 @@ pub enum Mode {
     Block,
     /// Decisions are made and reported, but every packet is accepted.
     Detect,
+}
+
+/// Whether the learned model has a say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelUse {
+    /// Rules and model make the score together.
+    #[default]
+    On,
+    /// Rules alone.
+    Off,
+}
+
+impl ModelUse {
+    pub(crate) fn choose(self, rules: &RuleSet) -> Option<&Model> {
+        match self {
+            Self::On => rules.model().map(Arc::as_ref),
+            Self::Off => None,
+        }
+    }
 }
 
 /// Thresholds, mode and limits of one service.
@@ -27,6 +52,8 @@ pub struct Policy {
     pub anomaly: u32,
     /// Rules above this paranoia level (1..=4) do not run.
     pub paranoia: u8,
+    /// Whether the rule set's model has a say, if it has one.
+    pub model: ModelUse,
     /// Bounds of what is held and looked at.
     pub limits: Limits,
 }
@@ -39,6 +66,7 @@ impl Default for Policy {
             block: 0.7,
             anomaly: 5,
             paranoia: 1,
+            model: ModelUse::On,
             limits: Limits::default(),
         }
     }

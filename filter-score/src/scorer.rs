@@ -9,6 +9,7 @@ use crate::inspect::{Event, Inspection};
 use crate::policy::{Mode, Policy};
 use crate::request::Request;
 use crate::rules::{RuleBits, RuleSet};
+use crate::train::Tap;
 use crate::verdict::{Decision, Disposition, OpaqueKind, Verdict};
 
 /// Empty lines tolerated before a request line (RFC 9112 §2.2 asks for one at least), in bytes.
@@ -220,7 +221,7 @@ impl Scorer {
             if let Some(fingerprint) = fingerprint
                 && end == End::Complete
                 && taken == bytes.len()
-                && request.findings.anomaly() == 0
+                && request.findings.is_clean()
                 && !stream.upgrade_asked
             {
                 self.known.keep_request(fingerprint);
@@ -256,7 +257,7 @@ impl Scorer {
             self.adopt(&mut request);
             if !request.decided {
                 self.inspection(&mut request).truncated();
-                let decision = Decision::of(&request, &self.policy, false);
+                let decision = Decision::of(&request, &self.rules, &self.policy, false);
                 if decision.verdict == Verdict::Block && self.policy.mode == Mode::Block {
                     disposition = Disposition::Block;
                 }
@@ -266,6 +267,11 @@ impl Scorer {
         }
         *stream = Stream::default();
         disposition
+    }
+
+    /// Where interesting fields go when a model is trained.
+    pub(crate) fn tap(&mut self) -> &mut Option<Tap> {
+        &mut self.scratch.tap
     }
 
     /// Makes a request of a stream that has none, so that an empty stream gets a decision.
@@ -306,8 +312,8 @@ impl Scorer {
             if event == Event::Exhausted {
                 return (at, Some(End::Exhausted));
             }
-            if request.findings.anomaly() > 0 && !request.decided {
-                let decision = Decision::of(request, &self.policy, event == Event::Complete);
+            if !request.findings.is_clean() && !request.decided {
+                let decision = Decision::of(request, &self.rules, &self.policy, event == Event::Complete);
                 if decision.verdict == Verdict::Block {
                     on_decision(&decision);
                     request.decided = true;
@@ -323,7 +329,12 @@ impl Scorer {
                 Event::Exhausted => End::Exhausted,
             };
             if !request.decided {
-                on_decision(&Decision::of(request, &self.policy, end == End::Complete));
+                on_decision(&Decision::of(
+                    request,
+                    &self.rules,
+                    &self.policy,
+                    end == End::Complete,
+                ));
             }
             return (at, Some(end));
         }
@@ -335,6 +346,7 @@ impl Scorer {
             evaluator: Evaluator {
                 rules: &self.rules,
                 active: &self.active,
+                model: self.policy.model.choose(&self.rules),
                 scratch: &mut self.scratch,
                 findings: &mut request.findings,
             },

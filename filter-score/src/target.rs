@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::excerpt::Excerpt;
+
 /// Where in the request a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +73,15 @@ impl Target {
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].1
+    }
+
+    /// The target with the name of the header or parameter, such as `query:q`.
+    pub(crate) fn label(self, name: &Excerpt<32>) -> String {
+        if name.as_bytes().is_empty() {
+            self.name().to_owned()
+        } else {
+            format!("{}:{}", self.name(), name.to_string().to_ascii_lowercase())
+        }
     }
 }
 

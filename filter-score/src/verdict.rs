@@ -5,9 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::findings::{Findings, Hit};
+use crate::model::{Inference, OwnedInference};
 use crate::policy::Policy;
 use crate::request::{LINE_BYTES, Request};
-use crate::rules::{Family, Severity};
+use crate::rules::{Family, RuleSet, Severity};
 
 /// What a request is judged to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -57,7 +58,7 @@ pub enum Disposition {
 const STEEPNESS: f32 = 0.25;
 
 /// The score of an anomaly sum: `1 - exp(-0.25 · anomaly)`; 2 → 0.39, 3 → 0.53, 4 → 0.63, 5 → 0.71.
-/// It rises with every hit and stays below 1. A model's probability will be joined here.
+/// It rises with every hit and stays below 1.
 #[must_use]
 pub fn score(anomaly: u32) -> f32 {
     if anomaly == 0 {
@@ -66,6 +67,11 @@ pub fn score(anomaly: u32) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "sums of severities are small")]
     let anomaly = anomaly as f32;
     1.0 - (-STEEPNESS * anomaly).exp()
+}
+
+/// The score of rules and model together: the chance that at least one of two independent witnesses is right.
+fn joint(rules: f32, model: f32) -> f32 {
+    1.0 - (1.0 - rules) * (1.0 - model)
 }
 
 impl Policy {
@@ -87,7 +93,7 @@ impl Policy {
 pub struct Decision<'a> {
     /// Verdict under the policy's thresholds; in detect mode nothing follows from `Block`.
     pub verdict: Verdict,
-    /// 0..1.
+    /// Of rules and model together, 0..1.
     pub score: f32,
     /// Sum of the severities of the distinct rules that hit.
     pub anomaly: u32,
@@ -95,6 +101,8 @@ pub struct Decision<'a> {
     pub hits: &'a [Hit],
     /// Hits beyond those in `hits`.
     pub omitted_hits: u32,
+    /// What the model suspects, if anything.
+    pub model: Option<Inference<'a>>,
     /// The start of the request line, at most 192 bytes, as sent.
     pub request_line: &'a [u8],
     /// Bytes of the request up to where the decision fell; up to its body if that is encoded.
@@ -104,16 +112,24 @@ pub struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    pub(crate) fn of(request: &'a Request, policy: &Policy, complete: bool) -> Self {
+    pub(crate) fn of(request: &'a Request, rules: &'a RuleSet, policy: &Policy, complete: bool) -> Self {
         let findings: &Findings = &request.findings;
         let anomaly = findings.anomaly();
-        let score = score(anomaly);
+        let suspicion = findings.suspicion();
+        let score = joint(score(anomaly), suspicion.score());
         Self {
             verdict: policy.judge(score, anomaly),
             score,
             anomaly,
             hits: findings.hits(),
             omitted_hits: findings.omitted(),
+            model: policy.model.choose(rules).and_then(|model| {
+                Some(Inference {
+                    model,
+                    suspect: suspicion.suspect()?,
+                    score: suspicion.score(),
+                })
+            }),
             request_line: request.line.as_bytes(),
             bytes: request.bytes - request.encoded,
             complete,
@@ -130,6 +146,7 @@ impl<'a> Decision<'a> {
             anomaly: 0,
             hits: &[],
             omitted_hits: 0,
+            model: None,
             request_line: line.unwrap_or_default(),
             bytes: request.len() as u64,
             complete: true,
@@ -148,7 +165,13 @@ impl<'a> Decision<'a> {
         Explanation {
             hits: self.hits,
             omitted: self.omitted_hits,
+            model: self.reason(),
         }
+    }
+
+    /// What the model says, where it matters: below `suspicious` nobody asks.
+    fn reason(&self) -> Option<Inference<'a>> {
+        self.model.filter(|_| self.verdict >= Verdict::Suspicious)
     }
 
     /// A copy for logs and reports. Allocates.
@@ -163,6 +186,7 @@ impl<'a> Decision<'a> {
             anomaly: self.anomaly,
             categories,
             rules: self.hits.iter().map(OwnedHit::of).collect(),
+            model: self.reason().map(|inference| inference.to_owned()),
             explanation: self.explanation().to_string(),
             request_line: self.request_line.escape_ascii().to_string(),
             bytes: self.bytes,
@@ -171,16 +195,17 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Displays the hits of a decision in one line.
+/// Displays the hits of a decision, and what the model suspects, in one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Explanation<'a> {
     hits: &'a [Hit],
     omitted: u32,
+    model: Option<Inference<'a>>,
 }
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.hits.is_empty() {
+        if self.hits.is_empty() && self.model.is_none() {
             return f.write_str("nothing found");
         }
         let mut separator = "";
@@ -197,6 +222,9 @@ impl fmt::Display for Explanation<'_> {
         }
         if self.omitted > 0 {
             write!(f, "; and {} more", self.omitted)?;
+        }
+        if let Some(inference) = &self.model {
+            write!(f, "{separator}{inference}")?;
         }
         Ok(())
     }
@@ -249,6 +277,9 @@ pub struct OwnedDecision {
     pub categories: Vec<Family>,
     /// The rules that hit.
     pub rules: Vec<OwnedHit>,
+    /// What the model suspects, from the verdict `suspicious` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<OwnedInference>,
     /// One line for a person.
     pub explanation: String,
     /// Start of the request line, escaped.
@@ -280,17 +311,12 @@ pub struct OwnedHit {
 
 impl OwnedHit {
     fn of(hit: &Hit) -> Self {
-        let name = hit.name.to_string();
         Self {
             id: hit.rule.id,
             family: hit.rule.family,
             severity: hit.rule.severity,
             message: hit.rule.message.clone(),
-            target: if name.is_empty() {
-                hit.target.name().to_owned()
-            } else {
-                format!("{}:{}", hit.target.name(), name.to_ascii_lowercase())
-            },
+            target: hit.target.label(&hit.name),
             matched: hit.matched.to_string(),
             decoding: hit.decodings.to_string(),
         }

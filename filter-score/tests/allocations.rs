@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 
-use filter_score::{Disposition, Policy, RuleSet, Scorer, Stream, builtin_packs};
+use filter_score::{Disposition, Model, Policy, RuleSet, Scorer, Stream, builtin_packs};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -105,9 +105,15 @@ fn requests() -> Vec<Vec<u8>> {
     [&coded[..], &plain[..]].concat()
 }
 
+fn rules() -> Arc<RuleSet> {
+    let rules = RuleSet::compile(builtin_packs()).expect("the built-in packs compile");
+    let model = Model::builtin().expect("the built-in model is sound");
+    Arc::new(rules.with_model(Some(Arc::new(model))))
+}
+
 #[test]
 fn feeding_allocates_nothing() {
-    let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile"));
+    let rules = rules();
     let mut scorer = Scorer::new(rules, Policy::default(), 4);
     let requests = requests();
     for segment in [1, 7, 1460, usize::MAX] {
@@ -136,9 +142,9 @@ fn feeding_allocates_nothing() {
 
 #[test]
 fn blocking_allocates_nothing_either() {
-    let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile"));
+    let rules = rules();
     let mut scorer = Scorer::new(rules, Policy::default(), 4);
-    let attack = b"GET /?q=%3Cscript%3Ealert(1)%3C/script%3E&r=1'+union+select+2 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let attack = b"GET /?p='%2bxx%7C%7C(select+0x41)%3b--&q=%3Cscript%3Ealert(1)%3C/script%3E&r=1'+union+select+2 HTTP/1.1\r\nHost: a\r\n\r\n";
     for _ in 0..3 {
         let count = allocations(|| {
             let mut stream = Stream::new();

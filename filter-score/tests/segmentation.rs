@@ -4,12 +4,15 @@
 use std::sync::{Arc, LazyLock};
 
 use filter_score::{
-    Disposition, Limits, Mode, OwnedDecision, Policy, RuleSet, Scorer, Stream, builtin_packs,
+    Disposition, Limits, Mode, Model, OwnedDecision, Policy, RuleSet, Scorer, Stream, builtin_packs,
 };
 use proptest::prelude::*;
 
-static RULES: LazyLock<Arc<RuleSet>> =
-    LazyLock::new(|| Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile")));
+static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
+    let rules = RuleSet::compile(builtin_packs()).expect("the built-in packs compile");
+    let model = Model::builtin().expect("the built-in model is sound");
+    Arc::new(rules.with_model(Some(Arc::new(model))))
+});
 
 /// Small windows, so that ordinary bodies cross them.
 fn policy(mode: Mode) -> Policy {
@@ -65,6 +68,8 @@ fn value() -> impl Strategy<Value = String> {
         "[a-z0-9 ]{0,20}",
         "[ -~]{0,40}",
         Just("1' or 1=1--".to_owned()),
+        Just("'; zz(select) 0x41|chr(39)".to_owned()),
+        Just("{{a.b()|c}} $(x)".to_owned()),
         Just("<script>alert(1)</script>".to_owned()),
         Just("%252e%252e%252f%252e%252e%252f%252e%252e%252fetc/passwd".to_owned()),
         Just("\\u003cscript\\u003e \\\" \\\\".to_owned()),

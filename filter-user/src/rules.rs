@@ -8,7 +8,11 @@ use std::{
 
 use filter_score::{PackError, PackSource, RuleSet, builtin_packs};
 
-use crate::config::RulesSource;
+use crate::{
+    config::{RulesSource, Scoring},
+    control::ModelStatus,
+    model,
+};
 
 /// The largest rule pack read, in bytes.
 const MAX_PACK_BYTES: u64 = 16 << 20;
@@ -23,25 +27,58 @@ pub struct Rules {
     pub set: Arc<RuleSet>,
     /// A digest of the packs' names and texts: equal rules have equal versions.
     pub version: String,
+    /// The model beside them.
+    pub model: ModelStatus,
 }
 
 impl Rules {
-    /// Reads and compiles the packs of `source`. Every mistake in every pack is reported.
+    /// Reads and compiles the packs of `source`, without a model. Every mistake in every pack is reported.
     pub fn load(source: &RulesSource) -> Result<Self, RulesError> {
         match source {
-            RulesSource::Builtin => Self::compile(builtin_packs()),
+            RulesSource::Builtin => Ok(Self::without_model(compile(builtin_packs())?)),
             RulesSource::Directory(path) => Self::load_path(path),
         }
     }
 
+    /// Reads rules and model. A model that cannot be used is no error: the one of `before` stays if there is one, else
+    /// the rules judge alone; [`Rules::model`] says why.
+    pub fn with_model(scoring: &Scoring, before: Option<&Self>) -> Result<Self, RulesError> {
+        let (set, version) = match &scoring.rules {
+            RulesSource::Builtin => compile(builtin_packs())?,
+            RulesSource::Directory(path) => compile_path(path)?,
+        };
+        let (model, error) = match model::load(&scoring.model) {
+            Ok(model) => (model, None),
+            Err(error) => {
+                let kept = before.and_then(|rules| rules.set.model().cloned());
+                (kept, Some(error.to_string()))
+            }
+        };
+        Ok(Self {
+            model: ModelStatus {
+                source: scoring.model.to_string(),
+                version: model.as_ref().map(|model| model.version().to_string()),
+                error,
+            },
+            set: Arc::new(set.with_model(model)),
+            version,
+        })
+    }
+
+    /// What to tell an operator whose model is not in force.
+    #[must_use]
+    pub fn model_warning(&self) -> Option<String> {
+        let error = self.model.error.as_ref()?;
+        let instead = match &self.model.version {
+            Some(version) => format!("model {version} stays in force"),
+            None => "RULES JUDGE ALONE, without a model".to_owned(),
+        };
+        Some(format!("{error}; {instead}"))
+    }
+
     /// Reads and compiles one pack, or the `*.toml` files of a directory in the order of their names.
     pub fn load_path(path: &Path) -> Result<Self, RulesError> {
-        let texts = read(path)?;
-        let packs: Vec<_> = texts
-            .iter()
-            .map(|(name, text)| PackSource { name, text })
-            .collect();
-        Self::compile(&packs)
+        Ok(Self::without_model(compile_path(path)?))
     }
 
     /// Runs every rule against its own samples: it must hit those it should, and no other.
@@ -54,13 +91,27 @@ impl Rules {
         }
     }
 
-    fn compile(packs: &[PackSource<'_>]) -> Result<Self, RulesError> {
-        let set = RuleSet::compile(packs).map_err(RulesError::Packs)?;
-        Ok(Self {
+    fn without_model((set, version): (RuleSet, String)) -> Self {
+        Self {
             set: Arc::new(set),
-            version: format!("{:016x}", digest(packs)),
-        })
+            version,
+            model: ModelStatus::default(),
+        }
     }
+}
+
+fn compile_path(path: &Path) -> Result<(RuleSet, String), RulesError> {
+    let texts = read(path)?;
+    let packs: Vec<_> = texts
+        .iter()
+        .map(|(name, text)| PackSource { name, text })
+        .collect();
+    compile(&packs)
+}
+
+fn compile(packs: &[PackSource<'_>]) -> Result<(RuleSet, String), RulesError> {
+    let set = RuleSet::compile(packs).map_err(RulesError::Packs)?;
+    Ok((set, format!("{:016x}", digest(packs))))
 }
 
 /// The 64-bit FNV-1a hash, which is the same in every build: names and texts, each with its length.
@@ -165,6 +216,7 @@ impl std::error::Error for RulesError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ModelSource;
 
     const PACK: &str = "family = \"sqli\"\n[[rule]]\nid = 1\nmessage = \"x\"\nseverity = \"critical\"\n\
         targets = [\"inputs\"]\nregex = 'needle'\nsamples.match = [\"needle\", \"a needle\"]\n\
@@ -209,6 +261,37 @@ mod tests {
             broken.contains("b.toml:3:") && broken.contains("fix:"),
             "{broken}"
         );
+    }
+
+    #[test]
+    fn a_bad_model_leaves_the_rules_alone_or_the_model_before() {
+        let scoring = |model| Scoring {
+            model,
+            ..Scoring::default()
+        };
+        let bad = scoring(ModelSource::File("/nowhere/model.bin".into()));
+        let alone = Rules::with_model(&bad, None).expect("the rules are sound");
+        assert!(alone.set.model().is_none());
+        assert!(
+            alone
+                .model_warning()
+                .expect("a warning")
+                .contains("RULES JUDGE ALONE")
+        );
+
+        let whole = Rules::with_model(&scoring(ModelSource::Builtin), None).expect("sound");
+        assert_eq!(whole.model_warning(), None);
+        let kept = Rules::with_model(&bad, Some(&whole)).expect("the rules are sound");
+        assert_eq!(kept.model.version, whole.model.version);
+        assert!(kept.set.model().is_some());
+        assert!(
+            kept.model_warning()
+                .expect("a warning")
+                .contains("stays in force")
+        );
+
+        let off = Rules::with_model(&scoring(ModelSource::Off), Some(&whole)).expect("sound");
+        assert!(off.set.model().is_none() && off.model_warning().is_none());
     }
 
     #[test]

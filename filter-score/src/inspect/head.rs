@@ -220,11 +220,11 @@ impl Inspection<'_> {
             }
             return;
         }
-        let before = self.evaluator.findings.anomaly();
+        let before = self.evaluator.findings.mark();
         let known = self.scored_line(line);
         if let Some(fingerprint) = fingerprint
             && let Some(FieldName::Host | FieldName::Cookie | FieldName::Other) = known
-            && self.evaluator.findings.anomaly() == before
+            && self.evaluator.findings.mark() == before
         {
             self.known.keep_line(fingerprint);
         }

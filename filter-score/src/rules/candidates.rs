@@ -63,6 +63,11 @@ impl Candidates {
         self.in_everywhere.contains(usize::from(rule))
     }
 
+    /// How many rules may match anywhere.
+    pub(crate) fn everywhere_count(&self) -> usize {
+        self.everywhere.len()
+    }
+
     pub(crate) fn sighting(&self, index: usize) -> Option<Sighting> {
         self.sightings.get(index).copied()
     }

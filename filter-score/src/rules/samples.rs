@@ -57,6 +57,7 @@ impl RuleSet {
         active.insert(index);
         let mut findings = Findings::new(self.rules.len());
         let mut evaluator = Evaluator {
+            model: None,
             rules: self,
             active: &active,
             scratch: &mut Scratch::new(self.rules.len(), sample.len()),

@@ -11,6 +11,7 @@ use super::prefilter::{Classes, Owner, Prefilter};
 use crate::decode::DecodingSet;
 use crate::detect::Detector;
 use crate::http::Violation;
+use crate::model::Model;
 use crate::target::TargetSet;
 
 /// What a decision tells of a rule that hit.
@@ -81,7 +82,7 @@ impl RuleBits {
     }
 }
 
-/// Compiled packs: immutable, meant to be shared by `Arc` between threads.
+/// Compiled packs, and the learned model that judges beside them: immutable, meant to be shared by `Arc` between threads.
 #[derive(Debug)]
 pub struct RuleSet {
     pub(crate) rules: Vec<Rule>,
@@ -92,6 +93,7 @@ pub struct RuleSet {
     pub(crate) gated_classes: Classes,
     /// Rule by violation, where the packs have one.
     violations: [Option<u16>; Violation::ALL.len()],
+    model: Option<Arc<Model>>,
 }
 
 impl RuleSet {
@@ -119,7 +121,20 @@ impl RuleSet {
                 .fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
             gated: compiler.gated,
             violations: compiler.violations,
+            model: None,
         })
+    }
+
+    /// The rules with a model beside them; `None` takes it away.
+    #[must_use]
+    pub fn with_model(self, model: Option<Arc<Model>>) -> Self {
+        Self { model, ..self }
+    }
+
+    /// The model beside the rules.
+    #[must_use]
+    pub fn model(&self) -> Option<&Arc<Model>> {
+        self.model.as_ref()
     }
 
     /// The compiled rules in the order of the packs.

@@ -19,6 +19,7 @@ mod scan;
 mod status;
 #[cfg(test)]
 mod tests;
+mod train;
 
 use std::{
     io::{self, Write},
@@ -54,6 +55,7 @@ enum Verb {
     Report(report::Report),
     Scan(scan::Scan),
     Check(check::Check),
+    Train(train::Train),
     #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
@@ -101,6 +103,7 @@ impl Cli {
             Verb::Report(verb) => verb.run(connection, out)?,
             Verb::Scan(verb) => return verb.run(connection, datapath, out),
             Verb::Check(verb) => verb.run(connection, out)?,
+            Verb::Train(verb) => verb.run(connection, out)?,
             Verb::Rules(verb) => verb.run(connection, out)?,
             Verb::Config(verb) => verb.run(connection, out)?,
             Verb::Completions(verb) => verb.run(out),

@@ -68,7 +68,10 @@ impl Scan {
         out: &mut dyn Write,
     ) -> anyhow::Result<ExitCode> {
         let config = Config::load(connection.config.as_deref(), &self.overrides)?;
-        let rules = Rules::load(&config.scoring.rules)?;
+        let rules = Rules::with_model(&config.scoring, None)?;
+        if let Some(warning) = rules.model_warning() {
+            writeln!(io::stderr(), "warning: {warning}")?;
+        }
         let judge = Judge {
             rules: rules.set,
             policy: config.scoring.policy(&config.limits),

@@ -49,8 +49,13 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "mode {}, on failure {}, rules {} ({} rules, {} reloads)",
-        status.mode, status.on_failure, status.rules.version, status.rules.count, status.rules.reloads
+        "mode {}, on failure {}, rules {} ({} rules, {} reloads), model {}",
+        status.mode,
+        status.on_failure,
+        status.rules.version,
+        status.rules.count,
+        status.rules.reloads,
+        status.rules.model.version.as_deref().unwrap_or("off")
     )?;
     let requests = &status.requests;
     writeln!(

@@ -22,6 +22,8 @@ pub struct Scoring {
     pub paranoia: u8,
     /// Where the rule packs are.
     pub rules: RulesSource,
+    /// Where the learned model is.
+    pub model: ModelSource,
     /// Clean requests that each queue remembers, so as not to score them again; 0 for none. 16 bytes each.
     pub cache: u32,
 }
@@ -35,6 +37,7 @@ impl Default for Scoring {
             anomaly: 5,
             paranoia: 1,
             rules: RulesSource::Builtin,
+            model: ModelSource::Builtin,
             cache: 16_384,
         }
     }
@@ -53,6 +56,7 @@ impl Scoring {
             block: self.block as f32,
             anomaly: self.anomaly,
             paranoia: self.paranoia,
+            model: filter_score::ModelUse::On,
             limits: limits.request(),
         }
     }
@@ -99,6 +103,44 @@ impl<'de> Deserialize<'de> for RulesSource {
             Self::Builtin
         } else {
             Self::Directory(PathBuf::from(text))
+        })
+    }
+}
+
+/// Where the learned model is: `"builtin"`, a file that `portcullis train` wrote, or `"off"` for rules alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The model compiled into the program.
+    Builtin,
+    /// Rules judge alone.
+    Off,
+    /// This file.
+    File(PathBuf),
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin => f.write_str("builtin"),
+            Self::Off => f.write_str("off"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Serialize for ModelSource {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelSource {
+    fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(de)?;
+        Ok(match text.as_str() {
+            "builtin" => Self::Builtin,
+            "off" => Self::Off,
+            _ => Self::File(PathBuf::from(text)),
         })
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
-pub use decision::{Mode, Reputation, Respond, Response, RulesSource, Scoring};
+pub use decision::{Mode, ModelSource, Reputation, Respond, Response, RulesSource, Scoring};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,
@@ -164,6 +164,9 @@ impl Config {
     fn resolve_paths(&mut self, base: &Path) {
         let resolve = |path: &mut PathBuf| *path = base.join(&*path);
         if let RulesSource::Directory(path) = &mut self.scoring.rules {
+            resolve(path);
+        }
+        if let ModelSource::File(path) = &mut self.scoring.model {
             resolve(path);
         }
         if let Some(path) = &mut self.response.page {

@@ -52,10 +52,24 @@ pub struct RulesStatus {
     pub version: String,
     /// How many there are.
     pub count: u64,
+    /// The learned model beside them.
+    #[serde(default)]
+    pub model: ModelStatus,
     /// How often they were reloaded.
     pub reloads: u64,
     /// Why the last reload failed, if it did; then those before it are in force.
     pub last_error: Option<String>,
+}
+
+/// The learned model.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ModelStatus {
+    /// Where it should come from: `builtin`, `off` or a file.
+    pub source: String,
+    /// The checksum of the one in force; none if the rules judge alone.
+    pub version: Option<String>,
+    /// Why the one that was asked for is not in force.
+    pub error: Option<String>,
 }
 
 /// Packets of the XDP program that had the same fate for the same reason.

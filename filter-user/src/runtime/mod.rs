@@ -61,7 +61,10 @@ const DRAIN: Duration = Duration::from_millis(50);
 pub fn run(config: Config) -> anyhow::Result<()> {
     let logging = logging::start(config.engine.log);
     // Everything that can be wrong with the rules is found before the network is touched.
-    let rules = Rules::load(&config.scoring.rules)?;
+    let rules = Rules::with_model(&config.scoring, None)?;
+    if let Some(warning) = rules.model_warning() {
+        tracing::warn!("{warning}");
+    }
     let page = queues::page(&config)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -44,6 +44,7 @@ impl Engine for State {
             RulesStatus {
                 version: state.rules.version.clone(),
                 count: state.rules.set.rules().len() as u64,
+                model: state.rules.model.clone(),
                 reloads: state.reloads,
                 last_error: state.last_error.clone(),
             }
@@ -65,7 +66,7 @@ impl Engine for State {
             forward: self.config.engine.forward,
             mode: self.config.scoring.mode,
             on_failure: self.config.engine.on_failure,
-            warnings: Self::warnings(&counters, rules.last_error.as_deref()),
+            warnings: Self::warnings(&counters, &rules),
             rules,
             xdp: xdp.collect(),
             queues: self
@@ -203,7 +204,7 @@ impl Engine for State {
     }
 
     fn reload(&self) -> Result<String, Refusal> {
-        let loaded = Rules::load(&self.config.scoring.rules);
+        let loaded = Rules::with_model(&self.config.scoring, Some(&self.rules()));
         let mut state = self.rules_state();
         match loaded {
             Ok(rules) => {
@@ -220,11 +221,16 @@ impl Engine for State {
                         )
                     })?;
                 }
-                let message = format!(
-                    "{} rules in force, version {}",
+                let mut message = format!(
+                    "{} rules in force, version {}, model {}",
                     rules.set.rules().len(),
-                    rules.version
+                    rules.version,
+                    rules.model.version.as_deref().unwrap_or("off")
                 );
+                if let Some(warning) = rules.model_warning() {
+                    tracing::warn!("{warning}");
+                    message = format!("{message}; warning: {warning}");
+                }
                 state.rules = rules;
                 state.reloads += 1;
                 state.last_error = None;
@@ -293,7 +299,7 @@ impl State {
         }
     }
 
-    fn warnings(counters: &[EngineCounters], reload_error: Option<&str>) -> Vec<String> {
+    fn warnings(counters: &[EngineCounters], rules: &RulesStatus) -> Vec<String> {
         let mut warnings = Vec::new();
         let leaked = crate::ring::leaked_frames();
         if leaked > 0 {
@@ -315,7 +321,15 @@ impl State {
                 "the flow table was full for {full} packets; raise limits.max_flows"
             ));
         }
-        if let Some(error) = reload_error {
+        if let Some(error) = &rules.model.error {
+            let instead = rules
+                .model
+                .version
+                .as_ref()
+                .map_or("the rules judge alone", |_| "the model before it stays");
+            warnings.push(format!("the model cannot be used, {instead}: {error}"));
+        }
+        if let Some(error) = &rules.last_error {
             warnings.push(format!("the last reload was refused: {error}"));
         }
         warnings

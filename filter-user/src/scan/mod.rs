@@ -26,6 +26,11 @@ pub use jsonl::{MAX_LINE_BYTES, scan_jsonl};
 pub use output::{Output, OutputForm};
 pub use stats::Stats;
 
+/// The request of one JSON line, on the wire; an error says what is wrong with it.
+pub(crate) fn parse_request(line: &[u8]) -> Result<Vec<u8>, String> {
+    record::Record::parse(line).map(|record| record.bytes)
+}
+
 /// What scoring needs.
 #[derive(Debug, Clone)]
 pub struct Judge {

@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 
-use filter_score::{Family, OwnedDecision, OwnedHit, Verdict};
+use filter_score::{Family, OwnedDecision, OwnedHit, OwnedInference, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
 /// How decisions are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputForm {
-    /// One JSON object a line: id, decision, score, anomaly, categories, rules, explanation
+    /// One JSON object a line: id, decision, score, anomaly, categories, rules, model (if it suspects a field), explanation
     Jsonl,
     /// One line for people
     Text,
@@ -30,6 +30,8 @@ struct Line<'a> {
     anomaly: u32,
     categories: &'a [Family],
     rules: &'a [OwnedHit],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a OwnedInference>,
     explanation: &'a str,
 }
 
@@ -49,6 +51,7 @@ impl<'w> Output<'w> {
                     anomaly,
                     categories,
                     rules,
+                    model,
                     explanation,
                     ..
                 } = decision;
@@ -60,6 +63,7 @@ impl<'w> Output<'w> {
                     anomaly,
                     categories,
                     rules,
+                    model: model.as_ref(),
                     explanation,
                 };
                 serde_json::to_writer(&mut *self.writer, &line)?;

@@ -33,7 +33,7 @@ struct Fields {
 
 impl Record {
     /// Reads one line; an error says what is wrong with it.
-    pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
         let fields: Fields = serde_json::from_slice(line).map_err(|error| {
             // The parser sees one line only; the place that counts is the file's.
             let message = error.to_string();

@@ -7,6 +7,7 @@ pub mod lab;
 pub mod run;
 pub mod setup;
 pub mod test;
+pub mod train;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ enum Verb {
     Clippy(clippy::Clippy),
     Lab(lab::LabVerb),
     Bench(bench::Bench),
+    Train(train::Train),
 }
 
 impl Cli {
@@ -46,6 +48,7 @@ impl Cli {
             Verb::Clippy(verb) => verb.run(),
             Verb::Lab(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
+            Verb::Train(verb) => verb.run(),
         }
     }
 }

@@ -1,0 +1,123 @@
+//! What the model makes of one request so far.
+
+use super::Model;
+use super::feature::{self, Context, FamilySet};
+use crate::decode::DecodingSet;
+use crate::excerpt::Excerpt;
+use crate::findings::Place;
+use crate::target::Target;
+
+/// Scores are in units of this fraction.
+pub(crate) const CERTAIN: u16 = u16::MAX;
+
+/// The field that the score is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Suspect {
+    pub(crate) target: Target,
+    pub(crate) name: Excerpt<32>,
+    /// The decoded bytes around the end of the best run.
+    pub(crate) text: Excerpt<{ feature::REGION }>,
+    /// Where `text` begins in the decoded field.
+    pub(crate) offset: usize,
+    pub(crate) decodings: DecodingSet,
+}
+
+#[derive(Debug)]
+pub(crate) struct Suspicion {
+    /// Interesting fields so far.
+    fields: u16,
+    /// Best run of any field.
+    best: i32,
+    /// Highest score of any field, in 1/[`CERTAIN`].
+    score: u16,
+    /// The field that has the score; means nothing while that is 0.
+    suspect: Suspect,
+}
+
+impl Suspicion {
+    pub(crate) fn new() -> Self {
+        Self {
+            fields: 0,
+            best: 0,
+            score: 0,
+            suspect: Suspect {
+                target: Target::Request,
+                name: Excerpt::default(),
+                text: Excerpt::default(),
+                offset: 0,
+                decodings: DecodingSet::default(),
+            },
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.fields = 0;
+        self.best = 0;
+        self.score = 0;
+    }
+
+    /// The highest score of any field so far, 0..1.
+    pub(crate) fn score(&self) -> f32 {
+        f32::from(self.score) / f32::from(CERTAIN)
+    }
+
+    /// Fields that were weighed.
+    pub(crate) fn fields(&self) -> u16 {
+        self.fields
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.score == 0
+    }
+
+    /// The field that has the score.
+    pub(crate) fn suspect(&self) -> Option<&Suspect> {
+        (self.score > 0).then_some(&self.suspect)
+    }
+
+    /// Another model is in force: the score stays, but it cannot be explained any more.
+    pub(crate) fn forget_reasons(&mut self) {
+        self.suspect.text = Excerpt::default();
+    }
+
+    /// Weighs an interesting field's decoded text; `anomaly` and `families` are those of the rules that hit so far.
+    pub(crate) fn weigh(
+        &mut self,
+        model: &Model,
+        place: Place<'_>,
+        text: &[u8],
+        decodings: DecodingSet,
+        anomaly: u32,
+        families: FamilySet,
+    ) {
+        self.fields = self.fields.saturating_add(1);
+        let (sum, end) = model.linear.peak(text);
+        if sum >= model.floor {
+            let context = Context {
+                target: place.target,
+                decodings,
+                fields: self.fields,
+                anomaly,
+                families,
+            };
+            self.judge(model, place, text, end, context);
+        }
+        self.best = self.best.max(sum);
+    }
+
+    #[cold]
+    fn judge(&mut self, model: &Model, place: Place<'_>, text: &[u8], end: usize, context: Context) {
+        let region = feature::region(text, end);
+        let score = model.score(&model.features(text, end, self.best, context));
+        if score > self.score {
+            self.score = score;
+            self.suspect = Suspect {
+                target: place.target,
+                name: Excerpt::of(place.name),
+                offset: region.start,
+                text: Excerpt::of(&text[region]),
+                decodings: context.decodings,
+            };
+        }
+    }
+}
