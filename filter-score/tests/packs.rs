@@ -68,7 +68,7 @@ fn single_mistakes() {
             rule("id = 1\ndetector = 'sqli'"),
             9,
             "unknown detector `sqli`",
-            "sql-injection, sql-injection-quoted, sql-injection-weak",
+            "sql-injection, sql-injection-weak, sql-injection-quoted",
         ),
         (
             rule("id = 1\ndetector = 'javascript'\nregex = 'abc'"),
