@@ -282,6 +282,19 @@ fn policy(use_of_model: &str) -> Result<Policy> {
     Ok(policy)
 }
 
+fn speeds(rules: &Arc<RuleSet>, policy: Policy, requests: &[Entry]) {
+    let get = b"GET /api/v1/items?page=2&sort=name HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0\r\nAccept: application/json\r\nAccept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\n\r\n";
+    speed(rules, policy, "GET", &vec![get.to_vec(); 2000]);
+    let (bodiless, with_body): (Vec<Vec<u8>>, Vec<Vec<u8>>) = requests
+        .iter()
+        .map(|entry| entry.bytes.clone())
+        .partition(|bytes| bytes.ends_with(b"\r\n\r\n"));
+    let all: Vec<Vec<u8>> = [bodiless.as_slice(), with_body.as_slice()].concat();
+    speed(rules, policy, "benign requests", &all);
+    speed(rules, policy, "benign requests without body", &bodiless);
+    speed(rules, policy, "benign requests with body", &with_body);
+}
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = arguments.first().filter(|argument| !argument.starts_with("--"));
@@ -332,29 +345,7 @@ fn main() -> Result<()> {
     if let Some(source) = without {
         payloads.retain(|entry| entry.source.starts_with(source));
     }
-    let get = b"GET /api/v1/items?page=2&sort=name HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0\r\nAccept: application/json\r\nAccept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\n\r\n";
-    speed(&rules, policy, "GET", &vec![get.to_vec(); 2000]);
-    speed(
-        &rules,
-        policy,
-        "benign requests",
-        &requests
-            .iter()
-            .map(|entry| entry.bytes.clone())
-            .collect::<Vec<_>>(),
-    );
-    let bodiless: Vec<Vec<u8>> = requests
-        .iter()
-        .filter(|entry| entry.bytes.ends_with(b"\r\n\r\n"))
-        .map(|entry| entry.bytes.clone())
-        .collect();
-    speed(&rules, policy, "benign requests without body", &bodiless);
-    let with_body: Vec<Vec<u8>> = requests
-        .iter()
-        .filter(|entry| !entry.bytes.ends_with(b"\r\n\r\n"))
-        .map(|entry| entry.bytes.clone())
-        .collect();
-    speed(&rules, policy, "benign requests with body", &with_body);
+    speeds(&rules, policy, &requests);
     if flag("--stats") {
         return Ok(());
     }
