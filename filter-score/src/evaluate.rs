@@ -91,11 +91,15 @@ pub(crate) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
+        let doubts = self.findings.reasons();
         let classes = self.look(place, raw, DecodingSet::default());
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
             self.decoded(place, raw, classes, plus);
+        }
+        if self.findings.reasons() != doubts {
+            self.findings.doubt(place, raw, plus);
         }
         classes
     }
@@ -183,7 +187,8 @@ impl<'a> Evaluator<'a> {
         chain.next = reading;
     }
 
-    fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
+    /// Scores one reading of a field as it is.
+    pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
         if classes.intersects(self.rules.gated_classes) {
             for (gate, rule) in &self.rules.gated {
@@ -240,7 +245,7 @@ impl<'a> Evaluator<'a> {
 
     /// The pattern of a rule that applies to this reading of the field and has not hit yet.
     fn runnable(
-        &self,
+        &mut self,
         index: usize,
         place: Place<'_>,
         classes: Classes,
@@ -257,10 +262,14 @@ impl<'a> Evaluator<'a> {
         };
         let runs = rule.targets.contains(place.target)
             && rule.decodings.contains(decodings.optional())
-            && !self.findings.has(index)
             && self.active.contains(index)
             && rule.gates.iter().all(|gate| classes.intersects(*gate))
             && named();
+        if runs && self.findings.has(index) {
+            // It counts once, but a field that it may hit as well is as doubtful as the first.
+            self.findings.again();
+            return None;
+        }
         match &rule.check {
             Check::Pattern(pattern) if runs => Some(pattern),
             _ => None,
@@ -280,7 +289,7 @@ fn evidence(text: &[u8], end: usize) -> &[u8] {
 }
 
 /// Removes NUL and other control bytes except tabs and line ends.
-fn strip_control(input: &[u8], out: &mut Vec<u8>) -> bool {
+pub(crate) fn strip_control(input: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     out.extend(
         input

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::decode::DecodingSet;
+use crate::deep::Doubts;
 use crate::excerpt::Excerpt;
 use crate::rules::{Rule, RuleBits, RuleInfo, RuleSet};
 use crate::target::Target;
@@ -38,6 +39,9 @@ pub(crate) struct Findings {
     seen: RuleBits,
     omitted: u32,
     anomaly: u32,
+    /// Hits, and fields in which a rule that has hit may hit again.
+    reasons: u32,
+    doubts: Doubts,
 }
 
 impl Findings {
@@ -47,15 +51,51 @@ impl Findings {
             seen: RuleBits::new(rules),
             omitted: 0,
             anomaly: 0,
+            reasons: 0,
+            doubts: Doubts::new(),
         }
     }
 
     pub(crate) fn clear(&mut self) {
+        if !self.doubts.is_empty() {
+            self.doubts.clear();
+        }
         if self.anomaly > 0 {
+            self.reasons = 0;
             self.hits.clear();
             self.seen.clear();
             self.omitted = 0;
             self.anomaly = 0;
+        }
+    }
+
+    /// Changes whenever something makes the field at hand doubtful.
+    pub(crate) fn reasons(&self) -> u32 {
+        self.reasons
+    }
+
+    /// A rule that has hit may hit in this field, too.
+    pub(crate) fn again(&mut self) {
+        self.reasons = self.reasons.wrapping_add(1);
+    }
+
+    /// A field, as it was sent, is worth a second look. `plus`: a plus sign means a space.
+    pub(crate) fn doubt(&mut self, place: Place<'_>, text: &[u8], plus: bool) {
+        self.doubts.keep(place, text, plus);
+    }
+
+    /// The fields that are worth a second look.
+    pub(crate) fn doubts(&self) -> &Doubts {
+        &self.doubts
+    }
+
+    /// Lets rules count for nothing: someone else has counted them.
+    pub(crate) fn exclude(&mut self, rules: &RuleSet, counted: impl Fn(&RuleInfo) -> bool) {
+        self.seen.clear();
+        for (index, rule) in rules.rules.iter().enumerate() {
+            if counted(&rule.info) {
+                self.seen.insert(index);
+            }
         }
     }
 
@@ -88,6 +128,7 @@ impl Findings {
         if !self.seen.insert(index) {
             return;
         }
+        self.again();
         self.anomaly += rule.info.severity.points();
         if self.hits.len() < MAX_HITS {
             self.hits.push(Hit {

@@ -17,6 +17,7 @@
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `findings` | hits of one request |
 //! | `verdict` | score, decision, explanation |
+//! | `deep` | the second tier: suspicious requests, looked at again with more time |
 //! | `cache` | requests and header lines that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
 //! | `offline` | single recorded requests |
@@ -27,6 +28,7 @@
 
 mod cache;
 mod decode;
+mod deep;
 mod evaluate;
 mod excerpt;
 mod findings;
@@ -41,10 +43,11 @@ mod target;
 mod verdict;
 
 pub use decode::DecodingSet;
+pub use deep::{DOUBT_BYTES, DOUBT_FIELDS, DeepJob, DeepScorer, DeepVerdict, SecondStage};
 pub use excerpt::Excerpt;
 pub use findings::Hit;
 pub use http::Violation;
-pub use offline::{OfflineScorer, RequestParts, percent_encode};
+pub use offline::{OfflineScorer, RequestParts, SecondLook, percent_encode};
 pub use policy::{Limits, Mode, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};

@@ -2,15 +2,48 @@
 
 use std::sync::Arc;
 
+use crate::deep::{DeepJob, DeepScorer, DeepVerdict};
 use crate::policy::{Mode, Policy};
 use crate::rules::RuleSet;
 use crate::scorer::{Scorer, Stream};
-use crate::verdict::OwnedDecision;
+use crate::verdict::{Decision, OwnedDecision};
 
 /// Scores single requests, each as a connection of its own.
 #[derive(Debug)]
 pub struct OfflineScorer {
     scorer: Scorer,
+    second_look: SecondLook,
+}
+
+/// The second tier, asked at once.
+#[derive(Debug)]
+pub struct SecondLook {
+    scorer: DeepScorer,
+    job: DeepJob,
+    verdict: DeepVerdict,
+}
+
+impl SecondLook {
+    /// Nothing is remembered: recorded requests are judged one by one.
+    #[must_use]
+    pub fn new(rules: Arc<RuleSet>, policy: Policy) -> Self {
+        Self {
+            scorer: DeepScorer::new(rules, policy, 0, &[0; 16]),
+            job: DeepJob::default(),
+            verdict: DeepVerdict::default(),
+        }
+    }
+
+    /// A copy of a decision after both tiers had their say.
+    pub fn decide(&mut self, decision: &Decision<'_>) -> OwnedDecision {
+        let mut owned = decision.to_owned();
+        if decision.is_undecided() {
+            decision.copy_doubts(&mut self.job);
+            self.scorer.score(&self.job, &mut self.verdict);
+            owned.settle(&self.verdict);
+        }
+        owned
+    }
 }
 
 impl OfflineScorer {
@@ -18,6 +51,7 @@ impl OfflineScorer {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy) -> Self {
         Self {
+            second_look: SecondLook::new(Arc::clone(&rules), policy),
             scorer: Scorer::new(
                 rules,
                 Policy {
@@ -33,21 +67,20 @@ impl OfflineScorer {
     /// too, with its protocol violation. Where several requests are pipelined, the worst one counts.
     pub fn score_request(&mut self, raw: &[u8]) -> OwnedDecision {
         let mut worst: Option<OwnedDecision> = None;
-        let mut keep = |decision: &crate::Decision<'_>| {
-            if worst
-                .as_ref()
-                .is_none_or(|worst| decision.anomaly > worst.anomaly)
-            {
-                worst = Some(decision.to_owned());
+        let Self { scorer, second_look } = self;
+        let mut keep = |decision: &Decision<'_>| {
+            let decision = second_look.decide(decision);
+            if worst.as_ref().is_none_or(|worst| decision.score > worst.score) {
+                worst = Some(decision);
             }
         };
         let mut stream = Stream::new();
-        self.scorer.feed(&mut stream, raw, &mut keep);
+        scorer.feed(&mut stream, raw, &mut keep);
         if stream.is_idle() && raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             // Nothing at all: a request line of no bytes.
-            self.scorer.open(&mut stream);
+            scorer.open(&mut stream);
         }
-        self.scorer.finish(&mut stream, &mut keep);
+        scorer.finish(&mut stream, &mut keep);
         worst.unwrap_or_else(|| unreachable!("a stream of at least one byte, or opened, gets a decision"))
     }
 }

@@ -27,6 +27,8 @@ pub struct Policy {
     pub anomaly: u32,
     /// Rules above this paranoia level (1..=4) do not run.
     pub paranoia: u8,
+    /// Whether suspicious requests are looked at a second time ([`crate::DeepScorer`]).
+    pub deep: bool,
     /// Bounds of what is held and looked at.
     pub limits: Limits,
 }
@@ -39,6 +41,7 @@ impl Default for Policy {
             block: 0.7,
             anomaly: 5,
             paranoia: 1,
+            deep: true,
             limits: Limits::default(),
         }
     }

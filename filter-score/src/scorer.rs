@@ -233,6 +233,12 @@ impl Scorer {
                     stream.state = State::Blocked;
                     return Disposition::Block;
                 }
+                End::Undecided => {
+                    stream.state = State::Idle;
+                    return Disposition::Undecided {
+                        taken: bytes.len() - rest.len(),
+                    };
+                }
                 End::Opaque(kind) => {
                     stream.state = State::Opaque(kind);
                     return Disposition::Opaque(kind);
@@ -248,9 +254,11 @@ impl Scorer {
             self.adopt(&mut request);
             if !request.decided {
                 self.inspection(&mut request).truncated();
-                let decision = Decision::of(&request, &self.policy, false);
+                let decision = Decision::at_end(&request, &self.policy, false);
                 if decision.verdict == Verdict::Block && self.policy.mode == Mode::Block {
                     disposition = Disposition::Block;
+                } else if decision.waits(&self.policy) {
+                    disposition = Disposition::Undecided { taken: 0 };
                 }
                 on_decision(&decision);
             }
@@ -304,10 +312,14 @@ impl Scorer {
                 Event::Complete => End::Complete,
                 Event::Opaque(kind) => End::Opaque(kind),
             };
-            if !request.decided {
-                on_decision(&Decision::of(request, &self.policy, end == End::Complete));
-            }
-            return (at, Some(end));
+            let decision = match end {
+                _ if request.decided => return (at, Some(end)),
+                End::Complete => Decision::at_end(request, &self.policy, true),
+                _ => Decision::of(request, &self.policy, false),
+            };
+            on_decision(&decision);
+            let waits = decision.waits(&self.policy);
+            return (at, Some(if waits { End::Undecided } else { end }));
         }
         (at, None)
     }
@@ -354,6 +366,8 @@ impl Scorer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Complete,
+    /// Complete, and for the second tier to decide.
+    Undecided,
     Blocked,
     Opaque(OpaqueKind),
 }

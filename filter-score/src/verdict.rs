@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::deep::{DeepJob, DeepVerdict, Doubts};
 use crate::findings::{Findings, Hit};
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 use crate::request::{LINE_BYTES, Request};
 use crate::rules::{Family, Severity};
 
@@ -44,6 +45,13 @@ pub enum Disposition {
     Accept,
     /// They complete an attack: do not forward them, nor anything after them.
     Block,
+    /// The request that ends after `taken` of the bytes is suspicious, and the second tier has a say
+    /// ([`Decision::copy_doubts`]). The bytes behind it were not looked at: feed them when it has. Only where something
+    /// is blocked at all, and only with [`Policy::deep`].
+    Undecided {
+        /// Bytes up to the request's end.
+        taken: usize,
+    },
     /// No buffer was free. They were not scored and the stream is out of step: the failure policy decides.
     Exhausted,
     /// Picked up in mid-stream and no request line came yet: the failure policy decides.
@@ -65,7 +73,17 @@ pub fn score(anomaly: u32) -> f32 {
     }
     #[expect(clippy::cast_precision_loss, reason = "sums of severities are small")]
     let anomaly = anomaly as f32;
+    weighed(anomaly)
+}
+
+/// The score of a sum in which not every point counts in full.
+pub(crate) fn weighed(anomaly: f32) -> f32 {
     1.0 - (-STEEPNESS * anomaly).exp()
+}
+
+/// The score of two independent witnesses: the chance that at least one of them is right.
+pub(crate) fn joint(one: f32, other: f32) -> f32 {
+    1.0 - (1.0 - one) * (1.0 - other)
 }
 
 impl Policy {
@@ -101,6 +119,8 @@ pub struct Decision<'a> {
     pub bytes: u64,
     /// Whether the request had ended. A block is decided as soon as it is certain.
     pub complete: bool,
+    /// What the second tier is to look at, if it has a say.
+    pub(crate) doubts: Option<&'a Doubts>,
 }
 
 impl<'a> Decision<'a> {
@@ -117,6 +137,35 @@ impl<'a> Decision<'a> {
             request_line: request.line.as_bytes(),
             bytes: request.bytes,
             complete,
+            doubts: None,
+        }
+    }
+
+    /// The decision about a request that has ended: what is merely suspicious goes to the second tier.
+    pub(crate) fn at_end(request: &'a Request, policy: &Policy, complete: bool) -> Self {
+        let mut decision = Self::of(request, policy, complete);
+        let doubts = request.findings.doubts();
+        if policy.deep && decision.verdict == Verdict::Suspicious && !doubts.is_empty() {
+            decision.doubts = Some(doubts);
+        }
+        decision
+    }
+
+    /// Whether the second tier has a say. Until then the request is suspicious.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.doubts.is_some()
+    }
+
+    /// Whether feeding stops here until the second tier has had its say.
+    pub(crate) fn waits(&self, policy: &Policy) -> bool {
+        self.is_undecided() && policy.mode == Mode::Block
+    }
+
+    /// Copies what the second tier needs of an undecided request. Allocates nothing.
+    pub fn copy_doubts(&self, job: &mut DeepJob) {
+        if let Some(doubts) = self.doubts {
+            job.fill(doubts, self.score, self.anomaly, self.hits);
         }
     }
 
@@ -133,6 +182,7 @@ impl<'a> Decision<'a> {
             request_line: line.unwrap_or_default(),
             bytes: request.len() as u64,
             complete: true,
+            doubts: None,
         }
     }
 
@@ -253,6 +303,30 @@ pub struct OwnedDecision {
     pub bytes: u64,
     /// Whether the request had ended.
     pub complete: bool,
+}
+
+impl OwnedDecision {
+    /// The second tier has had its say: an attack becomes `block`, everything else stays as it is. Allocates.
+    pub fn settle(&mut self, verdict: &DeepVerdict) {
+        use fmt::Write as _;
+        if !verdict.block {
+            return;
+        }
+        self.decision = Verdict::Block;
+        self.score = verdict.score;
+        self.anomaly = verdict.anomaly;
+        let mut separator = "; on a second look: ";
+        for hit in &verdict.hits {
+            // Writing to a string does not fail.
+            let _ = write!(self.explanation, "{separator}{hit}");
+            separator = "; ";
+        }
+        self.rules.extend(verdict.hits.iter().map(OwnedHit::of));
+        self.categories
+            .extend(verdict.hits.iter().map(|hit| hit.rule.family));
+        self.categories.sort_unstable();
+        self.categories.dedup();
+    }
 }
 
 /// A hit that owns its data.

@@ -5,7 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use filter_score::{Disposition, Policy, RuleSet, Scorer, Stream, builtin_packs};
+use filter_score::{
+    DeepJob, DeepScorer, DeepVerdict, Disposition, Policy, RuleSet, Scorer, Stream, builtin_packs,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -106,6 +108,31 @@ fn blocking_allocates_nothing_either() {
         });
         assert_eq!(count, 0);
     }
+}
+
+#[test]
+fn handing_over_to_the_second_tier_allocates_nothing() {
+    let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile"));
+    let mut scorer = Scorer::new(Arc::clone(&rules), Policy::default(), 4);
+    let mut deep = DeepScorer::new(rules, Policy::default(), 16, &[1; 16]);
+    let (mut job, mut verdict) = (DeepJob::default(), DeepVerdict::default());
+    let path = format!("GET /?{} HTTP/1.1\r\nHost: a\r\n\r\n", "r=a%00b&".repeat(600));
+    let mut undecided = 0;
+    for _ in 0..3 {
+        let count = allocations(|| {
+            let mut stream = Stream::new();
+            scorer.feed(&mut stream, path.as_bytes(), |decision| {
+                undecided += usize::from(decision.is_undecided());
+                decision.copy_doubts(&mut job);
+            });
+            scorer.release(&mut stream);
+        });
+        assert_eq!(count, 0);
+        deep.score(&job, &mut verdict);
+    }
+    // What is known is served without allocating, too.
+    assert_eq!(allocations(|| deep.score(&job, &mut verdict)), 0);
+    let _ = undecided;
 }
 
 #[test]
