@@ -12,7 +12,7 @@ use filter_score::{
 
 /// Makes every field with the word doubtful, so that any text can be measured.
 const DOUBT: &str = r#"
-family = "policy"
+family = "custom"
 [[rule]]
 id = 999999
 message = "a word that makes a field doubtful"

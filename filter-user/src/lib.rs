@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod deep;
 pub mod engine;
 pub mod flow;
 pub mod host;

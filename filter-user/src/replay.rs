@@ -12,7 +12,7 @@ use std::{
 };
 
 use filter_common::{Address, FlowKey, FlowState, Packet, packet::tcp_flag};
-use filter_score::{Mode, Scorer};
+use filter_score::{Mode, Scorer, SecondLook};
 use serde_json::json;
 
 use crate::{
@@ -63,7 +63,8 @@ pub fn replay(
         recorders.remove(0),
         events,
         receiver,
-    );
+    )
+    .with_second_look(SecondLook::new(Arc::clone(&judge.rules), policy));
     let services = config.services();
     let mut number = 0;
     while let Some(frame) = capture.next_frame()? {

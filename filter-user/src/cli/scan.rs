@@ -71,7 +71,7 @@ impl Scan {
         let rules = Rules::load(&config.scoring.rules)?;
         let judge = Judge {
             rules: rules.set,
-            policy: config.scoring.policy(),
+            policy: config.policy(),
         };
         let mut sink = Printer {
             output: Output::new(out, self.output),

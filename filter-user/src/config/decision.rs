@@ -41,9 +41,9 @@ impl Default for Scoring {
 }
 
 impl Scoring {
-    /// The thresholds as the scoring engine takes them.
+    /// The thresholds as the scoring engine takes them; [`Config::policy`](super::Config::policy) has the rest.
     #[must_use]
-    pub fn policy(&self) -> filter_score::Policy {
+    pub(super) fn policy(&self) -> filter_score::Policy {
         filter_score::Policy {
             mode: match self.mode {
                 Mode::Block => filter_score::Mode::Block,
@@ -53,7 +53,7 @@ impl Scoring {
             block: self.block as f32,
             anomaly: self.anomaly,
             paranoia: self.paranoia,
-            limits: filter_score::Limits::default(),
+            ..filter_score::Policy::default()
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod cidr;
 mod decision;
+mod deep;
 mod document;
 mod engine;
 mod limits;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
+pub use deep::{Deep, Workers};
 pub use decision::{Mode, Reputation, Respond, Response, RulesSource, Scoring};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
@@ -59,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// How requests are judged.
     pub scoring: Scoring,
+    /// The second look at requests that are merely suspicious.
+    pub deep: Deep,
     /// What the ends of a blocked flow get.
     pub response: Response,
     /// How blocked requests add up to a blocked source.
@@ -137,6 +141,15 @@ impl Config {
             vec![Service::http()]
         } else {
             self.service.clone()
+        }
+    }
+
+    /// How requests are judged, as the scoring engine takes it.
+    #[must_use]
+    pub fn policy(&self) -> filter_score::Policy {
+        filter_score::Policy {
+            deep: self.deep.enabled,
+            ..self.scoring.policy()
         }
     }
 

@@ -21,4 +21,4 @@ pub use protocol::{
 };
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use status::{Fill, PacketCounter, QueueStatus, RequestCounters, RulesStatus, Status};
+pub use status::{DeepStatus, Fill, PacketCounter, QueueStatus, RequestCounters, RulesStatus, Status};

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use filter_score::{Family, Verdict};
 
-use crate::flow::{DropCounters, DropReason};
+use crate::{
+    deep::DeepCount,
+    flow::{DropCounters, DropReason},
+};
 
 macro_rules! drops {
     ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
@@ -46,6 +49,10 @@ drops! {
     Unsynced => "unsynced",
     /// Failure policy: the stream cannot be followed any further.
     Opaque => "opaque",
+    /// Failure policy: the second tier gave no verdict in time.
+    DeepDeadline => "deep_deadline",
+    /// Failure policy: the second tier had no room.
+    DeepFull => "deep_full",
 }
 
 /// Reasons for which a frame went on although it was not scored.
@@ -112,6 +119,10 @@ pub struct EngineCounters {
     pub held_bytes: u64,
     /// Segments held out of order.
     pub held: u64,
+    /// Requests that wait for the second tier.
+    pub deep_waiting: u64,
+    /// What became of undecided requests, by [`DeepCount`].
+    pub deep: [u64; DeepCount::ALL.len()],
 }
 
 impl EngineCounters {
@@ -165,6 +176,8 @@ impl EngineCounters {
             flows,
             held_bytes,
             held,
+            deep_waiting,
+            deep,
         } = self;
         [
             *received,
@@ -178,6 +191,7 @@ impl EngineCounters {
             *flows,
             *held_bytes,
             *held,
+            *deep_waiting,
         ]
         .into_iter()
         .chain(*dropped)
@@ -185,6 +199,7 @@ impl EngineCounters {
         .chain(*unscored)
         .chain(*requests)
         .chain(*families)
+        .chain(*deep)
     }
 
     fn from_numbers(mut numbers: impl Iterator<Item = u64>) -> Self {
@@ -201,6 +216,7 @@ impl EngineCounters {
             flows,
             held_bytes,
             held,
+            deep_waiting,
         ] = std::array::from_fn(|_| next());
         Self {
             received,
@@ -214,11 +230,13 @@ impl EngineCounters {
             flows,
             held_bytes,
             held,
+            deep_waiting,
             dropped: std::array::from_fn(|_| next()),
             stream_dropped: std::array::from_fn(|_| next()),
             unscored: std::array::from_fn(|_| next()),
             requests: std::array::from_fn(|_| next()),
             families: std::array::from_fn(|_| next()),
+            deep: std::array::from_fn(|_| next()),
         }
     }
 }

@@ -6,8 +6,10 @@
 //!                                                                               ├─ drop ─────────► Rings::release
 //!                                                                               └─ score: Scorer::feed
 //!                                                                                    ├─ accept ──► Rings::forward
-//!                                                                                    └─ block ───► KernelMaps,
-//!                                                                                                  page and reset
+//!                                                                                    ├─ block ───► KernelMaps,
+//!                                                                                    │             page and reset
+//!                                                                                    └─ undecided: the segment waits,
+//!                                                                                       and all behind it, for deep::Port
 //! ```
 //!
 //! The loop reaches rings, maps and the clock only through the traits of [`environment`], statically dispatched:
@@ -21,12 +23,15 @@ pub mod live;
 pub mod memory;
 pub mod page;
 mod refusal;
+mod reports;
 pub mod respond;
+mod second_tier;
 mod spin;
 mod verdict;
 pub mod worker;
 
 pub use counters::{EngineCounters, EngineDrop, SharedCounters};
 pub use environment::{Clock, KernelMaps, Rings};
-pub use verdict::Event;
+pub use reports::Event;
+pub use second_tier::Undecided;
 pub use worker::{Command, Worker, WorkerConfig};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata};
-use filter_score::{Policy, RuleSet, Scorer};
+use filter_score::{Policy, RuleSet, Scorer, SecondLook};
 
 use super::{
     Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
@@ -19,11 +19,14 @@ use super::{
     inspect::{Inspected, inspect},
     page::Page,
     refusal::Refusal,
+    reports::Event,
+    second_tier::Undecided,
     spin::Spin,
-    verdict::{Event, Judge, Outcome},
+    verdict::{Judge, Origin, Outcome, Ruled},
 };
 use crate::{
     config::{FailurePolicy, Respond},
+    deep::Port,
     flow::{
         EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits, TimeoutClass,
         table::{InsertError, TableLimits},
@@ -175,6 +178,20 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
+    /// Asks the second tier through `port`: its pool has to know the same rules and policy.
+    #[must_use]
+    pub fn with_second_tier(mut self, port: Port<Undecided>) -> Self {
+        self.judge.connect(port);
+        self
+    }
+
+    /// Takes the second look in the loop itself, where its time does not matter. Only for a policy that blocks nothing.
+    #[must_use]
+    pub fn with_second_look(mut self, look: SecondLook) -> Self {
+        self.judge.look_at_once(look);
+        self
+    }
+
     /// Runs until told to stop.
     ///
     /// # Errors
@@ -220,13 +237,26 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.spins = false;
             // Before it sleeps for long, what it has done has to show in the counters.
             let published = self.idle_ticks > 0;
-            self.rings.wait(if published {
+            self.sleep(now, if published {
                 self.config.sleep
             } else {
                 TICK.min(self.config.sleep)
             })?;
         }
         Ok(true)
+    }
+
+    /// Sleeps until there is something to do, at most `timeout`.
+    fn sleep(&mut self, now: u64, timeout: Duration) -> io::Result<()> {
+        if !self.judge.awaits() {
+            return self.rings.wait(timeout);
+        }
+        let Some(sleeper) = self.judge.sleeper() else {
+            return Ok(());
+        };
+        let deadline = self.judge.next_deadline().map_or(u64::MAX, |deadline| deadline.saturating_sub(now));
+        self.rings
+            .wait_or(timeout.min(Duration::from_nanos(deadline)), sleeper.fd())
     }
 
     /// Handles the frames that are there. Returns whether there were any, and the time after it.
@@ -242,13 +272,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.maps.consumed(count as u64);
         }
         self.batch = batch;
+        let ruled = self.judge.awaits() && self.carry_out_rulings();
         self.rings.flush()?;
         let now = self.clock.now();
         for arrived in self.forwarded.drain(..) {
             self.latency
                 .record(Stage::DriverToForwarded, now.saturating_sub(arrived));
         }
-        Ok((count > 0, now))
+        Ok((count > 0 || ruled, now))
     }
 
     /// The counters, as they are now.
@@ -330,6 +361,50 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
+    /// What the second tier has said meanwhile, and the deadlines that are over. Returns whether there was anything.
+    fn carry_out_rulings(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut any = false;
+        while let Some(ruled) = self.judge.next_ruled(now, &mut self.counters) {
+            any = true;
+            let Ruled {
+                handle,
+                flow: key,
+                ticket,
+                ruling,
+                since_ns,
+            } = ruled;
+            let Some(flow) = self.table.get_mut(handle) else {
+                continue;
+            };
+            if flow.requests.asked != Some(ticket) {
+                continue;
+            }
+            flow.requests.asked = None;
+            if !flow.stream.resume() {
+                continue;
+            }
+            flow.requests.ruling = ruling;
+            let arrival = Arrival {
+                time_ns: since_ns,
+                reason: None,
+            };
+            let origin = Origin {
+                handle,
+                flow: key,
+                now,
+            };
+            while let Some(due) = self.next_held(origin) {
+                self.carry_out(handle, due, arrival);
+            }
+            if let Some(flow) = self.table.get_mut(handle) {
+                let class = flow.class();
+                self.table.touch(handle, class, now);
+            }
+        }
+        any
+    }
+
     /// Offers a segment to its stream, and then what the stream was holding back.
     fn offer(
         &mut self,
@@ -356,13 +431,19 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             .stream
             .offer(reassembly, inspected.segment, frame, &mut observed);
         flow.confirmed |= observed.confirmed();
-        let mut outcome = Some(judge.outcome(action, &mut flow.requests, &inspected.key, now, counters));
+        flow.requests.suspected |= arrival.reason.is_some_and(is_suspicion);
+        let origin = Origin {
+            handle,
+            flow: inspected.key,
+            now,
+        };
+        let mut outcome = Some(judge.outcome(action, &mut flow.requests, origin, counters));
         let decided = self.clock.now();
         self.latency
             .record(Stage::DequeuedToVerdict, decided.saturating_sub(now));
         while let Some(due) = outcome {
             self.carry_out(handle, due, arrival);
-            outcome = self.next_held(handle, &inspected.key, now);
+            outcome = self.next_held(origin);
         }
         if let Some(flow) = self.table.get_mut(handle) {
             let class = flow.class();
@@ -375,7 +456,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// The outcome for the next held segment, if its turn has come.
-    fn next_held(&mut self, handle: FlowHandle, key: &FlowKey, now: u64) -> Option<Outcome<R::Frame>> {
+    fn next_held(&mut self, origin: Origin) -> Option<Outcome<R::Frame>> {
         let Self {
             table,
             reassembly,
@@ -383,9 +464,9 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             counters,
             ..
         } = self;
-        let flow = table.get_mut(handle)?;
+        let flow = table.get_mut(origin.handle)?;
         let action = flow.stream.next_held(reassembly)?;
-        Some(judge.outcome(action, &mut flow.requests, key, now, counters))
+        Some(judge.outcome(action, &mut flow.requests, origin, counters))
     }
 
     fn carry_out(&mut self, handle: FlowHandle, outcome: Outcome<R::Frame>, arrival: Arrival) {
@@ -506,7 +587,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     fn refresh_counters(&mut self) {
         self.counters.set_stream_drops(&self.reassembly.drops);
-        self.counters.cached = self.judge.cached();
+        self.judge.refresh(&mut self.counters);
         self.counters.flows = self.table.len() as u64;
         self.counters.held = self.reassembly.hold.segments() as u64;
         self.counters.held_bytes = self.reassembly.hold.bytes() as u64;

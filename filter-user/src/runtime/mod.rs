@@ -14,6 +14,7 @@ mod maps;
 mod operator;
 mod placement;
 mod queues;
+mod second_tier;
 mod state;
 
 use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
@@ -136,6 +137,7 @@ impl Running {
         let reinjection = Reinjection::create(&interface, queue_count).await?;
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
+        let deep = second_tier::start(&config, &rules, queue_count)?;
 
         let parts = queues::Parts {
             config: &config,
@@ -146,6 +148,7 @@ impl Running {
             rules: &rules,
             page,
             events: &sender,
+            deep: deep.as_ref(),
         };
         let attached = parts.start(recorders).and_then(|threads| {
             let settings = maps::settings(&config, &tables)?;
@@ -185,6 +188,7 @@ impl Running {
             latency,
             logging,
             protection,
+            deep,
         );
         let state = Arc::new(state);
         let events = events::start(Arc::clone(&state), receiver);

@@ -6,7 +6,7 @@ use filter_common::{Action, Address, Reason, block::Block};
 use filter_score::Family;
 use ipnet::IpNet;
 
-use super::{logging, maps::prefix, state::State};
+use super::{logging, maps::prefix, second_tier, state::State};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
     config::{self, Level},
@@ -75,6 +75,7 @@ impl Engine for State {
                 .map(|(queue, counters)| self.queue(queue, counters))
                 .collect(),
             requests: requests(&counters),
+            deep: self.deep.as_ref().map(|pool| second_tier::status(pool, &counters)),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources,
             blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
@@ -209,7 +210,7 @@ impl Engine for State {
             Ok(rules) => {
                 for queue in &self.queues {
                     let command =
-                        Command::Rules(std::sync::Arc::clone(&rules.set), self.config.scoring.policy());
+                        Command::Rules(std::sync::Arc::clone(&rules.set), self.config.policy());
                     queue.commands.try_send(command).map_err(|error| {
                         Refusal::new(
                             RefusalCode::Failed,
@@ -217,6 +218,9 @@ impl Engine for State {
                             "try again; `portcullis status` shows whether the queue is alive",
                         )
                     })?;
+                }
+                if let Some(pool) = &self.deep {
+                    pool.replace(std::sync::Arc::clone(&rules.set), self.config.policy());
                 }
                 let message = format!(
                     "{} rules in force, version {}",

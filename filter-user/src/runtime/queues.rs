@@ -17,6 +17,7 @@ use super::placement;
 use crate::{
     bpf::Tables,
     config::{Config, Idle},
+    deep::Pool,
     engine::{
         Command, Event, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
@@ -73,6 +74,7 @@ pub(super) struct Parts<'a> {
     pub(super) rules: &'a Rules,
     pub(super) page: &'a Page,
     pub(super) events: &'a SyncSender<Event>,
+    pub(super) deep: Option<&'a Pool>,
 }
 
 impl Parts<'_> {
@@ -110,7 +112,7 @@ impl Parts<'_> {
             .context("cannot enter the socket into the map")?;
         let scorer = Scorer::new(
             Arc::clone(&self.rules.set),
-            self.config.scoring.policy(),
+            self.config.policy(),
             REQUESTS,
         )
         .with_cache(self.config.scoring.cache as usize, &cache_key()?);
@@ -120,11 +122,12 @@ impl Parts<'_> {
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
         let events = self.events.clone();
+        let port = self.deep.map(|pool| pool.port(queue as usize));
         let thread = thread::Builder::new()
             .name(format!("pc-queue-{queue}"))
             .spawn(move || {
                 placement::take(cpu, scheduling);
-                Worker::new(
+                let worker = Worker::new(
                     config,
                     rings,
                     maps,
@@ -134,8 +137,11 @@ impl Parts<'_> {
                     recorder,
                     events,
                     receiver,
-                )
-                .run()
+                );
+                match port {
+                    Some(port) => worker.with_second_tier(port).run(),
+                    None => worker.run(),
+                }
             })
             .context("cannot start a thread")?;
         Ok(QueueThread {
@@ -202,7 +208,7 @@ impl Drop for QueueThreads {
 }
 
 /// What no client can guess: with it, one could look for attacks that seem to be known requests.
-fn cache_key() -> anyhow::Result<[u8; 16]> {
+pub(super) fn cache_key() -> anyhow::Result<[u8; 16]> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).context("cannot get random bytes for the cache's key")?;
     Ok(key)

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use filter_score::{Decision, Disposition, Mode, Policy, Scorer, Stream};
+use filter_score::{Decision, Disposition, Mode, Policy, Scorer, SecondLook, Stream};
 
 use super::{BadInput, Input, Judge, Sink};
 
@@ -18,6 +18,7 @@ pub fn scan_http(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Re
         ..judge.policy
     };
     let mut scorer = Scorer::new(judge.rules.clone(), policy, 1);
+    let mut second_look = SecondLook::new(judge.rules.clone(), policy);
     let mut stream = Stream::new();
     let mut number = 0u64;
     let message = loop {
@@ -30,7 +31,7 @@ pub fn scan_http(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Re
         };
         let (length, ended) = (chunk.len(), chunk.is_empty());
         let mut decided = Vec::new();
-        let keep = |decision: &Decision<'_>| decided.push(decision.to_owned());
+        let keep = |decision: &Decision<'_>| decided.push(second_look.decide(decision));
         let start = Instant::now();
         let disposition = if ended {
             scorer.finish(&mut stream, keep);

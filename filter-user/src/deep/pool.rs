@@ -1,0 +1,321 @@
+//! The threads of the pool, and who looks after them.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use filter_score::{Policy, RuleSet};
+
+use super::{
+    Bell, BreakerState, JobScorer, Lanes, Port, Scaling, Step,
+    worker::{End, Seat, Shared, Worker},
+};
+use crate::engine::{Clock, live::SystemClock};
+
+/// How often the supervisor looks at workers and queues.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// Bounds and timing of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Workers, at least and at most.
+    pub workers: (usize, usize),
+    /// Jobs a worker takes at once.
+    pub batch: usize,
+    /// How long a worker with more than one job waits for more.
+    pub collect: Duration,
+    /// How long a request waits for its verdict.
+    pub deadline: Duration,
+    /// Requests of one queue that may be with the pool.
+    pub jobs: u32,
+    /// A worker that has been at one job for so long is given up and replaced.
+    pub stall: Duration,
+}
+
+/// Something an operator may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The pool has another number of workers, for the depth of its queues.
+    Scaled {
+        /// Workers now.
+        workers: usize,
+        /// Jobs that waited.
+        depth: usize,
+    },
+    /// A worker panicked and was replaced.
+    Died,
+    /// A worker hangs and was replaced.
+    Stalled,
+    /// The breaker of a queue is in another state.
+    Breaker {
+        /// The queue.
+        queue: usize,
+        /// Its breaker's state.
+        state: BreakerState,
+    },
+}
+
+/// What the pool counts; any thread may read.
+#[derive(Debug, Default)]
+pub struct PoolCounters {
+    /// Workers, without those that hang.
+    pub workers: AtomicU64,
+    /// Times the pool grew.
+    pub grown: AtomicU64,
+    /// Times it shrank.
+    pub shrunk: AtomicU64,
+    /// Workers that panicked.
+    pub died: AtomicU64,
+    /// Workers that hung.
+    pub stalled: AtomicU64,
+}
+
+type Make = Box<dyn Fn() -> Box<dyn JobScorer> + Send>;
+type Prepare = Arc<dyn Fn() + Send + Sync>;
+type Observe = Box<dyn Fn(Notice) + Send>;
+
+/// A running pool. Dropping it ends its threads; ports that are left get no answers, and their deadlines hold.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    settings: Settings,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the workers for `queues` ports. `make` makes a worker's scorer, `prepare` runs first on each thread, and
+    /// `observe` is told what happens.
+    ///
+    /// # Errors
+    ///
+    /// When threads or eventfds cannot be had.
+    pub fn start(
+        settings: Settings,
+        queues: usize,
+        make: impl Fn() -> Box<dyn JobScorer> + Send + 'static,
+        prepare: impl Fn() + Send + Sync + 'static,
+        observe: impl Fn(Notice) + Send + 'static,
+    ) -> io::Result<Self> {
+        let lanes: io::Result<Box<[_]>> = (0..queues)
+            .map(|_| Lanes::new(settings.jobs as usize).map(Arc::new))
+            .collect();
+        let shared = Arc::new(Shared::new(
+            lanes?,
+            Arc::new(Bell::new()?),
+            settings.batch,
+            settings.collect,
+        ));
+        let mut supervisor = Supervisor {
+            shared: Arc::clone(&shared),
+            make: Box::new(make),
+            prepare: Arc::new(prepare),
+            observe: Box::new(observe),
+            scaling: Scaling::new(settings.workers.0, settings.workers.1),
+            stall_ns: settings.stall.as_nanos() as u64,
+            spare: settings.workers.1,
+            staff: Vec::new(),
+            given_up: Vec::new(),
+            breakers: vec![BreakerState::Closed; queues],
+            hired: 0,
+        };
+        supervisor.fill_seats()?;
+        let supervisor = thread::Builder::new()
+            .name("pc-deep".into())
+            .spawn(move || supervisor.run())?;
+        Ok(Self {
+            shared,
+            settings,
+            supervisor: Some(supervisor),
+        })
+    }
+
+    /// The port of a queue; to be asked for once each.
+    ///
+    /// # Panics
+    ///
+    /// When the pool has no such queue.
+    #[must_use]
+    pub fn port<T>(&self, queue: usize) -> Port<T> {
+        Port::new(
+            Arc::clone(&self.shared.lanes[queue]),
+            Arc::clone(&self.shared.bell),
+            self.settings.jobs,
+            self.settings.deadline.as_nanos() as u64,
+        )
+    }
+
+    /// Puts other rules in force.
+    pub fn replace(&self, rules: Arc<RuleSet>, policy: Policy) {
+        self.shared.replace(rules, policy);
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> &PoolCounters {
+        &self.shared.counters
+    }
+
+    /// Jobs that no worker has taken yet.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.shared.depth()
+    }
+
+    /// The worst state of the queues' breakers.
+    #[must_use]
+    pub fn breaker(&self) -> BreakerState {
+        let states = self.shared.lanes.iter().map(|lanes| lanes.breaker());
+        states.max_by_key(|state| *state as u8).unwrap_or_default()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(supervisor) = self.supervisor.take() {
+            supervisor.thread().unpark();
+            if supervisor.join().is_err() {
+                tracing::warn!("the supervisor of the pool did not end in order");
+            }
+        }
+    }
+}
+
+/// A worker's thread.
+struct Hired {
+    seat: Arc<Seat>,
+    thread: JoinHandle<End>,
+}
+
+struct Supervisor {
+    shared: Arc<Shared>,
+    make: Make,
+    prepare: Prepare,
+    observe: Observe,
+    scaling: Scaling,
+    stall_ns: u64,
+    /// Workers that may hang at once before no more are hired in their place.
+    spare: usize,
+    staff: Vec<Hired>,
+    given_up: Vec<Hired>,
+    breakers: Vec<BreakerState>,
+    hired: u64,
+}
+
+impl Supervisor {
+    fn run(mut self) {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.look(SystemClock.now());
+            thread::park_timeout(WATCH);
+        }
+        for _ in &self.staff {
+            self.shared.bell.ring();
+        }
+        for hired in self.staff.drain(..) {
+            // What it died of was said by the panic hook; those that hang are left alone.
+            if hired.seat.busy_since.load(Ordering::Acquire) == 0 || hired.thread.is_finished() {
+                let _ = hired.thread.join();
+            } else {
+                finish(hired.thread, Duration::from_nanos(self.stall_ns));
+            }
+        }
+    }
+
+    /// One round of everything.
+    fn look(&mut self, now_ns: u64) {
+        self.replace_the_dead(now_ns);
+        let depth = self.shared.depth();
+        if let Some(step) = self.scaling.look(now_ns, depth) {
+            let counters = &self.shared.counters;
+            match step {
+                Step::Up => counters.grown.fetch_add(1, Ordering::Relaxed),
+                Step::Down => counters.shrunk.fetch_add(1, Ordering::Relaxed),
+            };
+            let workers = self.scaling.workers();
+            (self.observe)(Notice::Scaled { workers, depth });
+        }
+        while self.staff.len() > self.scaling.workers()
+            && let Some(hired) = self.staff.pop()
+        {
+            hired.seat.retired.store(true, Ordering::Release);
+            // One of the sleepers; if it is another one, that goes back to sleep, and this ends within a second.
+            self.shared.bell.ring();
+            self.given_up.push(hired);
+        }
+        if let Err(error) = self.fill_seats() {
+            tracing::warn!("cannot start a thread of the deep-inspection pool: {error}");
+        }
+        for (queue, lanes) in self.shared.lanes.iter().enumerate() {
+            let state = lanes.breaker();
+            if std::mem::replace(&mut self.breakers[queue], state) != state {
+                (self.observe)(Notice::Breaker { queue, state });
+            }
+        }
+    }
+
+    /// Takes those who ended, or hang, off the staff.
+    fn replace_the_dead(&mut self, now_ns: u64) {
+        self.given_up.retain(|hired| !hired.thread.is_finished());
+        let mut at = 0;
+        while let Some(hired) = self.staff.get(at) {
+            let since = hired.seat.busy_since.load(Ordering::Acquire);
+            let hangs = since != 0 && now_ns.saturating_sub(since) >= self.stall_ns;
+            if hired.thread.is_finished() {
+                let hired = self.staff.swap_remove(at);
+                if !matches!(hired.thread.join(), Ok(End::Told)) {
+                    self.shared.counters.died.fetch_add(1, Ordering::Relaxed);
+                    (self.observe)(Notice::Died);
+                }
+            } else if hangs && self.given_up.len() < self.spare {
+                let hired = self.staff.swap_remove(at);
+                // Should it come back, it gives its jobs back and ends.
+                hired.seat.retired.store(true, Ordering::Release);
+                self.given_up.push(hired);
+                self.shared.counters.stalled.fetch_add(1, Ordering::Relaxed);
+                (self.observe)(Notice::Stalled);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn fill_seats(&mut self) -> io::Result<()> {
+        while self.staff.len() < self.scaling.workers() {
+            let seat = Arc::new(Seat::default());
+            let worker = Worker::new(
+                Arc::clone(&self.shared),
+                Arc::clone(&seat),
+                (self.make)(),
+                SystemClock,
+            );
+            let prepare = Arc::clone(&self.prepare);
+            let thread = thread::Builder::new()
+                .name(format!("pc-deep-{}", self.hired))
+                .spawn(move || {
+                    prepare();
+                    worker.run()
+                })?;
+            self.hired += 1;
+            self.staff.push(Hired { seat, thread });
+        }
+        let workers = self.staff.len() as u64;
+        self.shared.counters.workers.store(workers, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Waits for a thread that is at work, but not for ever.
+fn finish(thread: JoinHandle<End>, patience: Duration) {
+    const STEP: Duration = Duration::from_millis(1);
+    let mut waited = Duration::ZERO;
+    while waited < patience && !thread.is_finished() {
+        thread::sleep(STEP);
+        waited += STEP;
+    }
+}
