@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
-pub use deep::{Deep, Workers};
 pub use decision::{Mode, Reputation, Respond, Response, RulesSource, Scoring};
+pub use deep::{Deep, Workers};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,

@@ -275,7 +275,10 @@ fn deep(config: &Config, findings: &mut Findings) {
     if deep.collect_us >= deep.deadline_ms.saturating_mul(1000) {
         findings.add(
             "deep.collect_us",
-            format!("{} is not below deadline_ms = {}", deep.collect_us, deep.deadline_ms),
+            format!(
+                "{} is not below deadline_ms = {}",
+                deep.collect_us, deep.deadline_ms
+            ),
             "lower it: what waits for company misses its deadline",
         );
     }
@@ -283,7 +286,10 @@ fn deep(config: &Config, findings: &mut Findings) {
     if deep.deadline_ms >= heartbeat {
         findings.add(
             "deep.deadline_ms",
-            format!("{} is not below limits.heartbeat_timeout_ms = {heartbeat}", deep.deadline_ms),
+            format!(
+                "{} is not below limits.heartbeat_timeout_ms = {heartbeat}",
+                deep.deadline_ms
+            ),
             "lower it, or raise limits.heartbeat_timeout_ms",
         );
     }

@@ -55,7 +55,9 @@ impl Bell {
     /// Takes one off the sleepers, unless there is none.
     fn claim(&self) -> bool {
         self.sleepers
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |sleepers| sleepers.checked_sub(1))
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |sleepers| {
+                sleepers.checked_sub(1)
+            })
             .is_ok()
     }
 }
@@ -163,6 +165,9 @@ mod tests {
         for sleeper in sleepers {
             sleeper.join().expect("it ends");
         }
-        assert_eq!((made.load(Ordering::SeqCst), done.load(Ordering::SeqCst)), (0, WORK));
+        assert_eq!(
+            (made.load(Ordering::SeqCst), done.load(Ordering::SeqCst)),
+            (0, WORK)
+        );
     }
 }

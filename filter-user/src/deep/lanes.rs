@@ -82,6 +82,9 @@ impl Lanes {
     #[must_use]
     pub fn breaker(&self) -> BreakerState {
         let state = self.breaker.load(Ordering::Relaxed);
-        BreakerState::ALL.get(usize::from(state)).copied().unwrap_or_default()
+        BreakerState::ALL
+            .get(usize::from(state))
+            .copied()
+            .unwrap_or_default()
     }
 }

@@ -319,3 +319,270 @@ fn finish(thread: JoinHandle<End>, patience: Duration) {
         waited += STEP;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        sync::{
+            Mutex,
+            mpsc::{self, Receiver},
+        },
+        time::Instant,
+    };
+
+    use filter_score::{DeepJob, DeepVerdict};
+
+    use super::*;
+    use crate::deep::{DeepCount, Priority, Refusal};
+
+    const SOON: Duration = Duration::from_secs(60);
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn settings() -> Settings {
+        Settings {
+            workers: (2, 4),
+            batch: 4,
+            collect: Duration::from_micros(50),
+            deadline: DEADLINE,
+            jobs: 32,
+            stall: Duration::from_millis(200),
+        }
+    }
+
+    /// Does what it is told to, one thing for each job.
+    struct Scripted(Arc<Mutex<Box<dyn FnMut() -> bool + Send>>>);
+
+    impl JobScorer for Scripted {
+        fn score(&mut self, _: &DeepJob, verdict: &mut DeepVerdict) {
+            let script = &mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            verdict.block = script();
+        }
+
+        fn replace(&mut self, _: Arc<RuleSet>, policy: Policy) {
+            *self.0.lock().expect("not poisoned") = Box::new(move || policy.paranoia == 4);
+        }
+    }
+
+    fn start(
+        settings: Settings,
+        queues: usize,
+        script: impl FnMut() -> bool + Send + 'static,
+    ) -> (Pool, Receiver<Notice>) {
+        let script: Box<dyn FnMut() -> bool + Send> = Box::new(script);
+        let script = Arc::new(Mutex::new(script));
+        let (observe, notices) = mpsc::channel();
+        let pool = Pool::start(
+            settings,
+            queues,
+            move || Box::new(Scripted(Arc::clone(&script))),
+            || (),
+            move |notice| drop(observe.send(notice)),
+        )
+        .expect("threads can be had");
+        (pool, notices)
+    }
+
+    fn submit(port: &mut Port<usize>, number: usize) -> Result<(), Refusal> {
+        port.submit(SystemClock.now(), Priority::Ordinary, number, |_| ())
+            .map(|_| ())
+            .map_err(|(refusal, _)| refusal)
+    }
+
+    /// Waits for the next verdict as the ring thread does.
+    fn next(port: &mut Port<usize>) -> Option<(usize, Option<bool>)> {
+        let start = Instant::now();
+        while start.elapsed() < SOON {
+            let settled = port.next(SystemClock.now(), |_, number, verdict| {
+                (number, verdict.map(|verdict| verdict.block))
+            });
+            if settled.is_some() {
+                return settled;
+            }
+            if let Some(sleeper) = port.sleeper() {
+                sleeper.sleep(Duration::from_secs(1));
+            }
+        }
+        None
+    }
+
+    fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < SOON, "{what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn every_job_of_every_queue_is_answered_once() {
+        let (pool, _notices) = start(settings(), 3, || false);
+        let ports: Vec<_> = (0..3).map(|queue| pool.port::<usize>(queue)).collect();
+        let rings: Vec<_> = ports
+            .into_iter()
+            .map(|mut port| {
+                thread::spawn(move || {
+                    let (mut sent, mut seen) = (0, HashSet::new());
+                    while seen.len() < 5000 {
+                        while sent < 5000 && submit(&mut port, sent).is_ok() {
+                            sent += 1;
+                        }
+                        let (number, verdict) = next(&mut port).expect("an answer");
+                        assert_eq!(verdict, Some(false));
+                        assert!(seen.insert(number));
+                    }
+                    assert!(!port.awaits());
+                    port.counts()[DeepCount::Answered as usize]
+                })
+            })
+            .collect();
+        for ring in rings {
+            assert_eq!(ring.join().expect("it ends"), 5000);
+        }
+        assert_eq!(pool.depth(), 0);
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_replaced_and_its_job_comes_back() {
+        let mut number = 0;
+        let (pool, notices) = start(settings(), 1, move || {
+            number += 1;
+            assert!(number % 3 != 0, "told to");
+            false
+        });
+        let mut port = pool.port(0);
+        for number in 0..9 {
+            submit(&mut port, number).expect("the breaker is closed");
+            let expected = if number % 3 == 2 { None } else { Some(false) };
+            assert_eq!(next(&mut port), Some((number, expected)));
+        }
+        assert_eq!(port.counts()[DeepCount::Missed as usize], 3);
+        wait_for("replaced", || {
+            let counters = pool.counters();
+            counters.died.load(Ordering::Relaxed) == 3 && counters.workers.load(Ordering::Relaxed) == 2
+        });
+        assert_eq!(
+            notices
+                .try_iter()
+                .filter(|notice| *notice == Notice::Died)
+                .count(),
+            3
+        );
+        // They are at work again.
+        submit(&mut port, 9).expect("room");
+        assert_eq!(next(&mut port), Some((9, Some(false))));
+    }
+
+    #[test]
+    fn workers_that_hang_are_replaced_and_the_breaker_opens_and_closes() {
+        let (release, hang) = mpsc::channel::<()>();
+        let hang = Mutex::new(hang);
+        let mut settings = settings();
+        settings.deadline = Duration::from_millis(50);
+        settings.workers = (1, 2);
+        settings.batch = 1;
+        // Each hangs on a job of its own: the script is not shared.
+        struct Hanging(Arc<Mutex<Receiver<()>>>);
+        impl JobScorer for Hanging {
+            fn score(&mut self, _: &DeepJob, verdict: &mut DeepVerdict) {
+                verdict.block = true;
+                let _ = self.0.lock().expect("not poisoned").recv();
+            }
+            fn replace(&mut self, _: Arc<RuleSet>, _: Policy) {}
+        }
+        let hang = Arc::new(hang);
+        let (observe, notices) = mpsc::channel();
+        let pool = Pool::start(
+            settings,
+            1,
+            move || Box::new(Hanging(Arc::clone(&hang))),
+            || (),
+            move |notice| drop(observe.send(notice)),
+        )
+        .expect("threads can be had");
+        let mut port = pool.port(0);
+        let mut number = 0;
+        while port.breaker() != BreakerState::Open {
+            submit(&mut port, number).expect("room");
+            assert_eq!(next(&mut port), Some((number, None)), "the deadline holds");
+            number += 1;
+        }
+        assert_eq!(submit(&mut port, number), Err(Refusal::Breaker));
+        port.publish();
+        wait_for("replaced", || {
+            pool.counters().stalled.load(Ordering::Relaxed) >= 1
+        });
+        assert_eq!(pool.breaker(), BreakerState::Open);
+        // They come back.
+        drop(release);
+        wait_for("closed again", || {
+            if submit(&mut port, 0).is_ok() {
+                next(&mut port);
+            }
+            while port.awaits() && next(&mut port).is_some() {}
+            port.publish();
+            port.breaker() == BreakerState::Closed
+        });
+        wait_for("told", || {
+            notices.try_iter().any(|notice| {
+                notice
+                    == Notice::Breaker {
+                        queue: 0,
+                        state: BreakerState::Closed,
+                    }
+            })
+        });
+    }
+
+    #[test]
+    fn the_pool_grows_under_load() {
+        let mut settings = settings();
+        settings.jobs = 200;
+        settings.batch = 1;
+        let (pool, notices) = start(settings, 1, || {
+            thread::sleep(Duration::from_millis(5));
+            false
+        });
+        let mut port = pool.port(0);
+        wait_for("grown", || {
+            while submit(&mut port, 0).is_ok() {}
+            while port.next(SystemClock.now(), |_, _, _| ()).is_some() {}
+            pool.counters().grown.load(Ordering::Relaxed) == 1
+        });
+        assert_eq!(pool.counters().workers.load(Ordering::Relaxed), 3);
+        let notice = notices.try_iter().next().expect("it is told");
+        assert!(
+            matches!(notice, Notice::Scaled { workers: 3, depth } if depth > 50),
+            "{notice:?}"
+        );
+    }
+
+    #[test]
+    fn other_rules_hold_from_the_next_batch_on() {
+        let (pool, _notices) = start(settings(), 1, || false);
+        let mut port = pool.port(0);
+        submit(&mut port, 0).expect("room");
+        assert_eq!(next(&mut port), Some((0, Some(false))));
+        let policy = Policy {
+            paranoia: 4,
+            ..Policy::default()
+        };
+        pool.replace(
+            Arc::new(RuleSet::compile(&[]).expect("no rules are rules")),
+            policy,
+        );
+        submit(&mut port, 1).expect("room");
+        assert_eq!(next(&mut port), Some((1, Some(true))));
+    }
+
+    #[test]
+    fn a_port_outlives_its_pool() {
+        let mut settings = settings();
+        settings.deadline = Duration::from_millis(20);
+        let (pool, _notices) = start(settings, 1, || false);
+        let mut port = pool.port(0);
+        drop(pool);
+        submit(&mut port, 0).expect("room");
+        assert_eq!(next(&mut port), Some((0, None)));
+    }
+}

@@ -5,9 +5,7 @@ use std::{io, sync::Arc};
 use filter_score::{DeepJob, DeepVerdict};
 
 use super::{
-    Bell, Book, Breaker, BreakerState, DeepCount, Job, Lanes, Priority, Ticket,
-    bell::Sleeper,
-    job::Fate,
+    Bell, Book, Breaker, BreakerState, DeepCount, Job, Lanes, Priority, Ticket, bell::Sleeper, job::Fate,
 };
 
 /// Why a request is not given to the pool.
@@ -244,14 +242,20 @@ mod tests {
     }
 
     fn next(port: &mut Port<&'static str>, now: u64) -> Option<(&'static str, Option<bool>)> {
-        port.next(now, |_, value, verdict| (value, verdict.map(|verdict| verdict.block)))
+        port.next(now, |_, value, verdict| {
+            (value, verdict.map(|verdict| verdict.block))
+        })
     }
 
     fn count(port: &Port<&'static str>, what: DeepCount) -> u64 {
         port.counts()[what as usize]
     }
 
-    fn submit(port: &mut Port<&'static str>, now: u64, name: &'static str) -> Result<Ticket, (Refusal, &'static str)> {
+    fn submit(
+        port: &mut Port<&'static str>,
+        now: u64,
+        name: &'static str,
+    ) -> Result<Ticket, (Refusal, &'static str)> {
         port.submit(now, Priority::Ordinary, name, |_| ())
     }
 
@@ -276,15 +280,25 @@ mod tests {
         assert_eq!(submit(&mut port, 0, "b"), Err((Refusal::Full, "b")));
         assert_eq!(next(&mut port, PATIENCE - 1), None);
         assert_eq!(next(&mut port, PATIENCE), Some(("a", None)));
-        assert_eq!(submit(&mut port, 30, "b"), Err((Refusal::Full, "b")), "the job is still out");
+        assert_eq!(
+            submit(&mut port, 30, "b"),
+            Err((Refusal::Full, "b")),
+            "the job is still out"
+        );
         answer(&port, true);
         assert_eq!(next(&mut port, 30), None);
-        assert_eq!((count(&port, DeepCount::Late), count(&port, DeepCount::Full)), (1, 2));
+        assert_eq!(
+            (count(&port, DeepCount::Late), count(&port, DeepCount::Full)),
+            (1, 2)
+        );
         submit(&mut port, 30, "c").expect("the job came back");
         // Answered after the deadline, but before anybody looked.
         answer(&port, true);
         assert_eq!(next(&mut port, 50), Some(("c", None)));
-        assert_eq!((count(&port, DeepCount::Missed), count(&port, DeepCount::Blocked)), (2, 0));
+        assert_eq!(
+            (count(&port, DeepCount::Missed), count(&port, DeepCount::Blocked)),
+            (2, 0)
+        );
     }
 
     #[test]
@@ -350,6 +364,9 @@ mod tests {
         }
         assert_eq!(port.breaker(), BreakerState::Closed);
         port.publish();
-        assert_eq!((count(&port, DeepCount::Openings), port.lanes().breaker()), (1, BreakerState::Closed));
+        assert_eq!(
+            (count(&port, DeepCount::Openings), port.lanes().breaker()),
+            (1, BreakerState::Closed)
+        );
     }
 }

@@ -50,8 +50,16 @@ impl Scaling {
 
     /// A look at the queues: `depth` jobs wait. At most one worker more or less comes of it.
     pub fn look(&mut self, now_ns: u64, depth: usize) -> Option<Step> {
-        self.high = if depth > HIGH { self.high.saturating_add(1) } else { 0 };
-        self.low = if depth < LOW { self.low.saturating_add(1) } else { 0 };
+        self.high = if depth > HIGH {
+            self.high.saturating_add(1)
+        } else {
+            0
+        };
+        self.low = if depth < LOW {
+            self.low.saturating_add(1)
+        } else {
+            0
+        };
         let cooling = self
             .changed_ns
             .is_some_and(|changed| now_ns.saturating_sub(changed) < COOL_DOWN);
@@ -76,7 +84,12 @@ mod tests {
     use super::*;
 
     /// A look every 100 ms; the seconds at which something changed.
-    fn changes(scaling: &mut Scaling, from_s: u64, to_s: u64, depth: impl Fn(u64) -> usize) -> Vec<(u64, Step)> {
+    fn changes(
+        scaling: &mut Scaling,
+        from_s: u64,
+        to_s: u64,
+        depth: impl Fn(u64) -> usize,
+    ) -> Vec<(u64, Step)> {
         (from_s * 10..to_s * 10)
             .filter_map(|tenth| {
                 let step = scaling.look(tenth * 100_000_000, depth(tenth))?;
@@ -117,7 +130,10 @@ mod tests {
         let swinging = |tenth: u64| if tenth / 100 % 2 == 0 { 100 } else { 0 };
         let steps = changes(&mut scaling, 0, 600, swinging);
         assert!(steps.len() <= 600 / 30, "{steps:?}");
-        assert!(steps.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 30), "{steps:?}");
+        assert!(
+            steps.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 30),
+            "{steps:?}"
+        );
     }
 
     #[test]

@@ -137,7 +137,8 @@ impl<C: Clock> Worker<C> {
                 continue;
             }
             // A job alone is not kept waiting for company.
-            if self.batch.len() > 1 && self.batch.len() < self.shared.batch && !self.shared.collect.is_zero() {
+            if self.batch.len() > 1 && self.batch.len() < self.shared.batch && !self.shared.collect.is_zero()
+            {
                 thread::sleep(self.shared.collect);
                 self.take();
             }

@@ -9,8 +9,7 @@ use std::{
 use filter_common::FlowKey;
 use filter_score::{
     Decision, Disposition, Family, Mode, OpaqueKind, OwnedDecision, Policy, RuleSet, Scorer, SecondLook,
-    Stream as HttpStream,
-    Verdict,
+    Stream as HttpStream, Verdict,
 };
 
 use super::{
@@ -231,7 +230,9 @@ impl Judge {
         let (unscored, refused) = match disposition {
             Disposition::Exhausted => (Unscored::ScorerFull, EngineDrop::ScorerFull),
             Disposition::Unsynced => (Unscored::Unsynced, EngineDrop::Unsynced),
-            Disposition::Opaque(kind) if kind != OpaqueKind::Upgraded => (Unscored::Opaque, EngineDrop::Opaque),
+            Disposition::Opaque(kind) if kind != OpaqueKind::Upgraded => {
+                (Unscored::Opaque, EngineDrop::Opaque)
+            }
             _ => return Outcome::Forward(pending.accept()),
         };
         match self.on_failure {
@@ -280,7 +281,9 @@ impl Judge {
         let waits = (scorer.policy().mode == Mode::Block).then_some(handle);
         let room = waits.is_none() || pending.can_wait();
         let (asked, last_id) = (Cell::new(Asked::Nothing), Cell::new(0));
-        let Requests { stream, suspected, .. } = requests;
+        let Requests {
+            stream, suspected, ..
+        } = requests;
         let mut on_decision = |decision: &Decision<'_>| {
             let priority = if *suspected {
                 Priority::Suspect

@@ -237,11 +237,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.spins = false;
             // Before it sleeps for long, what it has done has to show in the counters.
             let published = self.idle_ticks > 0;
-            self.sleep(now, if published {
-                self.config.sleep
-            } else {
-                TICK.min(self.config.sleep)
-            })?;
+            self.sleep(
+                now,
+                if published {
+                    self.config.sleep
+                } else {
+                    TICK.min(self.config.sleep)
+                },
+            )?;
         }
         Ok(true)
     }
@@ -254,7 +257,10 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let Some(sleeper) = self.judge.sleeper() else {
             return Ok(());
         };
-        let deadline = self.judge.next_deadline().map_or(u64::MAX, |deadline| deadline.saturating_sub(now));
+        let deadline = self
+            .judge
+            .next_deadline()
+            .map_or(u64::MAX, |deadline| deadline.saturating_sub(now));
         self.rings
             .wait_or(timeout.min(Duration::from_nanos(deadline)), sleeper.fd())
     }

@@ -68,7 +68,10 @@ pub(super) fn notice(notice: Notice) {
             "deep inspection does not answer queue {queue} in time: suspicious requests go on without a second look"
         ),
         Notice::Breaker { queue, state } => {
-            tracing::info!("deep inspection of queue {queue}: the breaker is {}", state.name());
+            tracing::info!(
+                "deep inspection of queue {queue}: the breaker is {}",
+                state.name()
+            );
         }
     }
 }

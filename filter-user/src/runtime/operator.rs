@@ -75,7 +75,10 @@ impl Engine for State {
                 .map(|(queue, counters)| self.queue(queue, counters))
                 .collect(),
             requests: requests(&counters),
-            deep: self.deep.as_ref().map(|pool| second_tier::status(pool, &counters)),
+            deep: self
+                .deep
+                .as_ref()
+                .map(|pool| second_tier::status(pool, &counters)),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources,
             blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
@@ -209,8 +212,7 @@ impl Engine for State {
         match loaded {
             Ok(rules) => {
                 for queue in &self.queues {
-                    let command =
-                        Command::Rules(std::sync::Arc::clone(&rules.set), self.config.policy());
+                    let command = Command::Rules(std::sync::Arc::clone(&rules.set), self.config.policy());
                     queue.commands.try_send(command).map_err(|error| {
                         Refusal::new(
                             RefusalCode::Failed,

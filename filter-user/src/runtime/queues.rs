@@ -110,12 +110,8 @@ impl Parts<'_> {
         sockets
             .set(queue, rings.socket_fd(), 0)
             .context("cannot enter the socket into the map")?;
-        let scorer = Scorer::new(
-            Arc::clone(&self.rules.set),
-            self.config.policy(),
-            REQUESTS,
-        )
-        .with_cache(self.config.scoring.cache as usize, &cache_key()?);
+        let scorer = Scorer::new(Arc::clone(&self.rules.set), self.config.policy(), REQUESTS)
+            .with_cache(self.config.scoring.cache as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
         let config = worker_config(self.config, queue, queues, self.page);

@@ -7,6 +7,7 @@ mod frames;
 mod lifetime;
 mod pickup;
 mod requests;
+mod second_tier;
 mod segmentation;
 mod server;
 mod site;
