@@ -241,7 +241,7 @@ fn job(query: &str) -> DeepJob {
     let mut job = DeepJob::default();
     let mut stream = Stream::new();
     let disposition = Scorer::new(rules(), Policy::default(), 1).feed(&mut stream, &get(query), |decision| {
-        decision.copy_doubts(&mut job)
+        decision.copy_doubts(&mut job);
     });
     assert!(matches!(disposition, Disposition::Undecided { .. }), "{query}");
     job
@@ -256,7 +256,7 @@ fn what_is_known_is_what_was_computed() {
         "q=doubtful+perhaps",
         "q=doubtful+%26%2337;3Cevil>",
     ];
-    let mut score = |deep: &mut DeepScorer, query| {
+    let score = |deep: &mut DeepScorer, query| {
         let mut verdict = DeepVerdict::default();
         deep.score(&job(query), &mut verdict);
         format!("{verdict:?}")

@@ -171,7 +171,7 @@ impl DeepScorer {
 /// What a hit counts: its severity times the confidence in its rule. That is 1 for a rule that the first tier
 /// runs, too, and halves with every paranoia level above the policy's.
 fn parts(rule: &RuleInfo, policy: &Policy) -> u32 {
-    rule.severity.points() * PARTS >> rule.paranoia.saturating_sub(policy.paranoia)
+    (rule.severity.points() * PARTS) >> rule.paranoia.saturating_sub(policy.paranoia)
 }
 
 fn every(rules: &RuleSet) -> RuleBits {

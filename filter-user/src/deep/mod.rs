@@ -25,6 +25,7 @@ mod pool;
 mod port;
 mod priority;
 mod scaling;
+mod supervisor;
 mod worker;
 
 pub use bell::{Bell, Sleeper};

@@ -1,4 +1,4 @@
-//! The threads of the pool, and who looks after them.
+//! The pool as the engine sees it.
 
 use std::{
     io,
@@ -12,14 +12,7 @@ use std::{
 
 use filter_score::{Policy, RuleSet};
 
-use super::{
-    Bell, BreakerState, JobScorer, Lanes, Port, Scaling, Step,
-    worker::{End, Seat, Shared, Worker},
-};
-use crate::engine::{Clock, live::SystemClock};
-
-/// How often the supervisor looks at workers and queues.
-const WATCH: Duration = Duration::from_millis(100);
+use super::{Bell, BreakerState, JobScorer, Lanes, Port, supervisor::Supervisor, worker::Shared};
 
 /// Bounds and timing of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -76,10 +69,6 @@ pub struct PoolCounters {
     pub stalled: AtomicU64,
 }
 
-type Make = Box<dyn Fn() -> Box<dyn JobScorer> + Send>;
-type Prepare = Arc<dyn Fn() + Send + Sync>;
-type Observe = Box<dyn Fn(Notice) + Send>;
-
 /// A running pool. Dropping it ends its threads; ports that are left get no answers, and their deadlines hold.
 #[derive(Debug)]
 pub struct Pool {
@@ -111,19 +100,13 @@ impl Pool {
             settings.batch,
             settings.collect,
         ));
-        let mut supervisor = Supervisor {
-            shared: Arc::clone(&shared),
-            make: Box::new(make),
-            prepare: Arc::new(prepare),
-            observe: Box::new(observe),
-            scaling: Scaling::new(settings.workers.0, settings.workers.1),
-            stall_ns: settings.stall.as_nanos() as u64,
-            spare: settings.workers.1,
-            staff: Vec::new(),
-            given_up: Vec::new(),
-            breakers: vec![BreakerState::Closed; queues],
-            hired: 0,
-        };
+        let mut supervisor = Supervisor::new(
+            Arc::clone(&shared),
+            settings,
+            Box::new(make),
+            Arc::new(prepare),
+            Box::new(observe),
+        );
         supervisor.fill_seats()?;
         let supervisor = thread::Builder::new()
             .name("pc-deep".into())
@@ -187,139 +170,6 @@ impl Drop for Pool {
     }
 }
 
-/// A worker's thread.
-struct Hired {
-    seat: Arc<Seat>,
-    thread: JoinHandle<End>,
-}
-
-struct Supervisor {
-    shared: Arc<Shared>,
-    make: Make,
-    prepare: Prepare,
-    observe: Observe,
-    scaling: Scaling,
-    stall_ns: u64,
-    /// Workers that may hang at once before no more are hired in their place.
-    spare: usize,
-    staff: Vec<Hired>,
-    given_up: Vec<Hired>,
-    breakers: Vec<BreakerState>,
-    hired: u64,
-}
-
-impl Supervisor {
-    fn run(mut self) {
-        while !self.shared.stop.load(Ordering::Acquire) {
-            self.look(SystemClock.now());
-            thread::park_timeout(WATCH);
-        }
-        for _ in &self.staff {
-            self.shared.bell.ring();
-        }
-        for hired in self.staff.drain(..) {
-            // What it died of was said by the panic hook; those that hang are left alone.
-            if hired.seat.busy_since.load(Ordering::Acquire) == 0 || hired.thread.is_finished() {
-                let _ = hired.thread.join();
-            } else {
-                finish(hired.thread, Duration::from_nanos(self.stall_ns));
-            }
-        }
-    }
-
-    /// One round of everything.
-    fn look(&mut self, now_ns: u64) {
-        self.replace_the_dead(now_ns);
-        let depth = self.shared.depth();
-        if let Some(step) = self.scaling.look(now_ns, depth) {
-            let counters = &self.shared.counters;
-            match step {
-                Step::Up => counters.grown.fetch_add(1, Ordering::Relaxed),
-                Step::Down => counters.shrunk.fetch_add(1, Ordering::Relaxed),
-            };
-            let workers = self.scaling.workers();
-            (self.observe)(Notice::Scaled { workers, depth });
-        }
-        while self.staff.len() > self.scaling.workers()
-            && let Some(hired) = self.staff.pop()
-        {
-            hired.seat.retired.store(true, Ordering::Release);
-            // One of the sleepers; if it is another one, that goes back to sleep, and this ends within a second.
-            self.shared.bell.ring();
-            self.given_up.push(hired);
-        }
-        if let Err(error) = self.fill_seats() {
-            tracing::warn!("cannot start a thread of the deep-inspection pool: {error}");
-        }
-        for (queue, lanes) in self.shared.lanes.iter().enumerate() {
-            let state = lanes.breaker();
-            if std::mem::replace(&mut self.breakers[queue], state) != state {
-                (self.observe)(Notice::Breaker { queue, state });
-            }
-        }
-    }
-
-    /// Takes those who ended, or hang, off the staff.
-    fn replace_the_dead(&mut self, now_ns: u64) {
-        self.given_up.retain(|hired| !hired.thread.is_finished());
-        let mut at = 0;
-        while let Some(hired) = self.staff.get(at) {
-            let since = hired.seat.busy_since.load(Ordering::Acquire);
-            let hangs = since != 0 && now_ns.saturating_sub(since) >= self.stall_ns;
-            if hired.thread.is_finished() {
-                let hired = self.staff.swap_remove(at);
-                if !matches!(hired.thread.join(), Ok(End::Told)) {
-                    self.shared.counters.died.fetch_add(1, Ordering::Relaxed);
-                    (self.observe)(Notice::Died);
-                }
-            } else if hangs && self.given_up.len() < self.spare {
-                let hired = self.staff.swap_remove(at);
-                // Should it come back, it gives its jobs back and ends.
-                hired.seat.retired.store(true, Ordering::Release);
-                self.given_up.push(hired);
-                self.shared.counters.stalled.fetch_add(1, Ordering::Relaxed);
-                (self.observe)(Notice::Stalled);
-            } else {
-                at += 1;
-            }
-        }
-    }
-
-    fn fill_seats(&mut self) -> io::Result<()> {
-        while self.staff.len() < self.scaling.workers() {
-            let seat = Arc::new(Seat::default());
-            let worker = Worker::new(
-                Arc::clone(&self.shared),
-                Arc::clone(&seat),
-                (self.make)(),
-                SystemClock,
-            );
-            let prepare = Arc::clone(&self.prepare);
-            let thread = thread::Builder::new()
-                .name(format!("pc-deep-{}", self.hired))
-                .spawn(move || {
-                    prepare();
-                    worker.run()
-                })?;
-            self.hired += 1;
-            self.staff.push(Hired { seat, thread });
-        }
-        let workers = self.staff.len() as u64;
-        self.shared.counters.workers.store(workers, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-/// Waits for a thread that is at work, but not for ever.
-fn finish(thread: JoinHandle<End>, patience: Duration) {
-    const STEP: Duration = Duration::from_millis(1);
-    let mut waited = Duration::ZERO;
-    while waited < patience && !thread.is_finished() {
-        thread::sleep(STEP);
-        waited += STEP;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -334,9 +184,12 @@ mod tests {
     use filter_score::{DeepJob, DeepVerdict};
 
     use super::*;
-    use crate::deep::{DeepCount, Priority, Refusal};
+    use crate::{
+        deep::{DeepCount, Priority, Refusal},
+        engine::{Clock, live::SystemClock},
+    };
 
-    const SOON: Duration = Duration::from_secs(60);
+    const SOON: Duration = Duration::from_mins(1);
     const DEADLINE: Duration = Duration::from_secs(30);
 
     fn settings() -> Settings {
@@ -346,7 +199,7 @@ mod tests {
             collect: Duration::from_micros(50),
             deadline: DEADLINE,
             jobs: 32,
-            stall: Duration::from_millis(200),
+            stall: Duration::from_secs(20),
         }
     }
 
@@ -377,7 +230,9 @@ mod tests {
             queues,
             move || Box::new(Scripted(Arc::clone(&script))),
             || (),
-            move |notice| drop(observe.send(notice)),
+            move |notice| {
+                let _ = observe.send(notice);
+            },
         )
         .expect("threads can be had");
         (pool, notices)
@@ -412,6 +267,18 @@ mod tests {
             assert!(start.elapsed() < SOON, "{what}");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Hangs at each job until it is released.
+    struct Hanging(Arc<Mutex<Receiver<()>>>);
+
+    impl JobScorer for Hanging {
+        fn score(&mut self, _: &DeepJob, verdict: &mut DeepVerdict) {
+            verdict.block = true;
+            let _ = self.0.lock().expect("not poisoned").recv();
+        }
+
+        fn replace(&mut self, _: Arc<RuleSet>, _: Policy) {}
     }
 
     #[test]
@@ -476,28 +343,21 @@ mod tests {
     #[test]
     fn workers_that_hang_are_replaced_and_the_breaker_opens_and_closes() {
         let (release, hang) = mpsc::channel::<()>();
-        let hang = Mutex::new(hang);
         let mut settings = settings();
         settings.deadline = Duration::from_millis(50);
         settings.workers = (1, 2);
+        settings.stall = Duration::from_millis(200);
         settings.batch = 1;
-        // Each hangs on a job of its own: the script is not shared.
-        struct Hanging(Arc<Mutex<Receiver<()>>>);
-        impl JobScorer for Hanging {
-            fn score(&mut self, _: &DeepJob, verdict: &mut DeepVerdict) {
-                verdict.block = true;
-                let _ = self.0.lock().expect("not poisoned").recv();
-            }
-            fn replace(&mut self, _: Arc<RuleSet>, _: Policy) {}
-        }
-        let hang = Arc::new(hang);
+        let hang = Arc::new(Mutex::new(hang));
         let (observe, notices) = mpsc::channel();
         let pool = Pool::start(
             settings,
             1,
             move || Box::new(Hanging(Arc::clone(&hang))),
             || (),
-            move |notice| drop(observe.send(notice)),
+            move |notice| {
+                let _ = observe.send(notice);
+            },
         )
         .expect("threads can be had");
         let mut port = pool.port(0);
@@ -516,10 +376,8 @@ mod tests {
         // They come back.
         drop(release);
         wait_for("closed again", || {
-            if submit(&mut port, 0).is_ok() {
-                next(&mut port);
-            }
-            while port.awaits() && next(&mut port).is_some() {}
+            let _probe = submit(&mut port, 0);
+            while port.next(SystemClock.now(), |_, _, _| ()).is_some() {}
             port.publish();
             port.breaker() == BreakerState::Closed
         });

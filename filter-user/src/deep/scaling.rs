@@ -127,7 +127,7 @@ mod tests {
     fn a_load_that_swings_does_not_make_the_pool_swing() {
         let mut scaling = Scaling::new(2, 8);
         // Ten seconds of load, ten of rest.
-        let swinging = |tenth: u64| if tenth / 100 % 2 == 0 { 100 } else { 0 };
+        let swinging = |tenth: u64| if (tenth / 100).is_multiple_of(2) { 100 } else { 0 };
         let steps = changes(&mut scaling, 0, 600, swinging);
         assert!(steps.len() <= 600 / 30, "{steps:?}");
         assert!(

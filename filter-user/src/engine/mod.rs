@@ -25,6 +25,7 @@ pub mod page;
 mod refusal;
 mod reports;
 pub mod respond;
+mod rulings;
 mod second_tier;
 mod spin;
 mod verdict;

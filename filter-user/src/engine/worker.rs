@@ -10,7 +10,7 @@ use std::{
 };
 
 use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata};
-use filter_score::{Policy, RuleSet, Scorer, SecondLook};
+use filter_score::{Policy, RuleSet, Scorer};
 
 use super::{
     Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
@@ -20,13 +20,11 @@ use super::{
     page::Page,
     refusal::Refusal,
     reports::Event,
-    second_tier::Undecided,
     spin::Spin,
-    verdict::{Judge, Origin, Outcome, Ruled},
+    verdict::{Judge, Origin, Outcome},
 };
 use crate::{
     config::{FailurePolicy, Respond},
-    deep::Port,
     flow::{
         EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits, TimeoutClass,
         table::{InsertError, TableLimits},
@@ -120,9 +118,9 @@ pub struct Worker<R: Rings, M, C> {
 
 /// What the XDP program noted about a frame, or the best guess.
 #[derive(Clone, Copy)]
-struct Arrival {
-    time_ns: u64,
-    reason: Option<Reason>,
+pub(super) struct Arrival {
+    pub(super) time_ns: u64,
+    pub(super) reason: Option<Reason>,
 }
 
 impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
@@ -176,20 +174,6 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             latency,
             commands,
         }
-    }
-
-    /// Asks the second tier through `port`: its pool has to know the same rules and policy.
-    #[must_use]
-    pub fn with_second_tier(mut self, port: Port<Undecided>) -> Self {
-        self.judge.connect(port);
-        self
-    }
-
-    /// Takes the second look in the loop itself, where its time does not matter. Only for a policy that blocks nothing.
-    #[must_use]
-    pub fn with_second_look(mut self, look: SecondLook) -> Self {
-        self.judge.look_at_once(look);
-        self
     }
 
     /// Runs until told to stop.
@@ -247,22 +231,6 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             )?;
         }
         Ok(true)
-    }
-
-    /// Sleeps until there is something to do, at most `timeout`.
-    fn sleep(&mut self, now: u64, timeout: Duration) -> io::Result<()> {
-        if !self.judge.awaits() {
-            return self.rings.wait(timeout);
-        }
-        let Some(sleeper) = self.judge.sleeper() else {
-            return Ok(());
-        };
-        let deadline = self
-            .judge
-            .next_deadline()
-            .map_or(u64::MAX, |deadline| deadline.saturating_sub(now));
-        self.rings
-            .wait_or(timeout.min(Duration::from_nanos(deadline)), sleeper.fd())
     }
 
     /// Handles the frames that are there. Returns whether there were any, and the time after it.
@@ -367,50 +335,6 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    /// What the second tier has said meanwhile, and the deadlines that are over. Returns whether there was anything.
-    fn carry_out_rulings(&mut self) -> bool {
-        let now = self.clock.now();
-        let mut any = false;
-        while let Some(ruled) = self.judge.next_ruled(now, &mut self.counters) {
-            any = true;
-            let Ruled {
-                handle,
-                flow: key,
-                ticket,
-                ruling,
-                since_ns,
-            } = ruled;
-            let Some(flow) = self.table.get_mut(handle) else {
-                continue;
-            };
-            if flow.requests.asked != Some(ticket) {
-                continue;
-            }
-            flow.requests.asked = None;
-            if !flow.stream.resume() {
-                continue;
-            }
-            flow.requests.ruling = ruling;
-            let arrival = Arrival {
-                time_ns: since_ns,
-                reason: None,
-            };
-            let origin = Origin {
-                handle,
-                flow: key,
-                now,
-            };
-            while let Some(due) = self.next_held(origin) {
-                self.carry_out(handle, due, arrival);
-            }
-            if let Some(flow) = self.table.get_mut(handle) {
-                let class = flow.class();
-                self.table.touch(handle, class, now);
-            }
-        }
-        any
-    }
-
     /// Offers a segment to its stream, and then what the stream was holding back.
     fn offer(
         &mut self,
@@ -462,7 +386,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// The outcome for the next held segment, if its turn has come.
-    fn next_held(&mut self, origin: Origin) -> Option<Outcome<R::Frame>> {
+    pub(super) fn next_held(&mut self, origin: Origin) -> Option<Outcome<R::Frame>> {
         let Self {
             table,
             reassembly,
@@ -475,7 +399,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         Some(judge.outcome(action, &mut flow.requests, origin, counters))
     }
 
-    fn carry_out(&mut self, handle: FlowHandle, outcome: Outcome<R::Frame>, arrival: Arrival) {
+    pub(super) fn carry_out(&mut self, handle: FlowHandle, outcome: Outcome<R::Frame>, arrival: Arrival) {
         match outcome {
             Outcome::Forward(frame) => self.send_on(frame, arrival),
             Outcome::ForwardUnscored(frame, reason) => {
