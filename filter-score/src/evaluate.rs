@@ -5,9 +5,10 @@ use std::mem::take;
 use crate::decode::{DecodingSet, comment, entity, escape, path, percent, shell, unicode};
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
+use crate::policies::Ruling;
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
-use crate::rules::{Check, Pattern, RuleBits, RuleSet};
+use crate::rules::{Check, Pattern, RuleSet};
 use crate::target::Target;
 
 /// Percent-decoding is repeated this often at most.
@@ -82,8 +83,8 @@ impl Chain<'_> {
 
 pub(crate) struct Evaluator<'a> {
     pub(crate) rules: &'a RuleSet,
-    /// Rules that the policy lets run.
-    pub(crate) active: &'a RuleBits,
+    /// What the policy makes of them.
+    pub(crate) ruling: &'a Ruling,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) findings: &'a mut Findings,
 }
@@ -102,13 +103,14 @@ impl<'a> Evaluator<'a> {
 
     pub(crate) fn violation(&mut self, violation: Violation, evidence: &[u8]) {
         if let Some(index) = self.rules.violation(violation)
-            && self.active.contains(index)
+            && self.ruling.active.contains(index)
         {
             let place = Place {
                 target: Target::Request,
                 name: b"",
             };
             self.findings.record(
+                self.ruling,
                 index,
                 &self.rules.rules[index],
                 place,
@@ -258,7 +260,7 @@ impl<'a> Evaluator<'a> {
         let runs = rule.targets.contains(place.target)
             && rule.decodings.contains(decodings.optional())
             && !self.findings.has(index)
-            && self.active.contains(index)
+            && self.ruling.active.contains(index)
             && rule.gates.iter().all(|gate| classes.intersects(*gate))
             && named();
         match &rule.check {
@@ -270,7 +272,7 @@ impl<'a> Evaluator<'a> {
     fn record(&mut self, index: usize, place: Place<'_>, text: &[u8], end: usize, decodings: DecodingSet) {
         let rule = &self.rules.rules[index];
         self.findings
-            .record(index, rule, place, evidence(text, end), decodings);
+            .record(self.ruling, index, rule, place, evidence(text, end), decodings);
     }
 }
 

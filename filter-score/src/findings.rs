@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::decode::DecodingSet;
 use crate::excerpt::Excerpt;
+use crate::policies::Ruling;
 use crate::rules::{Rule, RuleBits, RuleInfo, RuleSet};
+use crate::subject::Subject;
 use crate::target::Target;
 
 /// Hits that are kept for the explanation; the anomaly sum counts them all.
@@ -23,6 +25,17 @@ pub struct Hit {
     pub matched: Excerpt<64>,
     /// What the field had been decoded by.
     pub decodings: DecodingSet,
+    /// The rule is above the policy's paranoia level: it is reported, and does not count.
+    pub detect_only: bool,
+}
+
+/// A hit that does not count because an exclusion says so.
+#[derive(Clone, Debug)]
+pub struct ExcludedHit {
+    /// The hit.
+    pub hit: Hit,
+    /// The exclusion's reason.
+    pub reason: Arc<str>,
 }
 
 /// A field's place: target and the name of the header or parameter.
@@ -34,29 +47,63 @@ pub(crate) struct Place<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Findings {
+    /// Those that count and those that do not.
     hits: Vec<Hit>,
+    excluded: Vec<ExcludedHit>,
     seen: RuleBits,
+    /// What was recorded of any kind.
+    events: u32,
     omitted: u32,
     anomaly: u32,
+    excluded_count: u32,
+    pub(crate) subject: Subject,
 }
 
 impl Findings {
-    pub(crate) fn new(rules: usize) -> Self {
+    pub(crate) fn new(rules: usize, subject: Subject) -> Self {
         Self {
             hits: Vec::with_capacity(MAX_HITS),
+            excluded: Vec::with_capacity(MAX_HITS),
             seen: RuleBits::new(rules),
+            events: 0,
             omitted: 0,
             anomaly: 0,
+            excluded_count: 0,
+            subject,
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        if self.anomaly > 0 {
+        if self.events > 0 {
             self.hits.clear();
+            self.excluded.clear();
             self.seen.clear();
+            self.events = 0;
             self.omitted = 0;
             self.anomaly = 0;
+            self.excluded_count = 0;
         }
+        self.subject.clear();
+    }
+
+    /// Whether nothing was found that is worth a word.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Grows with everything that is found, whether it counts or not.
+    pub(crate) fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// Hits that exclusions keep from counting, the first of each rule.
+    pub(crate) fn excluded(&self) -> &[ExcludedHit] {
+        &self.excluded
+    }
+
+    /// How many fields exclusions kept from counting.
+    pub(crate) fn excluded_count(&self) -> u32 {
+        self.excluded_count
     }
 
     pub(crate) fn hits(&self) -> &[Hit] {
@@ -77,28 +124,60 @@ impl Findings {
         self.seen.contains(rule)
     }
 
+    /// Notes a hit. A rule whose hit is excluded stays on the watch: it may hit elsewhere.
     pub(crate) fn record(
         &mut self,
+        ruling: &Ruling,
         index: usize,
         rule: &Rule,
         place: Place<'_>,
         matched: &[u8],
         decodings: DecodingSet,
     ) {
-        if !self.seen.insert(index) {
+        if self.seen.contains(index) {
             return;
         }
-        self.anomaly += rule.info.severity.points();
+        self.events = self.events.saturating_add(1);
+        let hit = Hit {
+            rule: Arc::clone(&rule.info),
+            target: place.target,
+            name: Excerpt::of(place.name),
+            matched: Excerpt::of(matched),
+            decodings,
+            detect_only: !ruling.counting.contains(index),
+        };
+        if let Some(reason) = ruling.exclusions.find(index, place, &mut self.subject) {
+            self.exclude(hit, reason);
+            return;
+        }
+        self.seen.insert(index);
+        self.count(hit);
+    }
+
+    fn exclude(&mut self, hit: Hit, reason: &Arc<str>) {
+        self.excluded_count = self.excluded_count.saturating_add(1);
+        let known = self.excluded.iter().any(|known| known.hit.rule.id == hit.rule.id);
+        if !known && self.excluded.len() < MAX_HITS {
+            let reason = Arc::clone(reason);
+            self.excluded.push(ExcludedHit { hit, reason });
+        }
+    }
+
+    fn count(&mut self, hit: Hit) {
+        if !hit.detect_only {
+            self.anomaly += hit.rule.severity.points();
+        }
         if self.hits.len() < MAX_HITS {
-            self.hits.push(Hit {
-                rule: Arc::clone(&rule.info),
-                target: place.target,
-                name: Excerpt::of(place.name),
-                matched: Excerpt::of(matched),
-                decodings,
-            });
-        } else {
-            self.omitted += 1;
+            self.hits.push(hit);
+            return;
+        }
+        self.omitted += 1;
+        // Those that count are worth more than those that do not.
+        if !hit.detect_only
+            && let Some(at) = self.hits.iter().rposition(|kept| kept.detect_only)
+        {
+            self.hits.remove(at);
+            self.hits.push(hit);
         }
     }
 

@@ -9,11 +9,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | `policy` | thresholds, mode, limits |
+//! | `exclusion` | hits that operators do not want to count |
+//! | `policies` | rules and the policies of services, compiled together |
 //! | `target` | the places of a request that rules look at |
 //! | `rules` | packs in TOML, compiled: prefilter and automata |
 //! | `decode` | the decodings attackers hide behind |
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
+//! | `subject` | source, method and path of a request |
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `findings` | hits of one request |
 //! | `verdict` | score, decision, explanation |
@@ -29,24 +32,33 @@ mod cache;
 mod decode;
 mod evaluate;
 mod excerpt;
+mod exclusion;
 mod findings;
+mod glob;
 mod http;
 mod inspect;
 mod offline;
+mod policies;
 mod policy;
 mod request;
 mod rules;
 mod scorer;
+mod subject;
 mod target;
 mod verdict;
 
 pub use decode::DecodingSet;
 pub use excerpt::Excerpt;
-pub use findings::Hit;
+pub use exclusion::{Exclusion, ExclusionError};
+pub use findings::{ExcludedHit, Hit};
+pub use glob::{Glob, PathPattern};
 pub use http::Violation;
 pub use offline::{OfflineScorer, RequestParts, percent_encode};
+pub use policies::{Policies, Tuning};
 pub use policy::{Limits, Mode, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};
-pub use verdict::{Decision, Disposition, Explanation, OpaqueKind, OwnedDecision, OwnedHit, Verdict, score};
+pub use verdict::{
+    Decision, Disposition, Explanation, OpaqueKind, OwnedDecision, OwnedExclusion, OwnedHit, Verdict, score,
+};

@@ -25,8 +25,10 @@ pub struct Policy {
     pub block: f32,
     /// An anomaly sum from here on is `block`, whatever the score.
     pub anomaly: u32,
-    /// Rules above this paranoia level (1..=4) do not run.
+    /// Rules up to this paranoia level (1..=4) count.
     pub paranoia: u8,
+    /// Rules above `paranoia` and up to this level run and are reported, but do not count.
+    pub detect_paranoia: u8,
     /// Bounds of what is held and looked at.
     pub limits: Limits,
 }
@@ -39,6 +41,7 @@ impl Default for Policy {
             block: 0.7,
             anomaly: 5,
             paranoia: 1,
+            detect_paranoia: 1,
             limits: Limits::default(),
         }
     }
@@ -113,6 +116,11 @@ impl Policy {
             (
                 "paranoia",
                 (1..=4).contains(&self.paranoia),
+                "must be 1, 2, 3 or 4",
+            ),
+            (
+                "detect-paranoia",
+                (1..=4).contains(&self.detect_paranoia),
                 "must be 1, 2, 3 or 4",
             ),
             (

@@ -4,6 +4,7 @@ use crate::excerpt::Excerpt;
 use crate::findings::Findings;
 use crate::http::{BodyKind, ChunkSize, Version};
 use crate::policy::Limits;
+use crate::subject::Subject;
 
 /// Bytes of the request line that a decision shows.
 pub(crate) const LINE_BYTES: usize = 192;
@@ -88,6 +89,8 @@ pub(crate) struct Request {
     /// How much of `carry` was scored as part of the window before.
     pub(crate) scored: usize,
     pub(crate) limits: Limits,
+    /// Number of the policy that it is judged by.
+    pub(crate) policy: u16,
     /// Of the whole request, so far.
     pub(crate) bytes: u64,
     pub(crate) line: Excerpt<LINE_BYTES>,
@@ -98,10 +101,12 @@ pub(crate) struct Request {
     pub(crate) after_upgrade: bool,
     /// Which rules the findings' indices belong to.
     pub(crate) generation: u32,
+    /// Which policies its buffers were made for.
+    pub(crate) made: u32,
 }
 
 impl Request {
-    pub(crate) fn new(rules: usize, limits: Limits, generation: u32) -> Self {
+    pub(crate) fn new(rules: usize, limits: Limits, subject: Subject, generation: u32) -> Self {
         Self {
             phase: Phase::RequestLine,
             head: Head::default(),
@@ -111,12 +116,14 @@ impl Request {
             carry: Vec::with_capacity(Self::carry_bytes(limits)),
             scored: 0,
             limits,
+            policy: 0,
             bytes: 0,
             line: Excerpt::default(),
-            findings: Findings::new(rules),
+            findings: Findings::new(rules, subject),
             decided: false,
             after_upgrade: false,
             generation,
+            made: generation,
         }
     }
 

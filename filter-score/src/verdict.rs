@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::findings::{Findings, Hit};
+use crate::findings::{ExcludedHit, Findings, Hit};
 use crate::policy::Policy;
 use crate::request::{LINE_BYTES, Request};
 use crate::rules::{Family, Severity};
@@ -91,10 +91,14 @@ pub struct Decision<'a> {
     pub score: f32,
     /// Sum of the severities of the distinct rules that hit.
     pub anomaly: u32,
-    /// What hit, in the order of the request; at most 16.
+    /// What hit, in the order of the request; at most 16. Those that are only detected do not count.
     pub hits: &'a [Hit],
     /// Hits beyond those in `hits`.
     pub omitted_hits: u32,
+    /// What hit and does not count because of an exclusion: the first hit of each rule, at most 16.
+    pub excluded: &'a [ExcludedHit],
+    /// All hits that exclusions kept from counting.
+    pub excluded_hits: u32,
     /// The start of the request line, at most 192 bytes, as sent.
     pub request_line: &'a [u8],
     /// Bytes of the request up to where the decision fell.
@@ -114,6 +118,8 @@ impl<'a> Decision<'a> {
             anomaly,
             hits: findings.hits(),
             omitted_hits: findings.omitted(),
+            excluded: findings.excluded(),
+            excluded_hits: findings.excluded_count(),
             request_line: request.line.as_bytes(),
             bytes: request.bytes,
             complete,
@@ -130,16 +136,29 @@ impl<'a> Decision<'a> {
             anomaly: 0,
             hits: &[],
             omitted_hits: 0,
+            excluded: &[],
+            excluded_hits: 0,
             request_line: line.unwrap_or_default(),
             bytes: request.len() as u64,
             complete: true,
         }
     }
 
-    /// The first protocol violation, if there is one.
+    /// The hits that count.
+    pub fn counting(&self) -> impl Iterator<Item = &'a Hit> + use<'a> {
+        self.hits.iter().filter(|hit| !hit.detect_only)
+    }
+
+    /// Whether a rule has hit that is only detected.
+    #[must_use]
+    pub fn has_detected(&self) -> bool {
+        self.hits.iter().any(|hit| hit.detect_only)
+    }
+
+    /// The first protocol violation that counts, if there is one.
     #[must_use]
     pub fn violation(&self) -> Option<&'a Hit> {
-        self.hits.iter().find(|hit| hit.rule.family == Family::Protocol)
+        self.counting().find(|hit| hit.rule.family == Family::Protocol)
     }
 
     /// One line for a person: what was found where, worst first.
@@ -148,13 +167,14 @@ impl<'a> Decision<'a> {
         Explanation {
             hits: self.hits,
             omitted: self.omitted_hits,
+            excluded: self.excluded,
         }
     }
 
     /// A copy for logs and reports. Allocates.
     #[must_use]
     pub fn to_owned(&self) -> OwnedDecision {
-        let mut categories: Vec<_> = self.hits.iter().map(|hit| hit.rule.family).collect();
+        let mut categories: Vec<_> = self.counting().map(|hit| hit.rule.family).collect();
         categories.sort_unstable();
         categories.dedup();
         OwnedDecision {
@@ -163,6 +183,7 @@ impl<'a> Decision<'a> {
             anomaly: self.anomaly,
             categories,
             rules: self.hits.iter().map(OwnedHit::of).collect(),
+            excluded: self.excluded.iter().map(OwnedExclusion::of).collect(),
             explanation: self.explanation().to_string(),
             request_line: self.request_line.escape_ascii().to_string(),
             bytes: self.bytes,
@@ -176,12 +197,13 @@ impl<'a> Decision<'a> {
 pub struct Explanation<'a> {
     hits: &'a [Hit],
     omitted: u32,
+    excluded: &'a [ExcludedHit],
 }
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hits.is_empty() {
-            return f.write_str("nothing found");
+            f.write_str("nothing found")?;
         }
         let mut separator = "";
         for severity in [
@@ -198,6 +220,9 @@ impl fmt::Display for Explanation<'_> {
         if self.omitted > 0 {
             write!(f, "; and {} more", self.omitted)?;
         }
+        for ExcludedHit { hit, reason } in self.excluded {
+            write!(f, "; excluded ({reason}): {hit}")?;
+        }
         Ok(())
     }
 }
@@ -210,7 +235,11 @@ impl fmt::Display for Hit {
             name,
             matched,
             decodings,
+            detect_only,
         } = self;
+        if *detect_only {
+            f.write_str("detect only: ")?;
+        }
         write!(
             f,
             "{} [{} {}] in {}",
@@ -241,10 +270,13 @@ pub struct OwnedDecision {
     pub score: f32,
     /// Sum of severities.
     pub anomaly: u32,
-    /// Families of the rules that hit, without repetition.
+    /// Families of the rules that hit and count, without repetition.
     pub categories: Vec<Family>,
     /// The rules that hit.
     pub rules: Vec<OwnedHit>,
+    /// The rules that hit and do not count because of an exclusion.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<OwnedExclusion>,
     /// One line for a person.
     pub explanation: String,
     /// Start of the request line, escaped.
@@ -272,6 +304,28 @@ pub struct OwnedHit {
     pub matched: String,
     /// What the field had been decoded by, such as `url+entity`; `none` if it was matched as sent.
     pub decoding: String,
+    /// The rule is above the policy's paranoia level: the hit does not count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub detect_only: bool,
+}
+
+/// An excluded hit that owns its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnedExclusion {
+    /// The exclusion's reason.
+    pub reason: String,
+    /// The hit.
+    #[serde(flatten)]
+    pub hit: OwnedHit,
+}
+
+impl OwnedExclusion {
+    fn of(excluded: &ExcludedHit) -> Self {
+        Self {
+            reason: excluded.reason.to_string(),
+            hit: OwnedHit::of(&excluded.hit),
+        }
+    }
 }
 
 impl OwnedHit {
@@ -289,6 +343,7 @@ impl OwnedHit {
             },
             matched: hit.matched.to_string(),
             decoding: hit.decodings.to_string(),
+            detect_only: hit.detect_only,
         }
     }
 }

@@ -68,14 +68,17 @@ impl Inspection<'_> {
     }
 
     pub(super) fn line_end(&mut self, line: &[u8]) -> Event {
-        let line = match line {
-            [line @ .., b'\r', b'\n'] => line,
-            [line @ .., b'\n'] => {
-                self.evaluator.violation(Violation::BareLf, line);
-                line
-            }
-            line => line,
+        let (line, bare) = match line {
+            [line @ .., b'\r', b'\n'] => (line, false),
+            [line @ .., b'\n'] => (line, true),
+            line => (line, false),
         };
+        if *self.phase == Phase::RequestLine {
+            self.note_subject(line);
+        }
+        if bare {
+            self.evaluator.violation(Violation::BareLf, line);
+        }
         match *self.phase {
             Phase::RequestLine => self.request_line(line),
             Phase::Headers if line.is_empty() => self.head_end(),
@@ -87,6 +90,16 @@ impl Inspection<'_> {
                 self.field_line(line);
                 Event::Continue
             }
+        }
+    }
+
+    /// Notes what exclusions and conditions ask for, before anything in the line can hit.
+    fn note_subject(&mut self, line: &[u8]) {
+        let subject = &mut self.evaluator.findings.subject;
+        if subject.is_asked() {
+            let http::RequestLine { method, target, .. } = http::parse_request_line(line);
+            let path = http::path_and_query(method, target).map_or(&b""[..], |(path, _)| path);
+            subject.note(method, path);
         }
     }
 
@@ -203,7 +216,7 @@ impl Inspection<'_> {
             self.evaluator.violation(Violation::TooManyHeaders, line);
         }
         let fingerprint = match *self.phase {
-            Phase::Headers => self.known.line(line),
+            Phase::Headers => self.known.line(line, self.evaluator.ruling.index),
             _ => None,
         };
         if let Some(fingerprint) = fingerprint
@@ -215,11 +228,11 @@ impl Inspection<'_> {
             }
             return;
         }
-        let before = self.evaluator.findings.anomaly();
+        let before = self.evaluator.findings.events();
         let known = self.scored_line(line);
         if let Some(fingerprint) = fingerprint
             && let Some(FieldName::Host | FieldName::Cookie | FieldName::Other) = known
-            && self.evaluator.findings.anomaly() == before
+            && self.evaluator.findings.events() == before
         {
             self.known.keep_line(fingerprint);
         }

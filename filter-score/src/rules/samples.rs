@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::error::PackError;
-use super::set::{Check, Rule, RuleBits, RuleSet};
+use super::set::{Check, Rule, RuleSet};
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Place};
 use crate::offline::OfflineScorer;
+use crate::policies::Ruling;
 use crate::policy::Policy;
+use crate::subject::Subject;
 use crate::target::Target;
 
 impl RuleSet {
@@ -52,12 +54,10 @@ impl RuleSet {
             let decision = OfflineScorer::new(Arc::clone(self), policy).score_request(sample.as_bytes());
             return decision.rules.iter().any(|hit| hit.id == rule.info.id);
         }
-        let mut active = RuleBits::new(self.rules.len());
-        active.insert(index);
-        let mut findings = Findings::new(self.rules.len());
+        let mut findings = Findings::new(self.rules.len(), Subject::new(false));
         let mut evaluator = Evaluator {
             rules: self,
-            active: &active,
+            ruling: &Ruling::of_rule(self, index),
             scratch: &mut Scratch::new(self.rules.len(), sample.len()),
             findings: &mut findings,
         };

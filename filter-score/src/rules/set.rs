@@ -77,6 +77,17 @@ impl RuleBits {
     pub(crate) fn clear(&mut self) {
         self.0.fill(0);
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Adds all of `other`, a set for the same rules.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
+    }
 }
 
 /// Compiled packs: immutable, meant to be shared by `Arc` between threads.
@@ -90,6 +101,8 @@ pub struct RuleSet {
     pub(crate) gated_classes: Classes,
     /// Rule by violation, where the packs have one.
     violations: [Option<u16>; Violation::ALL.len()],
+    /// Ids of rules that are switched off.
+    pub(crate) disabled: Vec<u32>,
 }
 
 impl RuleSet {
@@ -117,6 +130,7 @@ impl RuleSet {
                 .fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
             gated: compiler.gated,
             violations: compiler.violations,
+            disabled: Vec::new(),
         })
     }
 

@@ -1,0 +1,160 @@
+//! Rules and the policies they are applied by, compiled together: one policy for each service, the first for all others.
+
+use std::sync::Arc;
+
+use crate::exclusion::{Exclusion, ExclusionError, Exclusions};
+use crate::policy::{Limits, Mode, Policy};
+use crate::rules::{RuleBits, RuleSet};
+
+/// A policy and what is excepted from it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tuning {
+    /// Thresholds, mode, paranoia levels and limits.
+    pub policy: Policy,
+    /// Hits that do not count.
+    pub exclusions: Vec<Exclusion>,
+}
+
+impl From<Policy> for Tuning {
+    fn from(policy: Policy) -> Self {
+        Self {
+            policy,
+            exclusions: Vec::new(),
+        }
+    }
+}
+
+/// Rules with one policy or more. Immutable, meant to be shared by `Arc` between threads.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    rules: Arc<RuleSet>,
+    /// Never empty.
+    rulings: Box<[Ruling]>,
+}
+
+/// One policy, compiled for the rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Ruling {
+    /// Its place in the list; what is known of a request is known under one policy.
+    pub(crate) index: u16,
+    pub(crate) policy: Policy,
+    /// Rules that run.
+    pub(crate) active: RuleBits,
+    /// Rules that count; the others among `active` are only reported.
+    pub(crate) counting: RuleBits,
+    pub(crate) exclusions: Exclusions,
+}
+
+impl Policies {
+    /// The most policies.
+    pub const MAX: usize = 1 << 12;
+
+    /// Rules with one policy for everything, without exclusions.
+    #[must_use]
+    pub fn single(rules: Arc<RuleSet>, policy: Policy) -> Self {
+        let rulings = [Ruling::new(&rules, 0, policy, Exclusions::default())];
+        Self {
+            rulings: rulings.into(),
+            rules,
+        }
+    }
+
+    /// Compiles the general policy and those that streams choose by their number, counted from 1. Mistakes are reported
+    /// all at once, each with the number of its policy.
+    pub fn compile(
+        rules: Arc<RuleSet>,
+        general: &Tuning,
+        services: &[Tuning],
+    ) -> Result<Self, Vec<(usize, ExclusionError)>> {
+        let mut rulings = Vec::with_capacity(1 + services.len());
+        let mut errors = Vec::new();
+        for (number, tuning) in [general].into_iter().chain(services).take(Self::MAX).enumerate() {
+            match Exclusions::compile(&rules, &tuning.exclusions) {
+                Ok(exclusions) => {
+                    rulings.push(Ruling::new(&rules, number as u16, tuning.policy, exclusions));
+                }
+                Err(mistakes) => errors.extend(mistakes.into_iter().map(|mistake| (number, mistake))),
+            }
+        }
+        if errors.is_empty() {
+            Ok(Self {
+                rules,
+                rulings: rulings.into(),
+            })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The same, but nothing is blocked.
+    #[must_use]
+    pub fn detecting(mut self) -> Self {
+        for ruling in &mut self.rulings {
+            ruling.policy.mode = Mode::Detect;
+        }
+        self
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// The policy with this number; the general one if there is none.
+    #[must_use]
+    pub fn policy(&self, number: u16) -> &Policy {
+        &self.ruling(number).policy
+    }
+
+    pub(crate) fn ruling(&self, number: u16) -> &Ruling {
+        self.rulings.get(usize::from(number)).unwrap_or(&self.rulings[0])
+    }
+
+    /// Limits that hold what any of the policies asks for.
+    pub(crate) fn widest(&self) -> Limits {
+        let mut widest = self.rulings[0].policy.limits;
+        for Ruling { policy, .. } in &self.rulings {
+            widest.head_bytes = widest.head_bytes.max(policy.limits.head_bytes);
+            widest.window = widest.window.max(policy.limits.window);
+        }
+        widest
+    }
+
+    /// Whether method, path, names or sources of requests matter to any exclusion or rule.
+    pub(crate) fn ask_for_subject(&self) -> bool {
+        self.rulings.iter().any(|ruling| !ruling.exclusions.is_empty())
+    }
+}
+
+impl Ruling {
+    fn new(rules: &RuleSet, index: u16, policy: Policy, exclusions: Exclusions) -> Self {
+        let up_to = |level| {
+            let mut bits = RuleBits::new(rules.rules.len());
+            for (index, rule) in rules.rules.iter().enumerate() {
+                if rule.info.paranoia <= level {
+                    bits.insert(index);
+                }
+            }
+            bits
+        };
+        Self {
+            index,
+            policy,
+            active: up_to(policy.paranoia.max(policy.detect_paranoia)),
+            counting: up_to(policy.paranoia),
+            exclusions,
+        }
+    }
+
+    /// Under which only one rule runs.
+    pub(crate) fn of_rule(rules: &RuleSet, rule: usize) -> Self {
+        let mut only = RuleBits::new(rules.rules.len());
+        only.insert(rule);
+        Self {
+            active: only.clone(),
+            counting: only,
+            ..Self::new(rules, 0, Policy::default(), Exclusions::default())
+        }
+    }
+}
