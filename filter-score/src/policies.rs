@@ -28,8 +28,10 @@ impl From<Policy> for Tuning {
 #[derive(Clone, Debug)]
 pub struct Policies {
     rules: Arc<RuleSet>,
-    /// Never empty.
+    /// The general one, and those of services that have one of their own.
     rulings: Box<[Ruling]>,
+    /// Which of them is whose, by the number that streams have.
+    numbers: Box<[u16]>,
 }
 
 /// One policy, compiled for the rules.
@@ -55,23 +57,34 @@ impl Policies {
         let rulings = [Ruling::new(&rules, 0, policy, Exclusions::default())];
         Self {
             rulings: rulings.into(),
+            numbers: [0].into(),
             rules,
         }
     }
 
-    /// Compiles the general policy and those that streams choose by their number, counted from 1. Mistakes are reported
-    /// all at once, each with the number of its policy.
+    /// Compiles the general policy and those of services, which streams choose by their number, counted from 1; `None` is
+    /// the general one. Mistakes are reported all at once, each with the number of its policy.
     pub fn compile(
         rules: Arc<RuleSet>,
         general: &Tuning,
-        services: &[Tuning],
+        services: &[Option<Tuning>],
     ) -> Result<Self, Vec<(usize, ExclusionError)>> {
-        let mut rulings = Vec::with_capacity(1 + services.len());
+        let mut rulings = Vec::new();
+        let mut numbers = Vec::new();
         let mut errors = Vec::new();
-        for (number, tuning) in [general].into_iter().chain(services).take(Self::MAX).enumerate() {
+        let tunings = [Some(general)]
+            .into_iter()
+            .chain(services.iter().map(Option::as_ref));
+        for (number, tuning) in tunings.take(Self::MAX).enumerate() {
+            let Some(tuning) = tuning else {
+                numbers.push(0);
+                continue;
+            };
             match Exclusions::compile(&rules, &tuning.exclusions) {
                 Ok(exclusions) => {
-                    rulings.push(Ruling::new(&rules, number as u16, tuning.policy, exclusions));
+                    let index = rulings.len() as u16;
+                    numbers.push(index);
+                    rulings.push(Ruling::new(&rules, index, tuning.policy, exclusions));
                 }
                 Err(mistakes) => errors.extend(mistakes.into_iter().map(|mistake| (number, mistake))),
             }
@@ -80,6 +93,7 @@ impl Policies {
             Ok(Self {
                 rules,
                 rulings: rulings.into(),
+                numbers: numbers.into(),
             })
         } else {
             Err(errors)
@@ -108,7 +122,8 @@ impl Policies {
     }
 
     pub(crate) fn ruling(&self, number: u16) -> &Ruling {
-        self.rulings.get(usize::from(number)).unwrap_or(&self.rulings[0])
+        let index = self.numbers.get(usize::from(number)).copied();
+        &self.rulings[usize::from(index.unwrap_or(0))]
     }
 
     /// Limits that hold what any of the policies asks for.

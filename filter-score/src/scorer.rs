@@ -70,6 +70,12 @@ impl Stream {
         Self { policy, ..self }
     }
 
+    /// The number of the policy.
+    #[must_use]
+    pub fn policy(&self) -> u16 {
+        self.policy
+    }
+
     /// The same client, and nothing of its stream: what it has in progress is returned.
     fn restart(&mut self) -> State {
         let Self { policy, source, .. } = *self;

@@ -331,7 +331,9 @@ fn each_stream_has_its_service_s_policy() {
         },
         ..Policy::default()
     });
-    let policies = Arc::new(Policies::compile(rules(PACK), &general, &[lenient, paranoid]).expect("right"));
+    let policies = Arc::new(
+        Policies::compile(rules(PACK), &general, &[Some(lenient), None, Some(paranoid)]).expect("right"),
+    );
     // With the cache: what is clean under one policy is not known under another.
     let mut scorer = Scorer::with_policies(Arc::clone(&policies), 2).with_cache(64, &[9; 16]);
     let mut verdict = |policy: u16, raw: &str| {
@@ -363,11 +365,11 @@ fn each_stream_has_its_service_s_policy() {
             (Verdict::Allow, Disposition::Accept)
         );
         assert_eq!(
-            verdict(2, &get("/?q=rarity")),
+            verdict(3, &get("/?q=rarity")),
             (Verdict::Block, Disposition::Block)
         );
         assert_eq!(verdict(0, &long).1, Disposition::Opaque(OpaqueKind::Unframed));
-        assert_eq!(verdict(2, &long).1, Disposition::Accept);
+        assert_eq!(verdict(3, &long).1, Disposition::Accept);
         assert_eq!(
             verdict(77, &get("/?q=rarity")),
             (Verdict::Allow, Disposition::Accept),

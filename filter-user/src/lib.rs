@@ -16,3 +16,4 @@ pub mod rules;
 pub mod runtime;
 pub mod scan;
 pub mod summary;
+pub mod tuning;

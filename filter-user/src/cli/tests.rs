@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
 use crate::{
-    config::Config,
+    config::{Config, Origin},
     control::{ServerLimits, testing::Served},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 struct Noted(std::cell::RefCell<Option<Config>>);
 
 impl Datapath for Noted {
-    fn run(&self, config: Config) -> anyhow::Result<()> {
+    fn run(&self, config: Config, _: Origin) -> anyhow::Result<()> {
         *self.0.borrow_mut() = Some(config);
         Ok(())
     }

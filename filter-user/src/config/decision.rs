@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::engine::keyword;
+use super::{engine::keyword, exclusion::Exclusion};
 
 /// How requests are judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,12 +18,16 @@ pub struct Scoring {
     pub block: f64,
     /// The sum of rule severities from which a request is blocked.
     pub anomaly: u32,
-    /// Rules above this paranoia level (1 to 4) do not run: higher levels find more, and err more often.
+    /// Rules up to this paranoia level (1 to 4) count: higher levels find more, and err more often.
     pub paranoia: u8,
+    /// Rules above `paranoia` and up to this level are reported, but do not count; unset: none.
+    pub detect_paranoia: Option<u8>,
     /// Where the rule packs are.
     pub rules: RulesSource,
     /// Clean requests that each queue remembers, so as not to score them again; 0 for none. 16 bytes each.
     pub cache: u32,
+    /// Hits that do not count.
+    pub exclusions: Vec<Exclusion>,
 }
 
 impl Default for Scoring {
@@ -34,8 +38,10 @@ impl Default for Scoring {
             block: 0.7,
             anomaly: 5,
             paranoia: 1,
+            detect_paranoia: None,
             rules: RulesSource::Builtin,
             cache: 16_384,
+            exclusions: Vec::new(),
         }
     }
 }
@@ -53,7 +59,17 @@ impl Scoring {
             block: self.block as f32,
             anomaly: self.anomaly,
             paranoia: self.paranoia,
+            detect_paranoia: self.detect_paranoia.unwrap_or(self.paranoia),
             limits: filter_score::Limits::default(),
+        }
+    }
+
+    /// The policy and what is excepted from it.
+    #[must_use]
+    pub fn tuning(&self) -> filter_score::Tuning {
+        filter_score::Tuning {
+            policy: self.policy(),
+            exclusions: self.exclusions.iter().map(Exclusion::compiled).collect(),
         }
     }
 }

@@ -102,6 +102,10 @@ pub struct EngineCounters {
     pub malformed: u64,
     /// Requests that the scorer knew to be clean.
     pub cached: u64,
+    /// Requests in which a rule hit that is only detected.
+    pub detect_only: u64,
+    /// Requests in which exclusions kept hits from counting.
+    pub excluded: u64,
     /// Blocked requests by family.
     pub families: [u64; Family::ALL.len()],
     /// Events that found no room in the channel to the control plane.
@@ -160,6 +164,8 @@ impl EngineCounters {
             requests,
             malformed,
             cached,
+            detect_only,
+            excluded,
             families,
             events_lost,
             flows,
@@ -174,6 +180,8 @@ impl EngineCounters {
             *not_injected,
             *malformed,
             *cached,
+            *detect_only,
+            *excluded,
             *events_lost,
             *flows,
             *held_bytes,
@@ -197,6 +205,8 @@ impl EngineCounters {
             not_injected,
             malformed,
             cached,
+            detect_only,
+            excluded,
             events_lost,
             flows,
             held_bytes,
@@ -210,6 +220,8 @@ impl EngineCounters {
             not_injected,
             malformed,
             cached,
+            detect_only,
+            excluded,
             events_lost,
             flows,
             held_bytes,
@@ -258,6 +270,7 @@ mod tests {
             received: 1,
             held: 2,
             malformed: 3,
+            excluded: 4,
             ..EngineCounters::default()
         };
         counters.drop(EngineDrop::Opaque);

@@ -29,14 +29,14 @@ use tokio::{
 
 use crate::{
     bpf::{Attachment, Kernel, LoadOptions, Sizes, Tables, XdpMode, monotonic_ns},
-    config::{self, Config, Queues},
+    config::{self, Config, Origin, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
     host::{Claim, Interface, Joining, Reinjection},
     latency::LatencyBook,
     ring::SharedQueues,
-    rules::Rules,
     summary::Summary,
+    tuning::Tuned,
 };
 use queues::QueueThreads;
 use state::State;
@@ -56,22 +56,28 @@ const DRAIN: Duration = Duration::from_millis(50);
 ///
 /// When the engine cannot start, or fails while it runs: then the program stays attached, and the failure policy
 /// holds.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let logging = logging::start(config.engine.log);
     // Everything that can be wrong with the rules is found before the network is touched.
-    let rules = Rules::load(&config.scoring.rules)?;
+    let tuned = Tuned::load(&config, &origin, &config.services())?;
     let page = queues::page(&config)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(engine(config, rules, page, logging))
+        .block_on(engine(config, origin, tuned, page, logging))
 }
 
-async fn engine(config: Config, rules: Rules, page: Page, logging: logging::Handle) -> anyhow::Result<()> {
+async fn engine(
+    config: Config,
+    origin: Origin,
+    tuned: Tuned,
+    page: Page,
+    logging: logging::Handle,
+) -> anyhow::Result<()> {
     // From here on signals end the engine in order, however far it has come.
     let signals = Signals::new()?;
-    let running = Running::start(config, rules, &page, logging).await?;
+    let running = Running::start(config, origin, tuned, &page, logging).await?;
     running.supervise(signals).await
 }
 
@@ -118,7 +124,8 @@ impl Running {
     /// back if a later step fails.
     async fn start(
         config: Config,
-        rules: Rules,
+        origin: Origin,
+        tuned: Tuned,
         page: &Page,
         logging: logging::Handle,
     ) -> anyhow::Result<Self> {
@@ -143,7 +150,7 @@ impl Running {
             reinjection: &reinjection,
             tables: &tables,
             shared: &shared,
-            rules: &rules,
+            tuned: &tuned,
             page,
             events: &sender,
         };
@@ -177,9 +184,10 @@ impl Running {
         let protection = Arc::clone(&protected);
         let state = State::new(
             config,
+            origin,
             interface,
             attachment.mode,
-            rules,
+            tuned.rules,
             tables,
             &threads,
             latency,
@@ -367,10 +375,15 @@ fn announce(state: &State) {
     );
     for service in config.services() {
         tracing::info!(
-            "service {} port {}: inspect {}",
+            "service {} port {}: inspect {}{}",
             service.address,
             service.port,
-            service.inspect
+            service.inspect,
+            if service.scoring.is_some() {
+                ", judged by a policy of its own"
+            } else {
+                ""
+            }
         );
     }
     tracing::debug!("started at {} ns of the monotonic clock", monotonic_ns());

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use filter_score::{Family, OwnedDecision, OwnedHit, Verdict};
+use filter_score::{Family, OwnedDecision, OwnedExclusion, OwnedHit, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ struct Line<'a> {
     anomaly: u32,
     categories: &'a [Family],
     rules: &'a [OwnedHit],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    excluded: &'a [OwnedExclusion],
     explanation: &'a str,
 }
 
@@ -49,6 +51,7 @@ impl<'w> Output<'w> {
                     anomaly,
                     categories,
                     rules,
+                    excluded,
                     explanation,
                     ..
                 } = decision;
@@ -60,6 +63,7 @@ impl<'w> Output<'w> {
                     anomaly,
                     categories,
                     rules,
+                    excluded,
                     explanation,
                 };
                 serde_json::to_writer(&mut *self.writer, &line)?;
