@@ -8,7 +8,7 @@ use crate::http::Violation;
 use crate::policies::Ruling;
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
-use crate::rules::{Check, Pattern, RuleSet};
+use crate::rules::{Check, Part, Pattern, RuleSet};
 use crate::target::Target;
 
 /// Percent-decoding is repeated this often at most.
@@ -101,6 +101,18 @@ impl<'a> Evaluator<'a> {
         classes
     }
 
+    /// A header line of the head has this name.
+    pub(crate) fn header(&mut self, name: &[u8]) {
+        if !self.rules.watched.is_empty() {
+            self.findings.header(self.rules, name);
+        }
+    }
+
+    /// A part of the request has ended.
+    pub(crate) fn end_of(&mut self, part: Part) {
+        self.findings.end_of(self.rules, self.ruling, part);
+    }
+
     pub(crate) fn violation(&mut self, violation: Violation, evidence: &[u8]) {
         if let Some(index) = self.rules.violation(violation)
             && self.ruling.active.contains(index)
@@ -110,9 +122,9 @@ impl<'a> Evaluator<'a> {
                 name: b"",
             };
             self.findings.record(
+                self.rules,
                 self.ruling,
                 index,
-                &self.rules.rules[index],
                 place,
                 evidence,
                 DecodingSet::default(),
@@ -270,9 +282,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn record(&mut self, index: usize, place: Place<'_>, text: &[u8], end: usize, decodings: DecodingSet) {
-        let rule = &self.rules.rules[index];
-        self.findings
-            .record(self.ruling, index, rule, place, evidence(text, end), decodings);
+        self.findings.record(
+            self.rules,
+            self.ruling,
+            index,
+            place,
+            evidence(text, end),
+            decodings,
+        );
     }
 }
 

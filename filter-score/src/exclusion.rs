@@ -194,7 +194,7 @@ impl Checker<'_> {
 
     /// The rules that all selectors name.
     fn select(&mut self, exclusion: &Exclusion) -> RuleBits {
-        let infos = || self.rules.rules.iter().map(|rule| &rule.info);
+        let infos = || self.rules.rules();
         let mut unknown = Vec::new();
         for (at, range) in exclusion.rules.iter().enumerate() {
             let known = infos().any(|info| range.contains(&info.id))
@@ -273,7 +273,7 @@ impl Checker<'_> {
             && (targets.is_empty() || targets.contains_all(TargetSet::parse("inputs").unwrap_or_default()))
             && (names.is_empty() || names.iter().any(Glob::is_universal))
             && (sources.is_empty() || sources.iter().any(|net| net.prefix_len() == 0));
-        if anywhere && (0..self.rules.rules.len()).all(|rule| selected.contains(rule)) {
+        if anywhere && (0..self.rules.rules().len()).all(|rule| selected.contains(rule)) {
             self.report(
                 None,
                 "it excludes everything",

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::decode::DecodingSet;
 use crate::excerpt::Excerpt;
+use crate::pending::Pending;
 use crate::policies::Ruling;
-use crate::rules::{Rule, RuleBits, RuleInfo, RuleSet};
+use crate::rules::{Part, RuleBits, RuleInfo, RuleSet};
 use crate::subject::Subject;
 use crate::target::Target;
 
@@ -56,10 +57,12 @@ pub(crate) struct Findings {
     omitted: u32,
     anomaly: u32,
     excluded_count: u32,
+    pending: Pending,
     pub(crate) subject: Subject,
 }
 
 impl Findings {
+    /// `rules`: how many there are, conditions included.
     pub(crate) fn new(rules: usize, subject: Subject) -> Self {
         Self {
             hits: Vec::with_capacity(MAX_HITS),
@@ -69,6 +72,7 @@ impl Findings {
             omitted: 0,
             anomaly: 0,
             excluded_count: 0,
+            pending: Pending::new(rules),
             subject,
         }
     }
@@ -83,6 +87,7 @@ impl Findings {
             self.anomaly = 0;
             self.excluded_count = 0;
         }
+        self.pending.clear();
         self.subject.clear();
     }
 
@@ -127,9 +132,9 @@ impl Findings {
     /// Notes a hit. A rule whose hit is excluded stays on the watch: it may hit elsewhere.
     pub(crate) fn record(
         &mut self,
+        rules: &RuleSet,
         ruling: &Ruling,
         index: usize,
-        rule: &Rule,
         place: Place<'_>,
         matched: &[u8],
         decodings: DecodingSet,
@@ -138,6 +143,12 @@ impl Findings {
             return;
         }
         self.events = self.events.saturating_add(1);
+        let rule = &rules.rules[index];
+        if let Some(owner) = rule.owner {
+            self.seen.insert(index);
+            self.settle(rules, ruling, owner);
+            return;
+        }
         let hit = Hit {
             rule: Arc::clone(&rule.info),
             target: place.target,
@@ -151,7 +162,42 @@ impl Findings {
             return;
         }
         self.seen.insert(index);
-        self.count(hit);
+        if rule.conditions.is_empty() {
+            self.count(hit);
+        } else if self.pending.wait(index as u16, hit) {
+            self.settle(rules, ruling, index as u16);
+        }
+    }
+
+    /// Notes a header of the head.
+    pub(crate) fn header(&mut self, rules: &RuleSet, name: &[u8]) {
+        let is = |watched: &String| watched.as_bytes().eq_ignore_ascii_case(name);
+        if let Some(slot) = rules.watched.iter().position(is) {
+            self.events = self.events.saturating_add(1);
+            self.pending.header(slot);
+        }
+    }
+
+    /// A part of the request has ended: what was to come in it has not.
+    pub(crate) fn end_of(&mut self, rules: &RuleSet, ruling: &Ruling, part: Part) {
+        if self.pending.end_of(part) {
+            for &owner in &rules.chained {
+                self.settle(rules, ruling, owner);
+            }
+        }
+    }
+
+    /// Decides about the hit of a rule with conditions, if it can be.
+    fn settle(&mut self, rules: &RuleSet, ruling: &Ruling, owner: u16) {
+        let Self {
+            pending,
+            seen,
+            subject,
+            ..
+        } = self;
+        if let Some(hit) = pending.settle(rules, ruling, owner, seen, subject) {
+            self.count(hit);
+        }
     }
 
     fn exclude(&mut self, hit: Hit, reason: &Arc<str>) {
@@ -182,11 +228,12 @@ impl Findings {
     }
 
     /// Carries the hits over to other rules: what was found stays, and a rule with the same id does not
-    /// count again.
+    /// count again. Rules with conditions are silent for the rest of the request: what came before is gone.
     pub(crate) fn adopt(&mut self, rules: &RuleSet) {
         self.seen = RuleBits::new(rules.rules.len());
+        self.pending.void(rules.rules.len());
         for (index, rule) in rules.rules.iter().enumerate() {
-            if self.hits.iter().any(|hit| hit.rule.id == rule.info.id) {
+            if rule.owner.is_none() && self.hits.iter().any(|hit| hit.rule.id == rule.info.id) {
                 self.seen.insert(index);
             }
         }

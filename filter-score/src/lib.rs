@@ -19,6 +19,7 @@
 //! | `subject` | source, method and path of a request |
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `findings` | hits of one request |
+//! | `pending` | hits that wait for their conditions |
 //! | `verdict` | score, decision, explanation |
 //! | `cache` | requests and header lines that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
@@ -38,6 +39,7 @@ mod glob;
 mod http;
 mod inspect;
 mod offline;
+mod pending;
 mod policies;
 mod policy;
 mod request;

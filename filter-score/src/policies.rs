@@ -138,7 +138,7 @@ impl Policies {
 
     /// Whether method, path, names or sources of requests matter to any exclusion or rule.
     pub(crate) fn ask_for_subject(&self) -> bool {
-        self.rulings.iter().any(|ruling| !ruling.exclusions.is_empty())
+        !self.rules.chained.is_empty() || self.rulings.iter().any(|ruling| !ruling.exclusions.is_empty())
     }
 }
 

@@ -8,7 +8,9 @@ mod violation;
 
 pub(crate) use body::{BodyKind, is_binary, json_noise};
 pub(crate) use chunked::{ChunkSize, SizeLine};
-pub(crate) use field::{FieldError, FieldName, TransferCoding, name_of, parse_field, transfer_coding, trim};
+pub(crate) use field::{
+    FieldError, FieldName, TransferCoding, is_token, name_of, parse_field, transfer_coding, trim,
+};
 pub(crate) use request_line::{
     RequestLine, Version, method_length, parse as parse_request_line, path_and_query,
 };

@@ -7,6 +7,7 @@ use crate::excerpt::Excerpt;
 use crate::findings::Place;
 use crate::http::{self, BodyKind, FieldError, FieldName, TransferCoding, Version, Violation};
 use crate::request::Phase;
+use crate::rules::Part;
 use crate::rules::prefilter::Classes;
 use crate::target::Target;
 use crate::verdict::OpaqueKind;
@@ -146,6 +147,7 @@ impl Inspection<'_> {
         if classes.intersects(Classes::HIGH) {
             self.evaluator.violation(Violation::NonAsciiTarget, target);
         }
+        self.evaluator.end_of(Part::Line);
         if version == Version::Http09 {
             Event::Opaque(OpaqueKind::Http09)
         } else {
@@ -255,6 +257,9 @@ impl Inspection<'_> {
                 return None;
             }
         };
+        if *self.phase == Phase::Headers {
+            self.evaluator.header(name);
+        }
         let known = http::name_of(name);
         if *self.phase == Phase::Trailers {
             if matches!(
@@ -388,6 +393,7 @@ impl Inspection<'_> {
         if self.head.chunked && self.head.version == Version::Http10 {
             self.evaluator.violation(Violation::TransferEncodingHttp10, b"");
         }
+        self.evaluator.end_of(Part::Head);
         if self.head.encoded {
             self.head.kind = BodyKind::Encoded;
         }

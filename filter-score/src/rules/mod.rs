@@ -2,8 +2,10 @@
 
 mod builtin;
 pub(crate) mod candidates;
+mod condition;
 mod error;
 mod literals;
+mod overrides;
 mod pack;
 mod pattern;
 pub(crate) mod prefilter;
@@ -15,5 +17,6 @@ pub use error::PackError;
 pub use pack::{Family, PackSource, Severity};
 pub use set::{RuleInfo, RuleSet};
 
+pub(crate) use condition::{Part, When};
 pub(crate) use pattern::Pattern;
-pub(crate) use set::{Check, Rule, RuleBits};
+pub(crate) use set::{Check, RuleBits};

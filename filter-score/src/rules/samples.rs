@@ -15,12 +15,12 @@ use crate::target::Target;
 impl RuleSet {
     /// Runs every rule on its own samples, alone, and reports those that do not come out as written.
     ///
-    /// A sample is the value of the rule's first target, before any decoding; that of a violation is a
-    /// whole stream. In it `{3×ab}` stands for `ababab`.
+    /// A sample is the value of the rule's first target, before any decoding; that of a violation, or of a rule with
+    /// conditions, is a whole stream. In it `{3×ab}` stands for `ababab`.
     #[must_use]
     pub fn check_samples(self: &Arc<Self>) -> Vec<PackError> {
         let mut errors = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate() {
+        for (index, rule) in self.visible().enumerate() {
             let expected = [(&rule.matching, true), (&rule.passing, false)];
             for (samples, must_match) in expected {
                 for sample in samples {
@@ -46,7 +46,7 @@ impl RuleSet {
     }
 
     fn matches(self: &Arc<Self>, index: usize, rule: &Rule, sample: &str) -> bool {
-        if let Check::Violation = rule.check {
+        if matches!(rule.check, Check::Violation) || !rule.conditions.is_empty() {
             let policy = Policy {
                 paranoia: 4,
                 ..Policy::default()

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::condition::{Condition, ConditionSpec, ConditionTest, MAX_WATCHED, Part, When};
 use super::error::{PackError, Place};
 use super::literals::{self, MIN_LITERAL};
+use super::overrides;
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
 use super::prefilter::{Classes, Owner, Prefilter};
@@ -46,6 +48,10 @@ pub(crate) struct Rule {
     pub(crate) check: Check,
     /// A field without a byte of each of these classes cannot match.
     pub(crate) gates: Vec<Classes>,
+    /// What must hold beside it.
+    pub(crate) conditions: Vec<Condition>,
+    /// The rule that this one is a condition of: it has no voice of its own.
+    pub(crate) owner: Option<u16>,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
 }
@@ -93,7 +99,14 @@ impl RuleBits {
 /// Compiled packs: immutable, meant to be shared by `Arc` between threads.
 #[derive(Debug)]
 pub struct RuleSet {
+    /// Rules, and behind them those that are conditions.
     pub(crate) rules: Vec<Rule>,
+    /// How many of them are rules.
+    visible: usize,
+    /// Rules with conditions.
+    pub(crate) chained: Vec<u16>,
+    /// Lower-case names of headers whose absence is a condition.
+    pub(crate) watched: Vec<String>,
     pub(crate) prefilter: Prefilter,
     /// Rules without literals run wherever a byte of their class occurs.
     pub(crate) gated: Vec<(Classes, u16)>,
@@ -110,12 +123,18 @@ impl RuleSet {
     pub fn compile(packs: &[PackSource<'_>]) -> Result<Self, Vec<PackError>> {
         let mut errors = Vec::new();
         let mut compiler = Compiler::default();
+        let (mut rules, mut changes) = (Vec::new(), Vec::new());
         for source in packs {
-            let specs = pack::read(*source, &mut errors);
-            for spec in specs {
-                compiler.add(spec, &mut errors);
-            }
+            let pack = pack::read(*source, &mut errors);
+            rules.extend(pack.rules);
+            changes.extend(pack.overrides);
         }
+        let disabled = overrides::apply(&mut rules, changes, &mut errors);
+        for spec in rules {
+            compiler.add(spec, &mut errors);
+        }
+        let visible = compiler.rules.len();
+        compiler.add_conditions(&mut errors);
         if !errors.is_empty() {
             let order = |file: &str| packs.iter().position(|pack| pack.name == file);
             errors.sort_by_key(|error| (order(&error.file), error.line, error.column));
@@ -123,6 +142,9 @@ impl RuleSet {
         }
         Ok(Self {
             prefilter: Prefilter::new(compiler.literals),
+            visible,
+            chained: compiler.chained,
+            watched: compiler.watched,
             rules: compiler.rules,
             gated_classes: compiler
                 .gated
@@ -130,14 +152,19 @@ impl RuleSet {
                 .fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
             gated: compiler.gated,
             violations: compiler.violations,
-            disabled: Vec::new(),
+            disabled,
         })
     }
 
     /// The compiled rules in the order of the packs.
     #[must_use]
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Arc<RuleInfo>> {
-        self.rules.iter().map(|rule| &rule.info)
+        self.visible().map(|rule| &rule.info)
+    }
+
+    /// The rules without those that are conditions.
+    pub(crate) fn visible(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.rules[..self.visible].iter()
     }
 
     /// Bytes that the compiled patterns occupy.
@@ -160,6 +187,10 @@ struct Compiler {
     literals: Vec<(Vec<u8>, Owner)>,
     gated: Vec<(Classes, u16)>,
     ids: HashMap<u32, Place>,
+    /// Conditions to compile when all rules are there, and their owners.
+    conditions: Vec<(u16, Vec<ConditionSpec>)>,
+    chained: Vec<u16>,
+    watched: Vec<String>,
     violations: [Option<u16>; Violation::ALL.len()],
 }
 
@@ -170,6 +201,9 @@ impl Default for Compiler {
             literals: Vec::new(),
             gated: Vec::new(),
             ids: HashMap::new(),
+            conditions: Vec::new(),
+            chained: Vec::new(),
+            watched: Vec::new(),
             violations: [None; Violation::ALL.len()],
         }
     }
@@ -186,30 +220,12 @@ impl Compiler {
             errors.push(spec.place.error("more than 65,536 rules", "remove some"));
             return;
         };
-        let mut gates = Vec::new();
-        let check = match &spec.test {
-            Test::Regex { regex, literals } => {
-                let leads = literals::leads(&regex.text).is_some();
-                match Pattern::compile(&regex.text, leads) {
-                    Ok(pattern) => {
-                        gates = literals::gates(&regex.text);
-                        self.add_literals(index, regex, literals, &gates, errors);
-                        Check::Pattern(Box::new(pattern))
-                    }
-                    Err((message, remedy)) => {
-                        errors.push(regex.place.error(message, remedy));
-                        return;
-                    }
-                }
-            }
-            Test::Violation(violation) => {
-                if self.violations[*violation as usize].replace(index).is_some() {
-                    let message = format!("the violation `{}` has a rule already", violation.name());
-                    errors.push(spec.place.error(message, "remove one of the two"));
-                }
-                Check::Violation
-            }
+        let Some((check, gates)) = self.check(index, &spec.test, &spec.place, errors) else {
+            return;
         };
+        if !spec.conditions.is_empty() {
+            self.conditions.push((index, spec.conditions));
+        }
         self.rules.push(Rule {
             info: Arc::new(RuleInfo {
                 id: spec.id,
@@ -224,9 +240,112 @@ impl Compiler {
             decodings: spec.decodings,
             check,
             gates,
+            conditions: Vec::new(),
+            owner: None,
             matching: spec.matching,
             passing: spec.passing,
         });
+    }
+
+    /// Compiles what the rule with this index tests.
+    fn check(
+        &mut self,
+        index: u16,
+        test: &Test,
+        place: &Place,
+        errors: &mut Vec<PackError>,
+    ) -> Option<(Check, Vec<Classes>)> {
+        let mut gates = Vec::new();
+        let check = match test {
+            Test::Regex { regex, literals } => {
+                let leads = literals::leads(&regex.text).is_some();
+                match Pattern::compile(&regex.text, leads) {
+                    Ok(pattern) => {
+                        gates = literals::gates(&regex.text);
+                        self.add_literals(index, regex, literals, &gates, errors);
+                        Check::Pattern(Box::new(pattern))
+                    }
+                    Err((message, remedy)) => {
+                        errors.push(regex.place.error(message, remedy));
+                        return None;
+                    }
+                }
+            }
+            Test::Violation(violation) => {
+                if self.violations[*violation as usize].replace(index).is_some() {
+                    let message = format!("the violation `{}` has a rule already", violation.name());
+                    errors.push(place.error(message, "remove one of the two"));
+                }
+                Check::Violation
+            }
+        };
+        Some((check, gates))
+    }
+
+    /// Compiles the conditions of all rules: behind the rules, so that their indices are those of the packs.
+    fn add_conditions(&mut self, errors: &mut Vec<PackError>) {
+        for (owner, specs) in std::mem::take(&mut self.conditions) {
+            let conditions = specs
+                .into_iter()
+                .filter_map(|spec| self.condition(owner, spec, errors))
+                .collect();
+            self.rules[usize::from(owner)].conditions = conditions;
+            self.chained.push(owner);
+        }
+    }
+
+    fn condition(
+        &mut self,
+        owner: u16,
+        spec: ConditionSpec,
+        errors: &mut Vec<PackError>,
+    ) -> Option<Condition> {
+        let ConditionSpec { place, not, test } = spec;
+        let when = match test {
+            ConditionTest::Method(methods) => When::Method(methods),
+            ConditionTest::Path(pattern) => When::Path(pattern),
+            ConditionTest::HeaderMissing(name) => {
+                let known = self.watched.iter().position(|watched| *watched == name);
+                let slot = known.unwrap_or_else(|| {
+                    self.watched.push(name);
+                    self.watched.len() - 1
+                });
+                if slot >= MAX_WATCHED {
+                    let message =
+                        format!("more than {MAX_WATCHED} headers are asked for by `header-missing`");
+                    errors.push(place.error(message, "ask for fewer different ones"));
+                    return None;
+                }
+                When::HeaderMissing(slot as u8)
+            }
+            ConditionTest::Text {
+                targets,
+                headers,
+                decodings,
+                test,
+            } => {
+                let Ok(rule) = u16::try_from(self.rules.len()) else {
+                    errors.push(place.error("more than 65,536 rules and conditions", "remove some"));
+                    return None;
+                };
+                let (check, gates) = self.check(rule, &test, &place, errors)?;
+                self.rules.push(Rule {
+                    info: Arc::clone(&self.rules[usize::from(owner)].info),
+                    targets,
+                    headers,
+                    decodings,
+                    check,
+                    gates,
+                    conditions: Vec::new(),
+                    owner: Some(owner),
+                    matching: Vec::new(),
+                    passing: Vec::new(),
+                });
+                let until = Part::of(targets);
+                When::Hit { rule, until }
+            }
+        };
+        Some(Condition { not, when })
     }
 
     fn add_literals(
