@@ -1,5 +1,7 @@
 //! Shell-like patterns for paths and names, as operators write them.
 
+use std::fmt;
+
 /// The longest pattern, in bytes.
 const LONGEST: usize = 256;
 
@@ -58,6 +60,12 @@ impl Glob {
             }
         }
         pattern[at..].iter().all(|byte| *byte == b'*')
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
     }
 }
 

@@ -58,7 +58,7 @@ pub use http::Violation;
 pub use offline::{OfflineScorer, RequestParts, percent_encode};
 pub use policies::{Policies, Tuning};
 pub use policy::{Limits, Mode, Policy, PolicyError};
-pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
+pub use rules::{Family, PackError, PackSource, RuleDescription, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};
 pub use verdict::{

@@ -26,12 +26,28 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads and compiles the packs of `source`. Every mistake in every pack is reported.
-    pub fn load(source: &RulesSource) -> Result<Self, RulesError> {
-        match source {
-            RulesSource::Builtin => Self::compile(builtin_packs()),
-            RulesSource::Directory(path) => Self::load_path(path),
-        }
+    /// Reads and compiles the packs of `source` and, with them, those in `folder`, which may have none. Every mistake in
+    /// every pack is reported.
+    pub fn load(source: &RulesSource, folder: Option<&Path>) -> Result<Self, RulesError> {
+        let base = match source {
+            RulesSource::Builtin => Vec::new(),
+            RulesSource::Directory(path) => read(path)?,
+        };
+        let builtin = match source {
+            RulesSource::Builtin => builtin_packs(),
+            RulesSource::Directory(_) => &[],
+        };
+        let added = match folder {
+            Some(path) if path.is_dir() => packs_in(path)?,
+            Some(path) => read(path)?,
+            None => Vec::new(),
+        };
+        let texts = base
+            .iter()
+            .chain(&added)
+            .map(|(name, text)| PackSource { name, text });
+        let packs: Vec<_> = builtin.iter().copied().chain(texts).collect();
+        Self::compile(&packs)
     }
 
     /// Reads and compiles one pack, or the `*.toml` files of a directory in the order of their names.
@@ -73,13 +89,28 @@ fn digest(packs: &[PackSource<'_>]) -> u64 {
 }
 
 fn read(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
-    let failed = |path: &Path, error| RulesError::Io {
-        path: path.to_owned(),
-        error,
-    };
     if !path.is_dir() {
         return Ok(vec![read_pack(path).map_err(|error| failed(path, error))?]);
     }
+    let packs = packs_in(path)?;
+    if packs.is_empty() {
+        return Err(failed(
+            path,
+            io::Error::other("there is no rule pack (*.toml) in it"),
+        ));
+    }
+    Ok(packs)
+}
+
+fn failed(path: &Path, error: io::Error) -> RulesError {
+    RulesError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// The packs of a directory, in the order of their names.
+fn packs_in(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
     let entries = fs::read_dir(path).map_err(|error| failed(path, error))?;
     let mut files = Vec::new();
     for entry in entries {
@@ -87,12 +118,6 @@ fn read(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
         if file.extension().is_some_and(|extension| extension == "toml") {
             files.push(file);
         }
-    }
-    if files.is_empty() {
-        return Err(failed(
-            path,
-            io::Error::other("there is no rule pack (*.toml) in it"),
-        ));
     }
     if files.len() > MAX_PACKS {
         return Err(failed(
@@ -174,7 +199,7 @@ mod tests {
     fn a_directory_is_its_packs_in_order() {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
-        let load = || Rules::load(&RulesSource::Directory(dir.path().to_owned()));
+        let load = || Rules::load(&RulesSource::Directory(dir.path().to_owned()), None);
         let empty = load().expect_err("there is nothing").to_string();
         assert!(
             empty.contains("no rule pack") && empty.contains("fix:"),
@@ -212,8 +237,35 @@ mod tests {
     }
 
     #[test]
+    fn packs_of_a_folder_are_compiled_with_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let load = || Rules::load(&RulesSource::Builtin, Some(dir.path()));
+        let builtin = load().expect("a folder may be empty");
+        fs::write(dir.path().join("patch.toml"), PACK).expect("written");
+        let patched = load().expect("one rule more");
+        assert_eq!(patched.set.rules().len(), builtin.set.rules().len() + 1);
+        assert_ne!(patched.version, builtin.version);
+        let id = builtin.set.rules().next().expect("a rule").id;
+        let switch_off = format!("[[override]]\nid = {id}\nenabled = false\n");
+        fs::write(dir.path().join("off.toml"), switch_off).expect("written");
+        assert!(!load().expect("right").set.rules().any(|rule| rule.id == id));
+        fs::write(
+            dir.path().join("patch.toml"),
+            PACK.replace("id = 1", &format!("id = {id}")),
+        )
+        .expect("written");
+        fs::remove_file(dir.path().join("off.toml")).expect("removed");
+        let taken = load().expect_err("the id is taken").to_string();
+        assert!(
+            taken.contains("patch.toml:3:") && taken.contains("is taken by"),
+            "{taken}"
+        );
+    }
+
+    #[test]
     fn the_builtin_packs_compile() {
-        let rules = Rules::load(&RulesSource::Builtin).expect("they are tested before they are built in");
+        let rules =
+            Rules::load(&RulesSource::Builtin, None).expect("they are tested before they are built in");
         assert!(rules.set.rules().len() > 0);
     }
 }

@@ -27,7 +27,7 @@ impl Tuned {
     ///
     /// [`RulesError`](crate::rules::RulesError) and [`ConfigError`], each with all mistakes.
     pub fn load(config: &Config, origin: &Origin, services: &[Service]) -> anyhow::Result<Self> {
-        let rules = Rules::load(&config.scoring.rules)?;
+        let rules = Rules::load(&config.scoring.rules, config.rules.folder.as_deref())?;
         let general = config.scoring.tuning();
         let places: Vec<_> = services
             .iter()
@@ -112,12 +112,22 @@ mod tests {
     const EXCLUSION: &str = "[[scoring.exclusions]]\nreason = 'x'\n";
     const SERVICES: &str = "[[service]]\nport = 80\n[[service]]\nport = 81\naddress = '192.0.2.1'\n";
 
-    /// What comes of a configuration file.
+    /// What comes of a configuration file, with three small rules.
     fn load(text: &str) -> anyhow::Result<Tuned> {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("p.toml");
         std::fs::write(&file, text).expect("written");
-        let origin = Origin::read(Some(&file), &[])?;
+        std::fs::create_dir(dir.path().join("packs")).expect("a directory");
+        let rule = |id: u32, family: &str| {
+            format!(
+                "[[rule]]\nid = {id}\nfamily = \"{family}\"\nmessage = \"m\"\nseverity = \"error\"\ntargets = [\"inputs\"]\n\
+                 regex = 'abc'\nsamples.match = [\"abc\", \"xabc\"]\nsamples.pass = [\"c\", \"d\"]\n"
+            )
+        };
+        let pack = rule(100_110, "sqli") + &rule(100_210, "xss") + &rule(100_220, "ssti");
+        std::fs::write(dir.path().join("packs/pack.toml"), pack).expect("written");
+        let packs = config::Override::option("--set", "scoring.rules", "packs");
+        let origin = Origin::read(Some(&file), &[packs])?;
         let config = origin.config()?;
         Tuned::load(&config, &origin, &config.services())
     }
@@ -168,6 +178,17 @@ mod tests {
                 1,
                 "one error for one mistake: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_documentation_are_right() {
+        let text = include_str!("../../docs/rules.md");
+        let examples: Vec<_> = text.split("```toml config\n").skip(1).collect();
+        assert!(examples.len() >= 3);
+        for example in examples {
+            let example = example.split("```").next().expect("it ends");
+            load(example).unwrap_or_else(|error| panic!("{error}\n{example}"));
         }
     }
 

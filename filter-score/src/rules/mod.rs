@@ -3,7 +3,9 @@
 mod builtin;
 pub(crate) mod candidates;
 mod condition;
+mod description;
 mod error;
+mod lint;
 mod literals;
 mod overrides;
 mod pack;
@@ -13,6 +15,7 @@ mod samples;
 mod set;
 
 pub use builtin::builtin_packs;
+pub use description::RuleDescription;
 pub use error::PackError;
 pub use pack::{Family, PackSource, Severity};
 pub use set::{RuleInfo, RuleSet};

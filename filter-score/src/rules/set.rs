@@ -52,8 +52,32 @@ pub(crate) struct Rule {
     pub(crate) conditions: Vec<Condition>,
     /// The rule that this one is a condition of: it has no voice of its own.
     pub(crate) owner: Option<u16>,
+    /// As the pack has it, for those who ask.
+    pub(crate) written: Written,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
+}
+
+/// What a pack says of a rule's test, and where.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) place: Place,
+    pub(crate) regex: Option<Located>,
+    pub(crate) literals: Vec<Located>,
+}
+
+impl Written {
+    fn new(place: Place, test: Test) -> Self {
+        let (regex, literals) = match test {
+            Test::Regex { regex, literals } => (Some(regex), literals),
+            Test::Violation(_) => (None, Vec::new()),
+        };
+        Self {
+            place,
+            regex,
+            literals,
+        }
+    }
 }
 
 /// A set of rule indices.
@@ -242,6 +266,7 @@ impl Compiler {
             gates,
             conditions: Vec::new(),
             owner: None,
+            written: Written::new(spec.place, spec.test),
             matching: spec.matching,
             passing: spec.passing,
         });
@@ -338,6 +363,7 @@ impl Compiler {
                     gates,
                     conditions: Vec::new(),
                     owner: Some(owner),
+                    written: Written::new(place, test),
                     matching: Vec::new(),
                     passing: Vec::new(),
                 });

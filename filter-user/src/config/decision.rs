@@ -1,10 +1,29 @@
-//! `[scoring]`, `[response]` and `[reputation]`: from a request to what is done about it.
+//! `[rules]`, `[scoring]`, `[response]` and `[reputation]`: from a request to what is done about it.
 
 use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{engine::keyword, exclusion::Exclusion};
+
+/// Rules beside those of `scoring.rules`: virtual patches and an operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesFolder {
+    /// A directory whose `*.toml` packs are compiled with the others; unset: none.
+    pub folder: Option<PathBuf>,
+    /// Seconds between looks at it: packs that have changed are taken in; 0: only at a reload.
+    pub watch_s: u32,
+}
+
+impl Default for RulesFolder {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            watch_s: 2,
+        }
+    }
+}
 
 /// How requests are judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
-pub use decision::{Mode, Reputation, Respond, Response, RulesSource, Scoring};
+pub use decision::{Mode, Reputation, Respond, Response, RulesFolder, RulesSource, Scoring};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,
@@ -61,6 +61,8 @@ pub struct Config {
     pub suspicious: Suspicious,
     /// The bounds of everything that grows.
     pub limits: Limits,
+    /// Rules beside those of `scoring.rules`.
+    pub rules: RulesFolder,
     /// How requests are judged.
     pub scoring: Scoring,
     /// What the ends of a blocked flow get.
@@ -155,6 +157,9 @@ impl Config {
     fn resolve_paths(&mut self, base: &Path) {
         let resolve = |path: &mut PathBuf| *path = base.join(&*path);
         if let RulesSource::Directory(path) = &mut self.scoring.rules {
+            resolve(path);
+        }
+        if let Some(path) = &mut self.rules.folder {
             resolve(path);
         }
         if let Some(path) = &mut self.response.page {

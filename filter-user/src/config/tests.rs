@@ -48,7 +48,14 @@ fn the_initial_file_shows_every_key_at_its_default() {
     known.sort();
     assert_eq!(shown, known);
     // The keys without a default are there as comments.
-    for line in ["# interface =", "# [[service]]", "# credits =", "# page ="] {
+    for line in [
+        "# interface =",
+        "# [[service]]",
+        "# credits =",
+        "# page =",
+        "# folder =",
+        "# detect_paranoia =",
+    ] {
         assert!(INITIAL.contains(line), "{line}");
     }
 }
@@ -283,6 +290,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:2:1: scoring.rules",
         "not a directory",
         "builtin",
+    ),
+    (
+        "[rules]\nfolder = '/nowhere'\n",
+        "portcullis.toml:2:1: rules.folder",
+        "not a directory",
+        "create it",
     ),
     (
         "[response]\npage = '/nowhere.html'\n",

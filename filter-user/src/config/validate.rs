@@ -205,6 +205,16 @@ fn decisions(config: &Config, findings: &mut Findings) {
             "name the directory that holds the rule packs, or \"builtin\"",
         );
     }
+    findings.range("rules.watch_s", config.rules.watch_s, 0..=86_400);
+    if let Some(path) = &config.rules.folder
+        && !path.is_dir()
+    {
+        findings.add(
+            "rules.folder",
+            format!("`{}` is not a directory", path.display()),
+            "create it, or leave the key out",
+        );
+    }
     if let Some(path) = &config.response.page {
         page(path, findings);
     }

@@ -9,6 +9,7 @@
 //! ```
 
 mod events;
+mod folder;
 mod logging;
 mod maps;
 mod operator;
@@ -38,6 +39,7 @@ use crate::{
     summary::Summary,
     tuning::Tuned,
 };
+use folder::Folder;
 use queues::QueueThreads;
 use state::State;
 
@@ -219,6 +221,9 @@ impl Running {
         let (mut watch, mut sweep, mut reputation) = (ticker(WATCH), ticker(SWEEP), ticker(REPUTATION));
         let summary_every = state.config.report.summary_interval_s;
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
+        let watch_s = state.config.rules.watch_s;
+        let mut folder = state.config.rules.folder.clone().map(Folder::new);
+        let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
         let mut last = state.status();
         let outcome = {
             let protected = Arc::clone(&self.protected);
@@ -233,10 +238,12 @@ impl Running {
                 tokio::select! {
                     _ = signals.interrupt.recv() => break Ok(()),
                     _ = signals.terminate.recv() => break Ok(()),
-                    _ = signals.hangup.recv() => match state.reload() {
-                        Ok(message) => tracing::info!("{message}"),
-                        Err(refusal) => tracing::error!("reload refused: {refusal}"),
-                    },
+                    _ = signals.hangup.recv() => reload(&state),
+                    _ = look.tick(), if watch_s > 0 => {
+                        if folder.as_mut().is_some_and(Folder::changed) {
+                            reload(&state);
+                        }
+                    }
                     result = &mut server => break result.context("the control socket failed"),
                     _ = watch.tick() => {
                         if let Some(log) = &mut self.kernel_log {
@@ -354,6 +361,13 @@ fn xdp_mode(config: &Config) -> Option<XdpMode> {
         config::XdpMode::Auto => None,
         config::XdpMode::Native => Some(XdpMode::Native),
         config::XdpMode::Generic => Some(XdpMode::Generic),
+    }
+}
+
+fn reload(state: &State) {
+    match state.reload() {
+        Ok(message) => tracing::info!("{message}"),
+        Err(refusal) => tracing::error!("reload refused: {refusal}"),
     }
 }
 
