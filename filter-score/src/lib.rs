@@ -9,6 +9,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `policy` | thresholds, mode, limits |
+//! | `allowance` | methods and content types that a service takes |
 //! | `exclusion` | hits that operators do not want to count |
 //! | `policies` | rules and the policies of services, compiled together |
 //! | `target` | the places of a request that rules look at |
@@ -29,6 +30,7 @@
 //! and gives the same decision for any segmentation.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod cache;
 mod decode;
 mod evaluate;
@@ -49,6 +51,7 @@ mod subject;
 mod target;
 mod verdict;
 
+pub use allowance::Allowance;
 pub use decode::DecodingSet;
 pub use excerpt::Excerpt;
 pub use exclusion::{Exclusion, ExclusionError};

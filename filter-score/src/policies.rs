@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::allowance::Allowance;
 use crate::exclusion::{Exclusion, ExclusionError, Exclusions};
+use crate::glob::Glob;
 use crate::policy::{Limits, Mode, Policy};
 use crate::rules::{RuleBits, RuleSet};
 
@@ -13,6 +15,38 @@ pub struct Tuning {
     pub policy: Policy,
     /// Hits that do not count.
     pub exclusions: Vec<Exclusion>,
+    /// Methods and content types.
+    pub allow: Allowance,
+}
+
+impl Tuning {
+    /// Under which every violation shows: for samples.
+    pub(crate) fn strict() -> Self {
+        let limits = Limits {
+            url_bytes: 4096,
+            header_bytes: 4096,
+            param_bytes: 1024,
+            ..Limits::default()
+        };
+        let types = [
+            "text/*",
+            "application/json",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+        ];
+        Self {
+            policy: Policy {
+                paranoia: 4,
+                limits,
+                ..Policy::default()
+            },
+            exclusions: Vec::new(),
+            allow: Allowance {
+                methods: Vec::new(),
+                content_types: types.into_iter().flat_map(Glob::new).collect(),
+            },
+        }
+    }
 }
 
 impl From<Policy> for Tuning {
@@ -20,6 +54,7 @@ impl From<Policy> for Tuning {
         Self {
             policy,
             exclusions: Vec::new(),
+            allow: Allowance::default(),
         }
     }
 }
@@ -45,6 +80,7 @@ pub(crate) struct Ruling {
     /// Rules that count; the others among `active` are only reported.
     pub(crate) counting: RuleBits,
     pub(crate) exclusions: Exclusions,
+    pub(crate) allow: Allowance,
 }
 
 impl Policies {
@@ -84,7 +120,10 @@ impl Policies {
                 Ok(exclusions) => {
                     let index = rulings.len() as u16;
                     numbers.push(index);
-                    rulings.push(Ruling::new(&rules, index, tuning.policy, exclusions));
+                    rulings.push(Ruling {
+                        allow: tuning.allow.clone(),
+                        ..Ruling::new(&rules, index, tuning.policy, exclusions)
+                    });
                 }
                 Err(mistakes) => errors.extend(mistakes.into_iter().map(|mistake| (number, mistake))),
             }
@@ -159,6 +198,7 @@ impl Ruling {
             active: up_to(policy.paranoia.max(policy.detect_paranoia)),
             counting: up_to(policy.paranoia),
             exclusions,
+            allow: Allowance::default(),
         }
     }
 

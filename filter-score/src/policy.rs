@@ -58,6 +58,12 @@ pub struct Limits {
     pub headers: u16,
     /// Parameters in query and form together.
     pub params: u16,
+    /// The request target, in bytes; 0: any that `head_bytes` has room for.
+    pub url_bytes: u32,
+    /// One header line, in bytes; 0: any that `head_bytes` has room for.
+    pub header_bytes: u32,
+    /// Name and value of one parameter of query or form together, in bytes as sent, at most `window`; 0: any.
+    pub param_bytes: u32,
     /// Values and texts longer than this are scored in windows of this many bytes.
     pub window: u32,
     /// How many bytes two neighbouring windows share.
@@ -72,6 +78,9 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             headers: 128,
             params: 1024,
+            url_bytes: 0,
+            header_bytes: 0,
+            param_bytes: 0,
             window: 8 * 1024,
             overlap: 512,
             chunk_line: 256,
@@ -134,6 +143,11 @@ impl Policy {
                 "limits.window",
                 (1024..=1 << 20).contains(&self.limits.window),
                 "must lie between 1024 and 1048576 bytes",
+            ),
+            (
+                "limits.param-bytes",
+                self.limits.param_bytes <= self.limits.window,
+                "must be at most `limits.window`, as longer values are scored in windows",
             ),
             (
                 "limits.overlap",

@@ -13,7 +13,13 @@ fn compile(text: &str) -> Result<Arc<RuleSet>, String> {
         text,
     }])
     .map(Arc::new)
-    .map_err(|errors| errors.iter().map(|error| format!("{error}\n")).collect())
+    .map_err(|errors| {
+        errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
 }
 
 /// A rule that looks for `attack` in `targets`, with conditions.
@@ -41,128 +47,70 @@ fn request(method: &str, target: &str, headers: &str, form: &str) -> String {
     )
 }
 
+const AGENT_LINE: &str = "User-Agent: x\r\n";
+const GOOD_LINE: &str = "X-Mark: good\r\n";
+const FOUR: &[&str] = &[POST, LOGIN, SPELL, NO_AGENT];
+
+/// Method, target, header lines and form of a request.
+type Parts = [&'static str; 4];
+
+/// Where the main test looks, the conditions, the request, and whether the rule hits.
+const CASES: &[(&str, &[&str], Parts, bool)] = &[
+    ("query", &[POST], ["POST", "/?q=attack", "", ""], true),
+    ("query", &[POST], ["GET", "/?q=attack", "", ""], false),
+    ("query", &[POST], ["post", "/?q=attack", "", ""], false),
+    ("query", &[LOGIN], ["GET", "/login?q=attack", "", ""], true),
+    (
+        "query",
+        &[LOGIN],
+        ["GET", "/x/../%6cogin/a?q=attack", "", ""],
+        true,
+    ),
+    ("query", &[LOGIN], ["GET", "/logins?q=attack", "", ""], false),
+    ("query", &[NOT_LOGIN], ["GET", "/logins?q=attack", "", ""], true),
+    ("query", &[NOT_LOGIN], ["GET", "/login?q=attack", "", ""], false),
+    // A condition on something that comes later, and one on something that came before.
+    ("query", &[SPELL], ["POST", "/?q=attack", "", "a=spell"], true),
+    ("query", &[SPELL], ["POST", "/?q=attack", "", "a=spelt"], false),
+    ("form", &[NO_MARK], ["POST", "/", GOOD_LINE, "a=attack"], false),
+    ("form", &[NO_MARK], ["POST", "/", "", "a=attack"], true),
+    ("query", &[NO_MARK], ["GET", "/?q=attack", "", ""], true),
+    ("query", &[NO_MARK], ["GET", "/?q=attack", GOOD_LINE, ""], false),
+    ("query", &[NO_SPELL], ["POST", "/?q=attack", "", "a=spelt"], true),
+    (
+        "query",
+        &[NO_SPELL],
+        ["POST", "/?q=attack", "", "a=b&c=spell"],
+        false,
+    ),
+    ("query", &[NO_AGENT], ["GET", "/?q=attack", "", ""], true),
+    ("query", &[NO_AGENT], ["GET", "/?q=attack", AGENT_LINE, ""], false),
+    ("form", &[AGENT], ["POST", "/", AGENT_LINE, "a=attack"], true),
+    ("form", &[AGENT], ["POST", "/", "", "a=attack"], false),
+    ("form", FOUR, ["PUT", "/login", "", "a=attack&b=spell"], true),
+    (
+        "form",
+        FOUR,
+        ["PUT", "/login", AGENT_LINE, "a=attack&b=spell"],
+        false,
+    ),
+    ("form", FOUR, ["PUT", "/login", "", "a=b&b=spell"], false),
+    // Conditions alone are no hit.
+    ("query", &[POST], ["POST", "/", "", ""], false),
+    ("query", &[SPELL], ["POST", "/", "", "a=spell"], false),
+];
+
 #[test]
 fn all_conditions_must_hold() {
-    let agent = "User-Agent: x\r\n";
-    let good = "X-Mark: good\r\n";
-    // Where the main test looks, the conditions, the request, and whether the rule hits.
-    let table = [
-        ("query", vec![POST], request("POST", "/?q=attack", "", ""), true),
-        ("query", vec![POST], request("GET", "/?q=attack", "", ""), false),
-        ("query", vec![POST], request("post", "/?q=attack", "", ""), false),
-        (
-            "query",
-            vec![LOGIN],
-            request("GET", "/login?q=attack", "", ""),
-            true,
-        ),
-        (
-            "query",
-            vec![LOGIN],
-            request("GET", "/x/../%6cogin/a?q=attack", "", ""),
-            true,
-        ),
-        (
-            "query",
-            vec![LOGIN],
-            request("GET", "/logins?q=attack", "", ""),
-            false,
-        ),
-        (
-            "query",
-            vec![NOT_LOGIN],
-            request("GET", "/logins?q=attack", "", ""),
-            true,
-        ),
-        (
-            "query",
-            vec![NOT_LOGIN],
-            request("GET", "/login?q=attack", "", ""),
-            false,
-        ),
-        // A condition on something that comes later, and one on something that came before.
-        (
-            "query",
-            vec![SPELL],
-            request("POST", "/?q=attack", "", "a=spell"),
-            true,
-        ),
-        (
-            "query",
-            vec![SPELL],
-            request("POST", "/?q=attack", "", "a=spelt"),
-            false,
-        ),
-        (
-            "form",
-            vec![NO_MARK],
-            request("POST", "/", good, "a=attack"),
-            false,
-        ),
-        ("form", vec![NO_MARK], request("POST", "/", "", "a=attack"), true),
-        ("query", vec![NO_MARK], request("GET", "/?q=attack", "", ""), true),
-        (
-            "query",
-            vec![NO_MARK],
-            request("GET", "/?q=attack", good, ""),
-            false,
-        ),
-        (
-            "query",
-            vec![NO_SPELL],
-            request("POST", "/?q=attack", "", "a=spelt"),
-            true,
-        ),
-        (
-            "query",
-            vec![NO_SPELL],
-            request("POST", "/?q=attack", "", "a=b&c=spell"),
-            false,
-        ),
-        (
-            "query",
-            vec![NO_AGENT],
-            request("GET", "/?q=attack", "", ""),
-            true,
-        ),
-        (
-            "query",
-            vec![NO_AGENT],
-            request("GET", "/?q=attack", agent, ""),
-            false,
-        ),
-        ("form", vec![AGENT], request("POST", "/", agent, "a=attack"), true),
-        ("form", vec![AGENT], request("POST", "/", "", "a=attack"), false),
-        (
-            "form",
-            vec![POST, LOGIN, SPELL, NO_AGENT],
-            request("PUT", "/login", "", "a=attack&b=spell"),
-            true,
-        ),
-        (
-            "form",
-            vec![POST, LOGIN, SPELL, NO_AGENT],
-            request("PUT", "/login", agent, "a=attack&b=spell"),
-            false,
-        ),
-        (
-            "form",
-            vec![POST, LOGIN, SPELL, NO_AGENT],
-            request("PUT", "/login", "", "a=b&b=spell"),
-            false,
-        ),
-        // Conditions alone are no hit.
-        ("query", vec![POST], request("POST", "/", "", ""), false),
-        ("query", vec![SPELL], request("POST", "/", "", "a=spell"), false),
-    ];
-    for (targets, conditions, raw, hits) in table {
+    for (targets, conditions, [method, target, headers, form], hits) in CASES {
+        let raw = request(method, target, headers, form);
         let rules = compile(&pack(targets, &conditions.concat())).expect("a right rule");
         let decision =
             OfflineScorer::new(Arc::clone(&rules), Policy::default()).score_request(raw.as_bytes());
-        let expected = if hits { Verdict::Block } else { Verdict::Allow };
+        let expected = if *hits { Verdict::Block } else { Verdict::Allow };
         assert_eq!(decision.decision, expected, "{conditions:?}\n{raw}\n{decision:?}");
-        assert_eq!(decision.rules.len(), usize::from(hits));
-        if hits {
+        assert_eq!(decision.rules.len(), usize::from(*hits));
+        if *hits {
             assert!(decision.rules[0].matched.contains("attack"), "{decision:?}");
         }
         assert_eq!(rules.rules().len(), 1, "conditions are no rules");
@@ -210,7 +158,7 @@ fn known_lines_do_not_hide_what_conditions_ask_for() {
         let mut verdict = None;
         let mut stream = Stream::new();
         scorer.feed(&mut stream, raw.as_bytes(), |decision| {
-            verdict = Some(decision.verdict)
+            verdict = Some(decision.verdict);
         });
         scorer.release(&mut stream);
         verdict.expect("a decision")
@@ -261,13 +209,13 @@ fn rules_replaced_in_the_middle_of_a_request_do_not_guess() {
 
 #[test]
 fn more_hits_than_are_kept_may_wait() {
-    let mut text = "family = \"custom\"\n".to_owned();
-    for id in 1..=30 {
-        text += &format!(
+    let rule = |id| {
+        format!(
             "[[rule]]\nid = {id}\nmessage = \"m\"\nseverity = \"notice\"\ntargets = [\"query\"]\nregex = 'w{id}x'\n\
              samples.match = [\"a\", \"b\"]\nsamples.pass = [\"c\", \"d\"]\n{NO_AGENT}"
-        );
-    }
+        )
+    };
+    let text = "family = \"custom\"\n".to_owned() + &(1..=30).map(rule).collect::<Vec<_>>().concat();
     let words: Vec<_> = (1..=30).map(|id| format!("w{id}x")).collect();
     let raw = request("GET", &format!("/?q={}", words.join("+")), "", "");
     let policy = Policy {

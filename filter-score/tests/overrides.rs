@@ -18,7 +18,13 @@ fn compile(patch: &str) -> Result<RuleSet, String> {
             text: BASE,
         },
     ])
-    .map_err(|errors| errors.iter().map(|error| format!("{error}\n")).collect())
+    .map_err(|errors| {
+        errors
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
 }
 
 #[test]

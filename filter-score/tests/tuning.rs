@@ -59,9 +59,15 @@ fn policies(exclusions: Vec<Exclusion>) -> Result<Policies, String> {
     let tuning = Tuning {
         policy: Policy::default(),
         exclusions,
+        ..Tuning::default()
     };
-    Policies::compile(rules(PACK), &tuning, &[])
-        .map_err(|errors| errors.iter().map(|(_, error)| format!("{error}\n")).collect())
+    Policies::compile(rules(PACK), &tuning, &[]).map_err(|errors| {
+        errors
+            .iter()
+            .map(|(_, error)| error.to_string())
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
 }
 
 /// An exclusion of everything for a reason, to be narrowed.
@@ -270,9 +276,12 @@ fn rules_between_the_levels_are_only_detected() {
         let shown: Vec<_> = decision
             .rules
             .iter()
-            .map(|hit| match hit.detect_only {
-                true => format!("({})", hit.id),
-                false => hit.id.to_string(),
+            .map(|hit| {
+                if hit.detect_only {
+                    format!("({})", hit.id)
+                } else {
+                    hit.id.to_string()
+                }
             })
             .collect();
         assert_eq!((shown.join(" ").as_str(), decision.anomaly), (expected, anomaly));
@@ -289,14 +298,14 @@ fn rules_between_the_levels_are_only_detected() {
 
 #[test]
 fn what_counts_keeps_its_place_in_the_explanation() {
-    let mut text = "family = \"custom\"\n".to_owned();
-    for id in 1..=20 {
+    let rule = |id| {
         let paranoia = if id < 20 { 2 } else { 1 };
-        text += &format!(
+        format!(
             "[[rule]]\nid = {id}\nmessage = \"m\"\nseverity = \"critical\"\nparanoia = {paranoia}\ntargets = [\"inputs\"]\n\
              regex = 'w{id}x'\nsamples.match = [\"w{id}x\", \"-w{id}x\"]\nsamples.pass = [\"a\", \"b\"]\n"
-        );
-    }
+        )
+    };
+    let text = "family = \"custom\"\n".to_owned() + &(1..=20).map(rule).collect::<Vec<_>>().concat();
     let policy = Policy {
         detect_paranoia: 2,
         ..Policy::default()
@@ -322,6 +331,7 @@ fn each_stream_has_its_service_s_policy() {
             ..Policy::default()
         },
         exclusions: vec![exclusion("name=q")],
+        ..Tuning::default()
     };
     let paranoid = Tuning::from(Policy {
         paranoia: 3,
@@ -340,7 +350,7 @@ fn each_stream_has_its_service_s_policy() {
         let mut stream = Stream::new().under(policy);
         let mut verdict = None;
         let disposition = scorer.feed(&mut stream, raw.as_bytes(), |decision| {
-            verdict = Some(decision.verdict)
+            verdict = Some(decision.verdict);
         });
         scorer.release(&mut stream);
         (verdict.expect("a decision"), disposition)
@@ -410,7 +420,7 @@ proptest! {
     ) {
         let raw = format!("GET {path}?q={query}&b=c HTTP/1.1\r\nHost: a\r\nX-V: {header}\r\n\r\n");
         let plain = OfflineScorer::new(Arc::clone(&BUILTIN), Policy::default()).score_request(raw.as_bytes());
-        let tuning = Tuning { policy: Policy::default(), exclusions };
+        let tuning = Tuning { exclusions, ..Tuning::default() };
         let Ok(policies) = Policies::compile(Arc::clone(&BUILTIN), &tuning, &[]) else { return Ok(()) };
         let tuned = score(&policies, "192.0.2.1", &raw);
         if plain.rules.is_empty() {

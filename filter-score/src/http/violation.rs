@@ -85,6 +85,16 @@ violations! {
     TooManyHeaders = "too-many-headers",
     /// More parameters than allowed.
     TooManyParams = "too-many-params",
+    /// A method that the service does not take.
+    MethodNotAllowed = "method-not-allowed",
+    /// A content type that the service does not take.
+    ContentTypeNotAllowed = "content-type-not-allowed",
+    /// The request target exceeds its limit.
+    UrlTooLong = "url-too-long",
+    /// A header line exceeds its limit.
+    HeaderTooLong = "header-too-long",
+    /// A parameter exceeds its limit.
+    ParamTooLong = "param-too-long",
     /// The stream ended inside a request.
     Truncated = "truncated",
 }

@@ -123,6 +123,12 @@ impl Inspection<'_> {
             Version::Unknown => self.evaluator.violation(Violation::BadVersion, line),
             Version::Http10 | Version::Http11 => {}
         }
+        if !self.evaluator.ruling.allow.method(method) {
+            self.evaluator.violation(Violation::MethodNotAllowed, method);
+        }
+        if exceeds(target, self.limits.url_bytes) {
+            self.evaluator.violation(Violation::UrlTooLong, target);
+        }
         if target.is_empty() || target.contains(&b' ') {
             self.evaluator.violation(Violation::BadRequestLine, line);
         }
@@ -172,6 +178,9 @@ impl Inspection<'_> {
         if self.head.params > self.limits.params {
             self.evaluator.violation(Violation::TooManyParams, param);
         }
+        if exceeds(param, self.limits.param_bytes) {
+            self.evaluator.violation(Violation::ParamTooLong, param);
+        }
         let (name, value) = match memchr::memchr(b'=', param) {
             Some(at) => (&param[..at], &param[at + 1..]),
             // `?1+union+select`: what has no name is a value.
@@ -216,6 +225,9 @@ impl Inspection<'_> {
         self.head.lines = self.head.lines.saturating_add(1);
         if self.head.lines > self.limits.headers {
             self.evaluator.violation(Violation::TooManyHeaders, line);
+        }
+        if exceeds(line, self.limits.header_bytes) {
+            self.evaluator.violation(Violation::HeaderTooLong, line);
         }
         let fingerprint = match *self.phase {
             Phase::Headers => self.known.line(line, self.evaluator.ruling.index),
@@ -365,7 +377,12 @@ impl Inspection<'_> {
                     }
                 }
             }
-            FieldName::ContentType => head.kind = BodyKind::of(value),
+            FieldName::ContentType => {
+                head.kind = BodyKind::of(value);
+                if !self.evaluator.ruling.allow.content_type(value) {
+                    self.evaluator.violation(Violation::ContentTypeNotAllowed, value);
+                }
+            }
             FieldName::ContentEncoding => {
                 head.encoded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
             }
@@ -410,4 +427,9 @@ impl Inspection<'_> {
         };
         Event::Continue
     }
+}
+
+/// Whether something is longer than a limit, of which 0 is none.
+fn exceeds(bytes: &[u8], limit: u32) -> bool {
+    limit > 0 && bytes.len() > limit as usize
 }

@@ -230,12 +230,14 @@ fn may_contain(dfa: &Language, literal: &[u8]) -> bool {
         if dfa.is_dead_state(state) {
             continue;
         }
+        // Most neighbouring bytes lead to the same place.
+        let mut last = None;
         for byte in 0..=u8::MAX {
             let next = (
                 dfa.next_state(state, byte),
                 advance(literal, &failure, matched, byte),
             );
-            if seen.insert(next) {
+            if last.replace(next) != Some(next) && seen.insert(next) {
                 open.push(next);
             }
         }

@@ -7,8 +7,7 @@ use super::set::{Check, Rule, RuleSet};
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Place};
 use crate::offline::OfflineScorer;
-use crate::policies::Ruling;
-use crate::policy::Policy;
+use crate::policies::{Policies, Ruling, Tuning};
 use crate::subject::Subject;
 use crate::target::Target;
 
@@ -47,11 +46,9 @@ impl RuleSet {
 
     fn matches(self: &Arc<Self>, index: usize, rule: &Rule, sample: &str) -> bool {
         if matches!(rule.check, Check::Violation) || !rule.conditions.is_empty() {
-            let policy = Policy {
-                paranoia: 4,
-                ..Policy::default()
-            };
-            let decision = OfflineScorer::new(Arc::clone(self), policy).score_request(sample.as_bytes());
+            let policies = Policies::compile(Arc::clone(self), &Tuning::strict(), &[]);
+            let Ok(policies) = policies else { return false };
+            let decision = OfflineScorer::with_policies(policies).score_request(sample.as_bytes());
             return decision.rules.iter().any(|hit| hit.id == rule.info.id);
         }
         let mut findings = Findings::new(self.rules.len(), Subject::new(false));

@@ -322,21 +322,16 @@ fn rules_are_listed_explained_and_linted() {
     assert_eq!(code, ExitCode::from(6), "{text}");
 
     // A pack that changes others is right only together with them.
-    let patch = write("patch.toml", "[[override]]\nid = 100110\nenabled = false\n");
+    std::fs::create_dir(dir.path().join("packs")).expect("a directory");
+    write("packs/pack.toml", PACK);
+    let config = write("p.toml", "[scoring]\nrules = 'packs'\n");
+    let patch = write("patch.toml", "[[override]]\nid = 1\nenabled = false\n");
     let (text, code, _) = portcullis(&["rules", "lint", &patch]);
-    assert!(text.contains("patch.toml:2:6: there is no rule 100110"), "{text}");
+    assert!(text.contains("patch.toml:2:6: there is no rule 1"), "{text}");
     assert_eq!(code, ExitCode::from(6));
-    let (text, code, _) = portcullis(&["rules", "lint", "--patch", &patch, "--config", "/dev/null"]);
+    let (text, code, _) = portcullis(&["rules", "lint", "--patch", &patch, "--config", &config]);
     assert_eq!(code, ExitCode::SUCCESS, "{text}");
-    let (text, ..) = portcullis(&[
-        "rules",
-        "explain",
-        "100110",
-        "--patch",
-        &patch,
-        "--config",
-        "/dev/null",
-    ]);
+    let (text, ..) = portcullis(&["rules", "explain", "1", "--patch", &patch, "--config", &config]);
     assert!(text.contains("switched off by an [[override]]"), "{text}");
 }
 

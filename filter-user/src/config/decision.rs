@@ -2,9 +2,13 @@
 
 use std::{fmt, path::PathBuf};
 
+use filter_score::Glob;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{engine::keyword, exclusion::Exclusion};
+use super::{
+    engine::keyword,
+    exclusion::{Exclusion, Written},
+};
 
 /// Rules beside those of `scoring.rules`: virtual patches and an operator's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +51,76 @@ pub struct Scoring {
     pub cache: u32,
     /// Hits that do not count.
     pub exclusions: Vec<Exclusion>,
+    /// What requests may be.
+    pub allow: Allow,
+    /// How large the parts of a request may be.
+    pub limits: RequestLimits,
+}
+
+/// What requests may be; what is not given is as it is elsewhere, and at last as [`filter_score::Allowance`] has it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Allow {
+    /// Methods, in capitals.
+    pub methods: Option<Vec<String>>,
+    /// Patterns for content types without parameters.
+    pub content_types: Option<Vec<Written<Glob>>>,
+}
+
+/// How large the parts of a request may be; what is not given is as it is elsewhere, and at last as
+/// [`filter_score::Limits`] has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestLimits {
+    /// Bytes of the request target; 0: any.
+    pub url_bytes: Option<u32>,
+    /// Bytes of one header line; 0: any.
+    pub header_bytes: Option<u32>,
+    /// Header lines.
+    pub headers: Option<u16>,
+    /// Bytes of one parameter, name and value; 0: any.
+    pub param_bytes: Option<u32>,
+    /// Parameters of query and form together.
+    pub params: Option<u16>,
+}
+
+impl Allow {
+    /// What is given here, and `general` for the rest.
+    #[must_use]
+    pub fn over(&self, general: &Self) -> Self {
+        Self {
+            methods: self.methods.clone().or_else(|| general.methods.clone()),
+            content_types: self
+                .content_types
+                .clone()
+                .or_else(|| general.content_types.clone()),
+        }
+    }
+}
+
+impl RequestLimits {
+    /// What is given here, and `general` for the rest.
+    #[must_use]
+    pub fn over(&self, general: &Self) -> Self {
+        Self {
+            url_bytes: self.url_bytes.or(general.url_bytes),
+            header_bytes: self.header_bytes.or(general.header_bytes),
+            headers: self.headers.or(general.headers),
+            param_bytes: self.param_bytes.or(general.param_bytes),
+            params: self.params.or(general.params),
+        }
+    }
+
+    fn limits(&self, base: filter_score::Limits) -> filter_score::Limits {
+        filter_score::Limits {
+            url_bytes: self.url_bytes.unwrap_or(base.url_bytes),
+            header_bytes: self.header_bytes.unwrap_or(base.header_bytes),
+            headers: self.headers.unwrap_or(base.headers),
+            param_bytes: self.param_bytes.unwrap_or(base.param_bytes),
+            params: self.params.unwrap_or(base.params),
+            ..base
+        }
+    }
 }
 
 impl Default for Scoring {
@@ -61,6 +135,8 @@ impl Default for Scoring {
             rules: RulesSource::Builtin,
             cache: 16_384,
             exclusions: Vec::new(),
+            allow: Allow::default(),
+            limits: RequestLimits::default(),
         }
     }
 }
@@ -79,7 +155,7 @@ impl Scoring {
             anomaly: self.anomaly,
             paranoia: self.paranoia,
             detect_paranoia: self.detect_paranoia.unwrap_or(self.paranoia),
-            limits: filter_score::Limits::default(),
+            limits: self.limits.limits(filter_score::Limits::default()),
         }
     }
 
@@ -89,6 +165,16 @@ impl Scoring {
         filter_score::Tuning {
             policy: self.policy(),
             exclusions: self.exclusions.iter().map(Exclusion::compiled).collect(),
+            allow: filter_score::Allowance {
+                methods: self.allow.methods.clone().unwrap_or_default(),
+                content_types: self
+                    .allow
+                    .content_types
+                    .iter()
+                    .flatten()
+                    .map(|pattern| pattern.value().clone())
+                    .collect(),
+            },
         }
     }
 }

@@ -65,6 +65,19 @@ pub struct Written<T> {
     value: T,
 }
 
+impl<T> Written<T> {
+    /// What the text stands for.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
 impl<T> PartialEq for Written<T> {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

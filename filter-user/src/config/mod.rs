@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
-pub use decision::{Mode, Reputation, Respond, Response, RulesFolder, RulesSource, Scoring};
+pub use decision::{
+    Allow, Mode, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
+};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,

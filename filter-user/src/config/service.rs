@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{Exclusion, Mode, Scoring, engine::keyword};
+use super::{Allow, Exclusion, Mode, RequestLimits, Scoring, engine::keyword};
 
 /// One protected service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,10 @@ pub struct ServiceScoring {
     pub detect_paranoia: Option<u8>,
     /// Hits that do not count here, beside those that do not count anywhere.
     pub exclusions: Vec<Exclusion>,
+    /// What requests may be.
+    pub allow: Allow,
+    /// How large the parts of a request may be.
+    pub limits: RequestLimits,
 }
 
 impl ServiceScoring {
@@ -54,6 +58,8 @@ impl ServiceScoring {
             paranoia,
             detect_paranoia,
             exclusions,
+            allow,
+            limits,
         } = self;
         Scoring {
             mode: mode.unwrap_or(general.mode),
@@ -66,6 +72,8 @@ impl ServiceScoring {
                 paranoia.is_none_or(|paranoia| *level >= paranoia)
             })),
             exclusions: [&general.exclusions[..], exclusions].concat(),
+            allow: allow.over(&general.allow),
+            limits: limits.over(&general.limits),
             ..general.clone()
         }
     }

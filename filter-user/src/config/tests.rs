@@ -214,6 +214,24 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "raise scoring.block",
     ),
     (
+        "[scoring.allow]\nmethods = ['GET', 'post']\n",
+        "portcullis.toml:2:19: scoring.allow.methods.1",
+        "`post` is no method",
+        "capitals",
+    ),
+    (
+        "[scoring.limits]\nparam_bytes = 9000\n",
+        "portcullis.toml:2:1: scoring.limits.param_bytes",
+        "out of range",
+        "use 0 to 8192",
+    ),
+    (
+        "[[service]]\nport = 80\nscoring.limits.params = 0\n",
+        "portcullis.toml:3:",
+        "out of range",
+        "use 1 to",
+    ),
+    (
         "[scoring]\ndetect_paranoia = 9\n",
         "portcullis.toml:2:1: scoring.detect_paranoia",
         "out of range",

@@ -269,6 +269,35 @@ fn thresholds(table: &str, scoring: &Scoring, findings: &mut Findings) {
     }
     findings.range(&key("anomaly"), scoring.anomaly, 1..=1_000_000);
     findings.range(&key("paranoia"), scoring.paranoia, 1..=4);
+    let window = filter_score::Limits::default().window;
+    findings.range(
+        &key("limits.param_bytes"),
+        scoring.limits.param_bytes.unwrap_or(0),
+        0..=window,
+    );
+    findings.range(
+        &key("limits.params"),
+        scoring.limits.params.unwrap_or(1),
+        1..=u16::MAX,
+    );
+    findings.range(
+        &key("limits.headers"),
+        scoring.limits.headers.unwrap_or(1),
+        1..=u16::MAX,
+    );
+    for (i, method) in scoring.allow.methods.iter().flatten().enumerate() {
+        if method.is_empty()
+            || !method
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
+        {
+            findings.add(
+                key(&format!("allow.methods.{i}")),
+                format!("`{method}` is no method"),
+                "methods are in capitals, such as \"POST\"",
+            );
+        }
+    }
     if let Some(level) = scoring.detect_paranoia {
         findings.range(&key("detect_paranoia"), level, 1..=4);
         if level < scoring.paranoia {

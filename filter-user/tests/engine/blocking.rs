@@ -230,6 +230,7 @@ fn a_service_and_a_source_have_a_policy_of_their_own() {
             sources: vec![std::net::IpAddr::from(client.key().source).into()],
             ..Exclusion::default()
         }],
+        ..Tuning::default()
     };
     let general = Tuning::from(Policy::default());
     for (tuning, blocked, verdicts, excluded) in [

@@ -10,7 +10,7 @@ use super::{super::connection::print_json, Connection, Packs};
 
 /// Say everything about one rule: what it looks for, where, at what cost, and how to exclude it
 #[derive(Debug, Args)]
-pub(super) struct Explain {
+pub(in crate::cli) struct Explain {
     /// The rule's id
     id: u32,
 

@@ -13,7 +13,7 @@ use crate::rules::RulesError;
 /// Odd are literals that are of no use, large automata, rules that can never hit and samples given twice. Mistakes end with
 /// exit code 6, oddities only with --strict.
 #[derive(Debug, Args)]
-pub(super) struct Lint {
+pub(in crate::cli) struct Lint {
     #[command(flatten)]
     packs: Packs,
 

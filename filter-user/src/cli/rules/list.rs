@@ -10,7 +10,7 @@ use super::{super::connection::print_json, Connection, Packs};
 
 /// Print the rules in force, one a line
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(in crate::cli) struct List {
     #[command(flatten)]
     packs: Packs,
 

@@ -28,7 +28,7 @@ pub(super) enum Rules {
 
 /// Which rules are meant.
 #[derive(Debug, Args)]
-struct Packs {
+pub(in crate::cli) struct Packs {
     /// A rule pack or a directory of them [default: the configuration's]
     path: Option<PathBuf>,
 
