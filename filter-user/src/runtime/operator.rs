@@ -239,7 +239,7 @@ impl Engine for State {
                 Err(Refusal::new(
                     RefusalCode::Invalid,
                     message,
-                    "the rules and policies before it stay in force",
+                    "the rules before it stay in force, and the settings with them",
                 ))
             }
         }
