@@ -332,7 +332,10 @@ fn bad_rules_never_stop_a_running_engine() -> Result<()> {
     let file = rules.join("pack.toml");
     fs::write(&file, pack("tick"))?;
     let from = format!("scoring.rules={}", rules.display());
-    let engine = RunningEngine::start(&site.lab, &[&from, "reputation.threshold=1000000"])?;
+    let engine = RunningEngine::start(
+        &site.lab,
+        &[&from, "scoring.model=off", "reputation.threshold=1000000"],
+    )?;
     let [server, _] = site::nginx();
     let status = |query: &str| Ok::<_, anyhow::Error>(curl(&site.lab, server, query, &[])?.status);
     ensure!(status("/1k?q=tick")? == 403 && status("/1k?q=tock")? == 200);
