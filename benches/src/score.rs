@@ -77,7 +77,7 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
     } else {
         "made-up browsing"
     };
-    tracing_progress(&format!("scoring {} requests of {name}", browsing.len()));
+    progress(&format!("scoring {} requests of {name}", browsing.len()));
     loads.push(Cost {
         load: "browsing, as in operation",
         ..cost(name, &browsing, rounds, &remembering)
@@ -91,6 +91,7 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
         Scorer::new(Arc::clone(&many), Policy::default(), 4)
     });
     let tenfold_rules = more.mean_ns / alone.mean_ns;
+    progress("counting instructions, some minutes");
     loads.push(alone);
     Ok(Report {
         machine: Machine::here(),
@@ -205,7 +206,7 @@ fn cost(load: &'static str, requests: &[Vec<u8>], rounds: usize, make: Make<'_>)
     }
 }
 
-fn tracing_progress(what: &str) {
+fn progress(what: &str) {
     eprintln!("{what} …");
 }
 

@@ -110,6 +110,7 @@ pub(super) fn measure(rules: &Arc<RuleSet>, rounds: usize) -> Vec<Worst> {
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "http"))
         .collect();
     files.sort();
     let mut scorer = scorer(rules);

@@ -38,7 +38,8 @@ impl Bench {
     pub fn run(&self) -> Result<ExitCode> {
         let mut flags = self.flags();
         // The scoring engine alone needs neither the lab nor the program.
-        if self.search.is_none() && self.names.iter().all(|name| name != "score") || self.names.len() > 1 {
+        let others = self.names.is_empty() || self.names.iter().any(|name| name != "score");
+        if self.search.is_none() && others {
             let engine = Build::default().build()?;
             let arguments = [OsString::from("bench")]
                 .into_iter()
