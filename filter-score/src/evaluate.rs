@@ -4,12 +4,13 @@ use std::mem::take;
 
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS};
-use crate::findings::{Findings, Place};
+use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
 use crate::model::{self, Model};
+use crate::policies::Ruling;
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
-use crate::rules::{Check, RuleBits, RuleSet};
+use crate::rules::{Check, Part, RuleSet};
 use crate::target::Target;
 use crate::train::Tap;
 
@@ -108,8 +109,8 @@ impl Chain<'_> {
 
 pub(crate) struct Evaluator<'a> {
     pub(crate) rules: &'a RuleSet,
-    /// Rules that the policy lets run.
-    pub(crate) active: &'a RuleBits,
+    /// What the policy makes of them.
+    pub(crate) ruling: &'a Ruling,
     /// The model, if the policy lets it have a say.
     pub(crate) model: Option<&'a Model>,
     pub(crate) scratch: &'a mut Scratch,
@@ -162,22 +163,27 @@ impl<'a> Evaluator<'a> {
         classes
     }
 
+    /// A header line of the head has this name.
+    pub(crate) fn header(&mut self, name: &[u8]) {
+        if !self.rules.watched.is_empty() {
+            self.findings.header(self.rules, name);
+        }
+    }
+
+    /// A part of the request has ended.
+    pub(crate) fn end_of(&mut self, part: Part) {
+        self.findings.end_of(self.rules, self.ruling, part);
+    }
+
     pub(crate) fn violation(&mut self, violation: Violation, evidence: &[u8]) {
         if let Some(index) = self.rules.violation(violation)
-            && self.active.contains(index)
+            && self.ruling.active.contains(index)
         {
             let place = Place {
                 target: Target::Request,
                 name: b"",
             };
-            self.findings.record(
-                index,
-                &self.rules.rules[index],
-                place,
-                evidence,
-                "",
-                DecodingSet::default(),
-            );
+            self.record(index, place, evidence, "", DecodingSet::default());
         }
     }
 
@@ -254,7 +260,7 @@ impl<'a> Evaluator<'a> {
             return;
         }
         if let Some(model) = self.model {
-            self.findings.weigh(model, place, text, decodings);
+            self.findings.weigh(model, self.ruling, place, text, decodings);
         }
         if let Some(tap) = &mut self.scratch.tap {
             tap.field(place, text, decodings, self.findings);
@@ -379,7 +385,7 @@ impl<'a> Evaluator<'a> {
 
     /// What a rule looks for, if it is in force and has not hit yet.
     fn runnable(&self, index: usize) -> Option<&'a Check> {
-        let runs = !self.findings.has(index) && self.active.contains(index);
+        let runs = !self.findings.has(index) && self.ruling.active.contains(index);
         runs.then(|| &self.rules.rules[index].check)
     }
 
@@ -387,13 +393,16 @@ impl<'a> Evaluator<'a> {
         &mut self,
         index: usize,
         place: Place<'_>,
-        matched: &[u8],
+        text: &[u8],
         shape: &'static str,
         decodings: DecodingSet,
     ) {
-        let rule = &self.rules.rules[index];
-        self.findings
-            .record(index, rule, place, matched, shape, decodings);
+        let found = Match {
+            text,
+            shape,
+            decodings,
+        };
+        self.findings.record(self.rules, self.ruling, index, place, found);
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::decode::DecodingSet;
 use crate::excerpt::Excerpt;
 use crate::model::{FamilySet, Model, Suspicion};
-use crate::rules::{Rule, RuleBits, RuleInfo, RuleSet};
+use crate::pending::Pending;
+use crate::policies::Ruling;
+use crate::rules::{Part, RuleBits, RuleInfo, RuleSet};
+use crate::subject::Subject;
 use crate::target::Target;
 
 /// Hits that are kept for the explanation; the anomaly sum counts them all.
@@ -26,6 +29,17 @@ pub struct Hit {
     pub shape: &'static str,
     /// What the field had been decoded by.
     pub decodings: DecodingSet,
+    /// The rule is above the policy's paranoia level: it is reported, and does not count.
+    pub detect_only: bool,
+}
+
+/// A hit that does not count because an exclusion says so.
+#[derive(Clone, Debug)]
+pub struct ExcludedHit {
+    /// The hit.
+    pub hit: Hit,
+    /// The exclusion's reason.
+    pub reason: Arc<str>,
 }
 
 /// A field's place: target and the name of the header or parameter.
@@ -35,37 +49,74 @@ pub(crate) struct Place<'a> {
     pub(crate) name: &'a [u8],
 }
 
+/// What a rule has found in a field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Match<'a> {
+    pub(crate) text: &'a [u8],
+    /// The shape a detector saw, in a few words.
+    pub(crate) shape: &'static str,
+    pub(crate) decodings: DecodingSet,
+}
+
 #[derive(Debug)]
 pub(crate) struct Findings {
+    /// Those that count and those that do not.
     hits: Vec<Hit>,
+    excluded: Vec<ExcludedHit>,
     seen: RuleBits,
+    /// What was recorded of any kind.
+    events: u32,
     omitted: u32,
     anomaly: u32,
     families: FamilySet,
     suspicion: Suspicion,
+    excluded_count: u32,
+    pending: Pending,
+    pub(crate) subject: Subject,
 }
 
 impl Findings {
-    pub(crate) fn new(rules: usize) -> Self {
+    /// `rules`: how many there are, conditions included.
+    pub(crate) fn new(rules: usize, subject: Subject) -> Self {
         Self {
             hits: Vec::with_capacity(MAX_HITS),
+            excluded: Vec::with_capacity(MAX_HITS),
             seen: RuleBits::new(rules),
+            events: 0,
             omitted: 0,
             anomaly: 0,
             families: FamilySet::default(),
             suspicion: Suspicion::new(),
+            excluded_count: 0,
+            pending: Pending::new(rules),
+            subject,
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        if self.anomaly > 0 {
+        if self.events > 0 {
             self.hits.clear();
+            self.excluded.clear();
             self.seen.clear();
+            self.events = 0;
             self.omitted = 0;
             self.anomaly = 0;
             self.families = FamilySet::default();
+            self.excluded_count = 0;
         }
         self.suspicion.clear();
+        self.pending.clear();
+        self.subject.clear();
+    }
+
+    /// Hits that exclusions keep from counting, the first of each rule.
+    pub(crate) fn excluded(&self) -> &[ExcludedHit] {
+        &self.excluded
+    }
+
+    /// How many fields exclusions kept from counting.
+    pub(crate) fn excluded_count(&self) -> u32 {
+        self.excluded_count
     }
 
     pub(crate) fn hits(&self) -> &[Hit] {
@@ -92,61 +143,142 @@ impl Findings {
         &self.suspicion
     }
 
-    /// Whether neither rules nor model found anything.
+    /// Whether neither rules nor model found anything that is worth a word.
     pub(crate) fn is_clean(&self) -> bool {
-        self.anomaly == 0 && self.suspicion.is_none()
+        self.events == 0 && self.suspicion.is_none()
     }
 
-    /// What changes with every hit and with every field that the model weighs.
+    /// What changes with everything that is found, whether it counts or not, and with every field that the model weighs.
     pub(crate) fn mark(&self) -> (u32, u16) {
-        (self.anomaly, self.suspicion.fields())
+        (self.events, self.suspicion.fields())
     }
 
     pub(crate) fn has(&self, rule: usize) -> bool {
         self.seen.contains(rule)
     }
 
+    /// Notes a hit. A rule whose hit is excluded stays on the watch: it may hit elsewhere.
     pub(crate) fn record(
         &mut self,
+        rules: &RuleSet,
+        ruling: &Ruling,
         index: usize,
-        rule: &Rule,
         place: Place<'_>,
-        matched: &[u8],
-        shape: &'static str,
-        decodings: DecodingSet,
+        found: Match<'_>,
     ) {
-        if !self.seen.insert(index) {
+        if self.seen.contains(index) {
             return;
         }
-        self.anomaly += rule.info.severity.points();
-        self.families.insert(rule.info.family);
-        if self.hits.len() < MAX_HITS {
-            self.hits.push(Hit {
-                rule: Arc::clone(&rule.info),
-                target: place.target,
-                name: Excerpt::of(place.name),
-                matched: Excerpt::of(matched),
-                shape,
-                decodings,
-            });
-        } else {
-            self.omitted += 1;
+        self.events = self.events.saturating_add(1);
+        let rule = &rules.rules[index];
+        if let Some(owner) = rule.owner {
+            self.seen.insert(index);
+            self.settle(rules, ruling, owner);
+            return;
+        }
+        let hit = Hit {
+            rule: Arc::clone(&rule.info),
+            target: place.target,
+            name: Excerpt::of(place.name),
+            matched: Excerpt::of(found.text),
+            shape: found.shape,
+            decodings: found.decodings,
+            detect_only: !ruling.counting.contains(index),
+        };
+        if let Some(reason) = ruling.exclusions.find(index, place, &mut self.subject) {
+            self.exclude(hit, reason);
+            return;
+        }
+        self.seen.insert(index);
+        if rule.conditions.is_empty() {
+            self.count(hit);
+        } else if self.pending.wait(index as u16, hit) {
+            self.settle(rules, ruling, index as u16);
         }
     }
 
-    /// Has the model weigh an interesting field.
-    pub(crate) fn weigh(&mut self, model: &Model, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
-        self.suspicion
-            .weigh(model, place, text, decodings, self.anomaly, self.families);
+    /// Notes a header of the head.
+    pub(crate) fn header(&mut self, rules: &RuleSet, name: &[u8]) {
+        let is = |watched: &String| watched.as_bytes().eq_ignore_ascii_case(name);
+        if let Some(slot) = rules.watched.iter().position(is) {
+            self.events = self.events.saturating_add(1);
+            self.pending.header(slot);
+        }
+    }
+
+    /// A part of the request has ended: what was to come in it has not.
+    pub(crate) fn end_of(&mut self, rules: &RuleSet, ruling: &Ruling, part: Part) {
+        if self.pending.end_of(part) {
+            for &owner in &rules.chained {
+                self.settle(rules, ruling, owner);
+            }
+        }
+    }
+
+    /// Decides about the hit of a rule with conditions, if it can be.
+    fn settle(&mut self, rules: &RuleSet, ruling: &Ruling, owner: u16) {
+        let Self {
+            pending,
+            seen,
+            subject,
+            ..
+        } = self;
+        if let Some(hit) = pending.settle(rules, ruling, owner, seen, subject) {
+            self.count(hit);
+        }
+    }
+
+    fn exclude(&mut self, hit: Hit, reason: &Arc<str>) {
+        self.excluded_count = self.excluded_count.saturating_add(1);
+        let known = self.excluded.iter().any(|known| known.hit.rule.id == hit.rule.id);
+        if !known && self.excluded.len() < MAX_HITS {
+            let reason = Arc::clone(reason);
+            self.excluded.push(ExcludedHit { hit, reason });
+        }
+    }
+
+    fn count(&mut self, hit: Hit) {
+        if !hit.detect_only {
+            self.anomaly += hit.rule.severity.points();
+            self.families.insert(hit.rule.family);
+        }
+        if self.hits.len() < MAX_HITS {
+            self.hits.push(hit);
+            return;
+        }
+        self.omitted += 1;
+        // Those that count are worth more than those that do not.
+        if !hit.detect_only
+            && let Some(at) = self.hits.iter().rposition(|kept| kept.detect_only)
+        {
+            self.hits.remove(at);
+            self.hits.push(hit);
+        }
+    }
+
+    /// Has the model weigh an interesting field, unless everything that is found in it is excluded.
+    pub(crate) fn weigh(
+        &mut self,
+        model: &Model,
+        ruling: &Ruling,
+        place: Place<'_>,
+        text: &[u8],
+        decodings: DecodingSet,
+    ) {
+        if !ruling.exclusions.silence_model(place, &mut self.subject) {
+            self.suspicion
+                .weigh(model, place, text, decodings, self.anomaly, self.families);
+        }
     }
 
     /// Carries the hits over to other rules: what was found stays, and a rule with the same id does not
-    /// count again.
+    /// count again. Rules with conditions are silent for the rest of the request: what came before is gone.
     pub(crate) fn adopt(&mut self, rules: &RuleSet) {
         self.suspicion.forget_reasons();
         self.seen = RuleBits::new(rules.rules.len());
+        self.pending.void(rules.rules.len());
         for (index, rule) in rules.rules.iter().enumerate() {
-            if self.hits.iter().any(|hit| hit.rule.id == rule.info.id) {
+            if rule.owner.is_none() && self.hits.iter().any(|hit| hit.rule.id == rule.info.id) {
                 self.seen.insert(index);
             }
         }

@@ -9,6 +9,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | `policy` | thresholds, mode, limits |
+//! | `allowance` | methods and content types that a service takes |
+//! | `exclusion` | hits that operators do not want to count |
+//! | `policies` | rules and the policies of services, compiled together |
 //! | `target` | the places of a request that rules look at |
 //! | `rules` | packs in TOML, compiled: prefilter and automata |
 //! | `decode` | the decodings attackers hide behind |
@@ -16,9 +19,11 @@
 //! | `coding` | content codings: gzip, deflate, br |
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
+//! | `subject` | source, method and path of a request |
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `model` | the learned model: n-grams, trees, calibration |
 //! | `findings` | hits of one request |
+//! | `pending` | hits that wait for their conditions |
 //! | `verdict` | score, decision, explanation |
 //! | `cache` | requests and header lines that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
@@ -29,33 +34,45 @@
 //! and gives the same decision for any segmentation.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod cache;
 mod coding;
 mod decode;
 mod detect;
 mod evaluate;
 mod excerpt;
+mod exclusion;
 mod findings;
+mod glob;
 mod http;
 mod inspect;
 mod model;
 mod offline;
+mod pending;
+mod policies;
 mod policy;
 mod request;
 mod rules;
 mod scorer;
+mod subject;
 mod target;
 pub mod train;
 mod verdict;
 
+pub use allowance::Allowance;
 pub use decode::DecodingSet;
 pub use excerpt::Excerpt;
-pub use findings::Hit;
+pub use exclusion::{Exclusion, ExclusionError};
+pub use findings::{ExcludedHit, Hit};
+pub use glob::{Glob, PathPattern};
 pub use http::Violation;
 pub use model::{Contribution, Inference, Model, ModelError, OwnedContribution, OwnedInference, Training};
 pub use offline::{OfflineScorer, RequestParts, percent_encode};
+pub use policies::{Policies, Tuning};
 pub use policy::{Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
-pub use rules::{Family, PackError, PackSource, RuleInfo, RuleSet, Severity, builtin_packs};
+pub use rules::{Family, PackError, PackSource, RuleDescription, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};
-pub use verdict::{Decision, Disposition, Explanation, OpaqueKind, OwnedDecision, OwnedHit, Verdict, score};
+pub use verdict::{
+    Decision, Disposition, Explanation, OpaqueKind, OwnedDecision, OwnedExclusion, OwnedHit, Verdict, score,
+};

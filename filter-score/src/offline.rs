@@ -1,8 +1,10 @@
 //! Scoring of recorded requests, one at a time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::policy::{Limits, Mode, Policy};
+use crate::policies::Policies;
+use crate::policy::Policy;
 use crate::rules::RuleSet;
 use crate::scorer::{Scorer, Stream};
 use crate::verdict::OwnedDecision;
@@ -11,27 +13,33 @@ use crate::verdict::OwnedDecision;
 #[derive(Debug)]
 pub struct OfflineScorer {
     scorer: Scorer,
+    source: Option<IpAddr>,
+    policy: u16,
 }
 
 impl OfflineScorer {
     /// Always in detect mode: a block needs no stopping here. What counts are the thresholds.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy) -> Self {
+        Self::with_policies(Policies::single(rules, policy))
+    }
+
+    /// The same, with the exclusions and services of `policies`.
+    #[must_use]
+    pub fn with_policies(policies: Policies) -> Self {
         Self {
-            scorer: Scorer::new(
-                rules,
-                Policy {
-                    mode: Mode::Detect,
-                    limits: Limits {
-                        inflaters: 2,
-                        brotli_decoders: 2,
-                        ..policy.limits
-                    },
-                    ..policy
-                },
-                1,
-            ),
+            scorer: Scorer::with_policies(Arc::new(policies.offline()), 1),
+            source: None,
+            policy: 0,
         }
+    }
+
+    /// Requests are taken to be from `source`, and for the service with this policy.
+    #[must_use]
+    pub fn from_source(mut self, source: Option<IpAddr>, policy: u16) -> Self {
+        self.source = source;
+        self.policy = policy;
+        self
     }
 
     /// Scores the first request in `raw`. One that is incomplete or does not parse gets a decision
@@ -43,7 +51,10 @@ impl OfflineScorer {
                 worst = Some(decision.to_owned());
             }
         };
-        let mut stream = Stream::new();
+        let mut stream = Stream::new().under(self.policy);
+        if let Some(source) = self.source {
+            stream = stream.from_source(source);
+        }
         self.scorer.feed(&mut stream, raw, &mut keep);
         if stream.is_idle() && raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             // Nothing at all: a request line of no bytes.

@@ -50,8 +50,10 @@ pub struct Policy {
     pub block: f32,
     /// An anomaly sum from here on is `block`, whatever the score.
     pub anomaly: u32,
-    /// Rules above this paranoia level (1..=4) do not run.
+    /// Rules up to this paranoia level (1..=4) count.
     pub paranoia: u8,
+    /// Rules above `paranoia` and up to this level run and are reported, but do not count.
+    pub detect_paranoia: u8,
     /// Whether the rule set's model has a say, if it has one.
     pub model: ModelUse,
     /// Bounds of what is held and looked at.
@@ -66,6 +68,7 @@ impl Default for Policy {
             block: 0.7,
             anomaly: 5,
             paranoia: 1,
+            detect_paranoia: 1,
             model: ModelUse::On,
             limits: Limits::default(),
         }
@@ -83,6 +86,12 @@ pub struct Limits {
     pub headers: u16,
     /// Parameters in query and form together.
     pub params: u16,
+    /// The request target, in bytes; 0: any that `head_bytes` has room for.
+    pub url_bytes: u32,
+    /// One header line, in bytes; 0: any that `head_bytes` has room for.
+    pub header_bytes: u32,
+    /// Name and value of one parameter of query or form together, in bytes as sent, at most `window`; 0: any.
+    pub param_bytes: u32,
     /// Values and texts longer than this are scored in windows of this many bytes.
     pub window: u32,
     /// How many bytes two neighbouring windows share.
@@ -130,6 +139,9 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             headers: 128,
             params: 1024,
+            url_bytes: 0,
+            header_bytes: 0,
+            param_bytes: 0,
             window: 8 * 1024,
             overlap: 512,
             chunk_line: 256,
@@ -186,6 +198,11 @@ impl Policy {
                 "must be 1, 2, 3 or 4",
             ),
             (
+                "detect-paranoia",
+                (1..=4).contains(&self.detect_paranoia),
+                "must be 1, 2, 3 or 4",
+            ),
+            (
                 "limits.head-bytes",
                 (1024..=1 << 20).contains(&self.limits.head_bytes),
                 "must lie between 1024 and 1048576 bytes",
@@ -196,6 +213,11 @@ impl Policy {
                 "limits.window",
                 (1024..=1 << 20).contains(&self.limits.window),
                 "must lie between 1024 and 1048576 bytes",
+            ),
+            (
+                "limits.param-bytes",
+                self.limits.param_bytes <= self.limits.window,
+                "must be at most `limits.window`, as longer values are scored in windows",
             ),
             (
                 "limits.overlap",

@@ -6,6 +6,7 @@ use crate::findings::Findings;
 use crate::http::{BodyKind, Boundary, ChunkSize, Version};
 use crate::inspect::Content;
 use crate::policy::Limits;
+use crate::subject::Subject;
 
 /// Bytes of the request line that a decision shows.
 pub(crate) const LINE_BYTES: usize = 192;
@@ -98,6 +99,8 @@ pub(crate) struct Request {
     /// How much of `carry` was scored as part of the window before.
     pub(crate) scored: usize,
     pub(crate) limits: Limits,
+    /// Number of the policy that it is judged by.
+    pub(crate) policy: u16,
     /// Of the whole request, so far.
     pub(crate) bytes: u64,
     pub(crate) line: Excerpt<LINE_BYTES>,
@@ -108,10 +111,12 @@ pub(crate) struct Request {
     pub(crate) after_upgrade: bool,
     /// Which rules the findings' indices belong to.
     pub(crate) generation: u32,
+    /// Which policies its buffers were made for.
+    pub(crate) made: u32,
 }
 
 impl Request {
-    pub(crate) fn new(rules: usize, limits: Limits, generation: u32) -> Self {
+    pub(crate) fn new(rules: usize, limits: Limits, subject: Subject, generation: u32) -> Self {
         Self {
             phase: Phase::RequestLine,
             head: Head::default(),
@@ -124,12 +129,14 @@ impl Request {
             carry: Vec::with_capacity(Self::carry_bytes(limits)),
             scored: 0,
             limits,
+            policy: 0,
             bytes: 0,
             line: Excerpt::default(),
-            findings: Findings::new(rules),
+            findings: Findings::new(rules, subject),
             decided: false,
             after_upgrade: false,
             generation,
+            made: generation,
         }
     }
 

@@ -1,14 +1,17 @@
 //! Streams in, verdicts out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::cache::Known;
 use crate::coding::DecoderPool;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::inspect::{Event, Inspection};
+use crate::policies::Policies;
 use crate::policy::{Mode, Policy};
 use crate::request::Request;
-use crate::rules::{RuleBits, RuleSet};
+use crate::rules::RuleSet;
+use crate::subject::Subject;
 use crate::train::Tap;
 use crate::verdict::{Decision, Disposition, OpaqueKind, Verdict};
 
@@ -24,6 +27,9 @@ pub struct Stream {
     leading: u8,
     /// A request asked for another protocol.
     upgrade_asked: bool,
+    /// Number of the policy for its requests.
+    policy: u16,
+    source: Option<IpAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +59,36 @@ impl Stream {
         }
     }
 
+    /// The client's address, which exclusions may ask for.
+    #[must_use]
+    pub fn from_source(self, source: IpAddr) -> Self {
+        let source = Some(source.to_canonical());
+        Self { source, ..self }
+    }
+
+    /// The number of the policy that its requests are judged by, see [`Policies`]; 0 is the general one.
+    #[must_use]
+    pub fn under(self, policy: u16) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The number of the policy.
+    #[must_use]
+    pub fn policy(&self) -> u16 {
+        self.policy
+    }
+
+    /// The same client, and nothing of its stream: what it has in progress is returned.
+    fn restart(&mut self) -> State {
+        let Self { policy, source, .. } = *self;
+        let before = Self {
+            policy,
+            source,
+            ..Self::default()
+        };
+        std::mem::replace(self, before).state
+    }
+
     /// Whether no request is in progress and the next byte begins one.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -64,9 +100,7 @@ impl Stream {
 /// Feeding allocates nothing.
 #[derive(Debug)]
 pub struct Scorer {
-    rules: Arc<RuleSet>,
-    policy: Policy,
-    active: RuleBits,
+    policies: Arc<Policies>,
     scratch: Scratch,
     /// Free requests. One more than `capacity`, so that a request that is complete in its segment is
     /// scored even when all others are taken.
@@ -83,17 +117,17 @@ impl Scorer {
     /// `limits.inflaters` and `limits.brotli_decoders`.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, policy: Policy, capacity: usize) -> Self {
-        let count = rules.rules.len();
-        let pool = (0..=capacity)
-            .map(|_| Box::new(Request::new(count, policy.limits, 0)))
-            .collect();
+        Self::with_policies(Arc::new(Policies::single(rules, policy)), capacity)
+    }
+
+    /// The same, with a policy for each service. The buffers are as large as the largest limits of all of them ask for.
+    #[must_use]
+    pub fn with_policies(policies: Arc<Policies>, capacity: usize) -> Self {
         Self {
-            active: active(&rules, &policy),
-            scratch: Scratch::new(count, Request::carry_bytes(policy.limits)),
-            pool,
-            decoders: decoders(&policy),
-            rules,
-            policy,
+            scratch: scratch(&policies, 0),
+            pool: (0..=capacity).map(|_| Box::new(request(&policies, 0))).collect(),
+            decoders: decoders(&policies),
+            policies,
             generation: 0,
             known: Known::new(0, &[0; 16]),
         }
@@ -122,29 +156,36 @@ impl Scorer {
     /// Puts other rules and another policy in force. Requests in progress keep what was found in them
     /// and the limits they began with; their remaining units are scored by the new rules and thresholds.
     pub fn replace(&mut self, rules: Arc<RuleSet>, policy: Policy) {
+        self.replace_all(Arc::new(Policies::single(rules, policy)));
+    }
+
+    /// The same, with a policy for each service.
+    pub fn replace_all(&mut self, policies: Arc<Policies>) {
         self.generation += 1;
-        let count = rules.rules.len();
-        let longest = Request::carry_bytes(policy.limits).max(Request::carry_bytes(self.policy.limits));
-        self.active = active(&rules, &policy);
-        self.scratch = Scratch::new(count, longest);
-        for request in &mut self.pool {
-            **request = Request::new(count, policy.limits, self.generation);
+        self.scratch = scratch(&policies, Request::carry_bytes(self.policies.widest()));
+        for free in &mut self.pool {
+            **free = request(&policies, self.generation);
         }
-        self.rules = rules;
-        self.policy = policy;
+        self.policies = policies;
         self.known.clear();
     }
 
-    /// The policy in force.
+    /// The general policy in force.
     #[must_use]
     pub fn policy(&self) -> &Policy {
-        &self.policy
+        self.policies.policy(0)
+    }
+
+    /// Rules and policies in force.
+    #[must_use]
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.policies
     }
 
     /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
-        &self.rules
+        self.policies.rules()
     }
 
     /// Buffers that are free for incomplete requests.
@@ -162,7 +203,8 @@ impl Scorer {
         mut on_decision: impl FnMut(&Decision<'_>),
     ) -> Disposition {
         let fingerprint = if stream.is_idle() && !stream.upgrade_asked {
-            self.known.request(bytes)
+            self.known
+                .request(bytes, self.policies.ruling(stream.policy).index)
         } else {
             None
         };
@@ -202,6 +244,9 @@ impl Scorer {
                         unreachable!("one request is always free between calls");
                     };
                     request.after_upgrade = stream.upgrade_asked;
+                    request.policy = stream.policy;
+                    request.limits = self.policies.policy(stream.policy).limits;
+                    request.findings.subject.source = stream.source;
                     request
                 }
             };
@@ -253,19 +298,19 @@ impl Scorer {
     /// The stream has ended: a request that is still incomplete is decided on what there is of it.
     pub fn finish(&mut self, stream: &mut Stream, mut on_decision: impl FnMut(&Decision<'_>)) -> Disposition {
         let mut disposition = Disposition::Accept;
-        if let State::Active(mut request) = std::mem::take(&mut stream.state) {
+        if let State::Active(mut request) = stream.restart() {
             self.adopt(&mut request);
             if !request.decided {
                 self.inspection(&mut request).truncated();
-                let decision = Decision::of(&request, &self.rules, &self.policy, false);
-                if decision.verdict == Verdict::Block && self.policy.mode == Mode::Block {
+                let decision = Decision::of(&request, &self.policies, false);
+                let blocks = self.policies.policy(request.policy).mode == Mode::Block;
+                if decision.verdict == Verdict::Block && blocks {
                     disposition = Disposition::Block;
                 }
                 on_decision(&decision);
             }
             self.give_back(request);
         }
-        *stream = Stream::default();
         disposition
     }
 
@@ -283,9 +328,9 @@ impl Scorer {
         }
     }
 
-    /// The flow is gone: its buffer returns to the pool and the stream is as new.
+    /// The flow is gone: its buffer returns to the pool and the stream is as new, of the same source and service.
     pub fn release(&mut self, stream: &mut Stream) {
-        if let State::Active(request) = std::mem::take(stream).state {
+        if let State::Active(request) = stream.restart() {
             self.give_back(request);
         }
     }
@@ -313,11 +358,11 @@ impl Scorer {
                 return (at, Some(End::Exhausted));
             }
             if !request.findings.is_clean() && !request.decided {
-                let decision = Decision::of(request, &self.rules, &self.policy, event == Event::Complete);
+                let decision = Decision::of(request, &self.policies, event == Event::Complete);
                 if decision.verdict == Verdict::Block {
                     on_decision(&decision);
                     request.decided = true;
-                    if self.policy.mode == Mode::Block {
+                    if self.policies.policy(request.policy).mode == Mode::Block {
                         return (at, Some(End::Blocked));
                     }
                 }
@@ -329,12 +374,7 @@ impl Scorer {
                 Event::Exhausted => End::Exhausted,
             };
             if !request.decided {
-                on_decision(&Decision::of(
-                    request,
-                    &self.rules,
-                    &self.policy,
-                    end == End::Complete,
-                ));
+                on_decision(&Decision::of(request, &self.policies, end == End::Complete));
             }
             return (at, Some(end));
         }
@@ -342,11 +382,13 @@ impl Scorer {
     }
 
     fn inspection<'a>(&'a mut self, request: &'a mut Request) -> Inspection<'a> {
+        let rules = self.policies.rules();
+        let ruling = self.policies.ruling(request.policy);
         Inspection {
             evaluator: Evaluator {
-                rules: &self.rules,
-                active: &self.active,
-                model: self.policy.model.choose(&self.rules),
+                rules,
+                ruling,
+                model: ruling.policy.model.choose(rules),
                 scratch: &mut self.scratch,
                 findings: &mut request.findings,
             },
@@ -369,17 +411,17 @@ impl Scorer {
 
     fn adopt(&self, request: &mut Request) {
         if request.generation != self.generation {
-            request.findings.adopt(&self.rules);
+            request.findings.adopt(self.policies.rules());
             request.generation = self.generation;
         }
     }
 
     fn give_back(&mut self, mut request: Box<Request>) {
         request.release(&mut self.decoders);
-        if request.generation == self.generation && request.limits == self.policy.limits {
+        if request.made == self.generation {
             request.reset();
         } else {
-            *request = Request::new(self.rules.rules.len(), self.policy.limits, self.generation);
+            *request = self::request(&self.policies, self.generation);
         }
         self.pool.push(request);
     }
@@ -394,18 +436,27 @@ enum End {
     Exhausted,
 }
 
-fn decoders(policy: &Policy) -> DecoderPool {
-    DecoderPool::new(policy.limits.inflaters, policy.limits.brotli_decoders)
+/// Decoders for requests under any of the policies.
+fn decoders(policies: &Policies) -> DecoderPool {
+    let widest = policies.widest();
+    DecoderPool::new(widest.inflaters, widest.brotli_decoders)
 }
 
-fn active(rules: &RuleSet, policy: &Policy) -> RuleBits {
-    let mut active = RuleBits::new(rules.rules.len());
-    for (index, rule) in rules.rules.iter().enumerate() {
-        if rule.info.paranoia <= policy.paranoia {
-            active.insert(index);
-        }
-    }
-    active
+/// A buffer for a request under any of the policies.
+fn request(policies: &Policies, generation: u32) -> Request {
+    let subject = Subject::new(policies.ask_for_subject());
+    Request::new(
+        policies.rules().rules.len(),
+        policies.widest(),
+        subject,
+        generation,
+    )
+}
+
+/// Working memory for requests under any of the policies, and for those in progress with carries of `longest` bytes.
+fn scratch(policies: &Policies, longest: usize) -> Scratch {
+    let longest = Request::carry_bytes(policies.widest()).max(longest);
+    Scratch::new(policies.rules().rules.len(), longest)
 }
 
 /// Whether a segment begins with what only a request line begins with: a usual method and the start of

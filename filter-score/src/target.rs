@@ -149,6 +149,12 @@ impl TargetSet {
         self.0 & (1 << target as u8) != 0
     }
 
+    /// Whether the set has every target of `other`.
+    #[must_use]
+    pub const fn contains_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Whether no target is in the set.
     #[must_use]
     pub const fn is_empty(self) -> bool {

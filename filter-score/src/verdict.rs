@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::findings::{Findings, Hit};
+use crate::findings::{ExcludedHit, Findings, Hit};
 use crate::model::{Inference, OwnedInference};
+use crate::policies::Policies;
 use crate::policy::Policy;
 use crate::request::{LINE_BYTES, Request};
-use crate::rules::{Family, RuleSet, Severity};
+use crate::rules::{Family, Severity};
 
 /// What a request is judged to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -97,12 +98,16 @@ pub struct Decision<'a> {
     pub score: f32,
     /// Sum of the severities of the distinct rules that hit.
     pub anomaly: u32,
-    /// What hit, in the order of the request; at most 16.
+    /// What hit, in the order of the request; at most 16. Those that are only detected do not count.
     pub hits: &'a [Hit],
     /// Hits beyond those in `hits`.
     pub omitted_hits: u32,
     /// What the model suspects, if anything.
     pub model: Option<Inference<'a>>,
+    /// What hit and does not count because of an exclusion: the first hit of each rule, at most 16.
+    pub excluded: &'a [ExcludedHit],
+    /// All hits that exclusions kept from counting.
+    pub excluded_hits: u32,
     /// The start of the request line, at most 192 bytes, as sent.
     pub request_line: &'a [u8],
     /// Bytes of the request up to where the decision fell; up to its body if that is encoded.
@@ -112,7 +117,8 @@ pub struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    pub(crate) fn of(request: &'a Request, rules: &'a RuleSet, policy: &Policy, complete: bool) -> Self {
+    pub(crate) fn of(request: &'a Request, policies: &'a Policies, complete: bool) -> Self {
+        let policy = policies.policy(request.policy);
         let findings: &Findings = &request.findings;
         let anomaly = findings.anomaly();
         let suspicion = findings.suspicion();
@@ -123,13 +129,15 @@ impl<'a> Decision<'a> {
             anomaly,
             hits: findings.hits(),
             omitted_hits: findings.omitted(),
-            model: policy.model.choose(rules).and_then(|model| {
+            model: policy.model.choose(policies.rules()).and_then(|model| {
                 Some(Inference {
                     model,
                     suspect: suspicion.suspect()?,
                     score: suspicion.score(),
                 })
             }),
+            excluded: findings.excluded(),
+            excluded_hits: findings.excluded_count(),
             request_line: request.line.as_bytes(),
             bytes: request.bytes - request.encoded,
             complete,
@@ -147,16 +155,29 @@ impl<'a> Decision<'a> {
             hits: &[],
             omitted_hits: 0,
             model: None,
+            excluded: &[],
+            excluded_hits: 0,
             request_line: line.unwrap_or_default(),
             bytes: request.len() as u64,
             complete: true,
         }
     }
 
-    /// The first protocol violation, if there is one.
+    /// The hits that count.
+    pub fn counting(&self) -> impl Iterator<Item = &'a Hit> + use<'a> {
+        self.hits.iter().filter(|hit| !hit.detect_only)
+    }
+
+    /// Whether a rule has hit that is only detected.
+    #[must_use]
+    pub fn has_detected(&self) -> bool {
+        self.hits.iter().any(|hit| hit.detect_only)
+    }
+
+    /// The first protocol violation that counts, if there is one.
     #[must_use]
     pub fn violation(&self) -> Option<&'a Hit> {
-        self.hits.iter().find(|hit| hit.rule.family == Family::Protocol)
+        self.counting().find(|hit| hit.rule.family == Family::Protocol)
     }
 
     /// One line for a person: what was found where, worst first.
@@ -166,6 +187,7 @@ impl<'a> Decision<'a> {
             hits: self.hits,
             omitted: self.omitted_hits,
             model: self.reason(),
+            excluded: self.excluded,
         }
     }
 
@@ -177,7 +199,7 @@ impl<'a> Decision<'a> {
     /// A copy for logs and reports. Allocates.
     #[must_use]
     pub fn to_owned(&self) -> OwnedDecision {
-        let mut categories: Vec<_> = self.hits.iter().map(|hit| hit.rule.family).collect();
+        let mut categories: Vec<_> = self.counting().map(|hit| hit.rule.family).collect();
         categories.sort_unstable();
         categories.dedup();
         OwnedDecision {
@@ -187,6 +209,7 @@ impl<'a> Decision<'a> {
             categories,
             rules: self.hits.iter().map(OwnedHit::of).collect(),
             model: self.reason().map(|inference| inference.to_owned()),
+            excluded: self.excluded.iter().map(OwnedExclusion::of).collect(),
             explanation: self.explanation().to_string(),
             request_line: self.request_line.escape_ascii().to_string(),
             bytes: self.bytes,
@@ -201,12 +224,13 @@ pub struct Explanation<'a> {
     hits: &'a [Hit],
     omitted: u32,
     model: Option<Inference<'a>>,
+    excluded: &'a [ExcludedHit],
 }
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hits.is_empty() && self.model.is_none() {
-            return f.write_str("nothing found");
+            f.write_str("nothing found")?;
         }
         let mut separator = "";
         for severity in [
@@ -226,6 +250,9 @@ impl fmt::Display for Explanation<'_> {
         if let Some(inference) = &self.model {
             write!(f, "{separator}{inference}")?;
         }
+        for ExcludedHit { hit, reason } in self.excluded {
+            write!(f, "; excluded ({reason}): {hit}")?;
+        }
         Ok(())
     }
 }
@@ -239,7 +266,11 @@ impl fmt::Display for Hit {
             matched,
             shape,
             decodings,
+            detect_only,
         } = self;
+        if *detect_only {
+            f.write_str("detect only: ")?;
+        }
         write!(
             f,
             "{} [{} {}] in {}",
@@ -273,13 +304,16 @@ pub struct OwnedDecision {
     pub score: f32,
     /// Sum of severities.
     pub anomaly: u32,
-    /// Families of the rules that hit, without repetition.
+    /// Families of the rules that hit and count, without repetition.
     pub categories: Vec<Family>,
     /// The rules that hit.
     pub rules: Vec<OwnedHit>,
     /// What the model suspects, from the verdict `suspicious` on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<OwnedInference>,
+    /// The rules that hit and do not count because of an exclusion.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<OwnedExclusion>,
     /// One line for a person.
     pub explanation: String,
     /// Start of the request line, escaped.
@@ -307,6 +341,28 @@ pub struct OwnedHit {
     pub matched: String,
     /// What the field had been decoded by, such as `url+entity`; `none` if it was matched as sent.
     pub decoding: String,
+    /// The rule is above the policy's paranoia level: the hit does not count.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub detect_only: bool,
+}
+
+/// An excluded hit that owns its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnedExclusion {
+    /// The exclusion's reason.
+    pub reason: String,
+    /// The hit.
+    #[serde(flatten)]
+    pub hit: OwnedHit,
+}
+
+impl OwnedExclusion {
+    fn of(excluded: &ExcludedHit) -> Self {
+        Self {
+            reason: excluded.reason.to_string(),
+            hit: OwnedHit::of(&excluded.hit),
+        }
+    }
 }
 
 impl OwnedHit {
@@ -319,6 +375,7 @@ impl OwnedHit {
             target: hit.target.label(&hit.name),
             matched: hit.matched.to_string(),
             decoding: hit.decodings.to_string(),
+            detect_only: hit.detect_only,
         }
     }
 }

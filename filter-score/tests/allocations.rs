@@ -6,7 +6,10 @@ use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 
-use filter_score::{Disposition, Model, Policy, RuleSet, Scorer, Stream, builtin_packs};
+use filter_score::{
+    Disposition, Exclusion, Glob, Model, PackSource, PathPattern, Policies, Policy, RuleSet, Scorer, Stream,
+    Tuning, builtin_packs,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -151,6 +154,53 @@ fn blocking_allocates_nothing_either() {
             assert_eq!(scorer.feed(&mut stream, attack, |_| ()), Disposition::Block);
         });
         assert_eq!(count, 0);
+    }
+}
+
+/// A rule that waits for the end of the head.
+const CHAINED: &str = "family = \"custom\"\n[[rule]]\nid = 1000001\nmessage = \"m\"\nseverity = \"critical\"\n\
+    targets = [\"query\"]\nregex = 'shop_debug'\nsamples.match = [\"a\", \"b\"]\nsamples.pass = [\"c\", \"d\"]\n\
+    [[rule.and]]\nheader-missing = \"X-Staff\"\n[[rule.and]]\npath = \"/shop\"\n";
+
+#[test]
+fn exclusions_and_conditions_allocate_nothing_either() {
+    let own = PackSource {
+        name: "own.toml",
+        text: CHAINED,
+    };
+    let packs: Vec<_> = builtin_packs().iter().copied().chain([own]).collect();
+    let rules = Arc::new(RuleSet::compile(&packs).expect("the packs compile"));
+    let tuning = Tuning {
+        exclusions: vec![Exclusion {
+            reason: "the editor".to_owned(),
+            paths: vec![PathPattern::new("/shop/*").expect("a path")],
+            names: vec![Glob::new("q[*]").expect("a name")],
+            sources: vec!["192.0.2.0/24".parse().expect("a network")],
+            ..Exclusion::default()
+        }],
+        ..Tuning::default()
+    };
+    let policies = Policies::compile(rules, &tuning, &[]).expect("a right policy");
+    let mut scorer = Scorer::with_policies(Arc::new(policies), 4);
+    let excluded = "GET /shop/%2e/a?q%5Bb%5D=%3Cscript%3Ealert(1)%3C/script%3E&q%5Bc%5D=1'+union+select+2";
+    for (query, staff, expected) in [
+        ("", "", Disposition::Accept),
+        ("&r=shop_debug", "X-Staff: yes\r\n", Disposition::Accept),
+        ("&r=shop_debug", "", Disposition::Block),
+    ] {
+        let request = format!("{excluded}{query} HTTP/1.1\r\nHost: a\r\n{staff}\r\n");
+        for segment in [1, usize::MAX] {
+            let count = allocations(|| {
+                let mut stream = Stream::new().from_source([192, 0, 2, 7].into());
+                let mut disposition = Disposition::Accept;
+                for bytes in request.as_bytes().chunks(segment.min(request.len())) {
+                    disposition = scorer.feed(&mut stream, bytes, |_| ());
+                }
+                assert_eq!(disposition, expected, "{request}");
+                scorer.release(&mut stream);
+            });
+            assert_eq!(count, 0, "{request}");
+        }
     }
 }
 

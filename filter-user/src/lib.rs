@@ -18,3 +18,4 @@ pub mod rules;
 pub mod runtime;
 pub mod scan;
 pub mod summary;
+pub mod tuning;

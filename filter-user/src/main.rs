@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use filter_user::{
     cli::Datapath,
-    config::Config,
+    config::{Config, Origin},
     replay, runtime,
     scan::{Capture, Judge, Sink},
 };
@@ -13,8 +13,8 @@ use filter_user::{
 struct Engine;
 
 impl Datapath for Engine {
-    fn run(&self, config: Config) -> anyhow::Result<()> {
-        runtime::run(config)
+    fn run(&self, config: Config, origin: Origin) -> anyhow::Result<()> {
+        runtime::run(config, origin)
     }
 
     fn replay(

@@ -12,7 +12,7 @@ use std::{
 };
 
 use filter_common::{Address, FlowKey, FlowState, Packet, packet::tcp_flag};
-use filter_score::{Mode, Scorer};
+use filter_score::Scorer;
 use serde_json::json;
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     flow::{StreamLimits, table::TableLimits},
     latency::LatencyBook,
     scan::{Capture, Judge, Sink},
+    tuning::ServiceNumbers,
 };
 
 /// Flows of a capture that are followed at once.
@@ -51,20 +52,20 @@ pub fn replay(
     let (_commands, receiver) = mpsc::sync_channel(1);
     let clock = MemoryClock::default();
     let (_book, mut recorders) = LatencyBook::new(1);
-    let mut policy = judge.policy;
-    policy.mode = Mode::Detect;
+    let policies = Arc::new(judge.policies.clone().detecting());
+    let services = config.services();
     let mut engine = Worker::new(
         worker_config(),
         MemoryRings::default(),
         MemoryMaps::default(),
         clock.clone(),
-        Scorer::new(Arc::clone(&judge.rules), policy, 1024),
+        Scorer::with_policies(policies, 1024),
         Arc::new(SharedCounters::default()),
         recorders.remove(0),
         events,
         receiver,
-    );
-    let services = config.services();
+    )
+    .serving(ServiceNumbers::new(&services));
     let mut number = 0;
     while let Some(frame) = capture.next_frame()? {
         let Ok(Some(packet)) = Packet::parse(frame.bytes) else {

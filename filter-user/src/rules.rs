@@ -32,21 +32,20 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Reads and compiles the packs of `source`, without a model. Every mistake in every pack is reported.
-    pub fn load(source: &RulesSource) -> Result<Self, RulesError> {
-        match source {
-            RulesSource::Builtin => Ok(Self::without_model(compile(builtin_packs())?)),
-            RulesSource::Directory(path) => Self::load_path(path),
-        }
+    /// Reads and compiles the packs of `source` and, with them, those in `folder`, which may have none; without a model.
+    /// Every mistake in every pack is reported.
+    pub fn load(source: &RulesSource, folder: Option<&Path>) -> Result<Self, RulesError> {
+        Ok(Self::without_model(compile_all(source, folder)?))
     }
 
-    /// Reads rules and model. A model that cannot be used is no error: the one of `before` stays if there is one, else
-    /// the rules judge alone; [`Rules::model`] says why.
-    pub fn with_model(scoring: &Scoring, before: Option<&Self>) -> Result<Self, RulesError> {
-        let (set, version) = match &scoring.rules {
-            RulesSource::Builtin => compile(builtin_packs())?,
-            RulesSource::Directory(path) => compile_path(path)?,
-        };
+    /// Reads rules, those in `folder` among them, and the model. A model that cannot be used is no error: the one of
+    /// `before` stays if there is one, else the rules judge alone; [`Rules::model`] says why.
+    pub fn with_model(
+        scoring: &Scoring,
+        folder: Option<&Path>,
+        before: Option<&Self>,
+    ) -> Result<Self, RulesError> {
+        let (set, version) = compile_all(&scoring.rules, folder)?;
         let (model, error) = match model::load(&scoring.model) {
             Ok(model) => (model, None),
             Err(error) => {
@@ -100,6 +99,24 @@ impl Rules {
     }
 }
 
+fn compile_all(source: &RulesSource, folder: Option<&Path>) -> Result<(RuleSet, String), RulesError> {
+    let (builtin, base) = match source {
+        RulesSource::Builtin => (builtin_packs(), Vec::new()),
+        RulesSource::Directory(path) => (&[][..], read(path)?),
+    };
+    let added = match folder {
+        Some(path) if path.is_dir() => packs_in(path)?,
+        Some(path) => read(path)?,
+        None => Vec::new(),
+    };
+    let texts = base
+        .iter()
+        .chain(&added)
+        .map(|(name, text)| PackSource { name, text });
+    let packs: Vec<_> = builtin.iter().copied().chain(texts).collect();
+    compile(&packs)
+}
+
 fn compile_path(path: &Path) -> Result<(RuleSet, String), RulesError> {
     let texts = read(path)?;
     let packs: Vec<_> = texts
@@ -124,13 +141,28 @@ fn digest(packs: &[PackSource<'_>]) -> u64 {
 }
 
 fn read(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
-    let failed = |path: &Path, error| RulesError::Io {
-        path: path.to_owned(),
-        error,
-    };
     if !path.is_dir() {
         return Ok(vec![read_pack(path).map_err(|error| failed(path, error))?]);
     }
+    let packs = packs_in(path)?;
+    if packs.is_empty() {
+        return Err(failed(
+            path,
+            io::Error::other("there is no rule pack (*.toml) in it"),
+        ));
+    }
+    Ok(packs)
+}
+
+fn failed(path: &Path, error: io::Error) -> RulesError {
+    RulesError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// The packs of a directory, in the order of their names.
+fn packs_in(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
     let entries = fs::read_dir(path).map_err(|error| failed(path, error))?;
     let mut files = Vec::new();
     for entry in entries {
@@ -138,12 +170,6 @@ fn read(path: &Path) -> Result<Vec<(String, String)>, RulesError> {
         if file.extension().is_some_and(|extension| extension == "toml") {
             files.push(file);
         }
-    }
-    if files.is_empty() {
-        return Err(failed(
-            path,
-            io::Error::other("there is no rule pack (*.toml) in it"),
-        ));
     }
     if files.len() > MAX_PACKS {
         return Err(failed(
@@ -226,7 +252,7 @@ mod tests {
     fn a_directory_is_its_packs_in_order() {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
-        let load = || Rules::load(&RulesSource::Directory(dir.path().to_owned()));
+        let load = || Rules::load(&RulesSource::Directory(dir.path().to_owned()), None);
         let empty = load().expect_err("there is nothing").to_string();
         assert!(
             empty.contains("no rule pack") && empty.contains("fix:"),
@@ -264,13 +290,42 @@ mod tests {
     }
 
     #[test]
+    fn packs_of_a_folder_are_compiled_with_the_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let load = || Rules::load(&RulesSource::Builtin, Some(dir.path()));
+        let builtin = load().expect("a folder may be empty");
+        fs::write(dir.path().join("patch.toml"), PACK).expect("written");
+        let patched = load().expect("one rule more");
+        assert_eq!(patched.set.rules().len(), builtin.set.rules().len() + 1);
+        assert_ne!(patched.version, builtin.version);
+        let id = builtin.set.rules().next().expect("a rule").id;
+        let switch_off = format!("[[override]]\nid = {id}\nenabled = false\n");
+        fs::write(dir.path().join("off.toml"), switch_off).expect("written");
+        assert!(!load().expect("right").set.rules().any(|rule| rule.id == id));
+        fs::write(
+            dir.path().join("patch.toml"),
+            PACK.replace("id = 1", &format!("id = {id}")),
+        )
+        .expect("written");
+        fs::remove_file(dir.path().join("off.toml")).expect("removed");
+        let taken = load().expect_err("the id is taken").to_string();
+        assert!(
+            taken.contains("patch.toml:3:") && taken.contains("is taken by"),
+            "{taken}"
+        );
+    }
+
+    #[test]
     fn a_bad_model_leaves_the_rules_alone_or_the_model_before() {
-        let scoring = |model| Scoring {
-            model,
-            ..Scoring::default()
+        let load = |model, before| {
+            let scoring = Scoring {
+                model,
+                ..Scoring::default()
+            };
+            Rules::with_model(&scoring, None, before).expect("the rules are sound")
         };
-        let bad = scoring(ModelSource::File("/nowhere/model.bin".into()));
-        let alone = Rules::with_model(&bad, None).expect("the rules are sound");
+        let bad = || ModelSource::File("/nowhere/model.bin".into());
+        let alone = load(bad(), None);
         assert!(alone.set.model().is_none());
         assert!(
             alone
@@ -279,9 +334,9 @@ mod tests {
                 .contains("RULES JUDGE ALONE")
         );
 
-        let whole = Rules::with_model(&scoring(ModelSource::Builtin), None).expect("sound");
+        let whole = load(ModelSource::Builtin, None);
         assert_eq!(whole.model_warning(), None);
-        let kept = Rules::with_model(&bad, Some(&whole)).expect("the rules are sound");
+        let kept = load(bad(), Some(&whole));
         assert_eq!(kept.model.version, whole.model.version);
         assert!(kept.set.model().is_some());
         assert!(
@@ -290,13 +345,14 @@ mod tests {
                 .contains("stays in force")
         );
 
-        let off = Rules::with_model(&scoring(ModelSource::Off), Some(&whole)).expect("sound");
+        let off = load(ModelSource::Off, Some(&whole));
         assert!(off.set.model().is_none() && off.model_warning().is_none());
     }
 
     #[test]
     fn the_builtin_packs_compile() {
-        let rules = Rules::load(&RulesSource::Builtin).expect("they are tested before they are built in");
+        let rules =
+            Rules::load(&RulesSource::Builtin, None).expect("they are tested before they are built in");
         assert!(rules.set.rules().len() > 0);
     }
 }

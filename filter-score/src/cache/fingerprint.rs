@@ -3,7 +3,7 @@
 //! NH (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast and Secure Message Authentication", CRYPTO 1999) with
 //! words of 64 bits: one multiplication for 16 bytes, and for any two different texts the chance of the same
 //! fingerprint is at most 2⁻⁶⁴ over the choice of the key. Fingerprints are never shown to anyone, so trying is all
-//! that is left to an attacker. The length is a word of its own at the start, as NH alone is for texts of one length.
+//! that is left to an attacker. Length and policy are words of their own at the start, as NH alone is for texts of one length.
 
 use std::hash::Hasher;
 
@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher24;
 /// The longest text, in bytes.
 pub(crate) const LONGEST: usize = 4096;
 
-/// Key words: two for the length, one for each eight bytes.
+/// Key words: one for the length and one for the policy, one for each eight bytes.
 const WORDS: usize = 2 + LONGEST / 8;
 
 /// What a text is known by; 0 stands for none.
@@ -35,12 +35,13 @@ impl Fingerprinter {
         Self(words)
     }
 
-    /// The fingerprint of a text of at most [`LONGEST`] bytes. Costs about a nanosecond for 32 bytes.
+    /// The fingerprint of a text of at most [`LONGEST`] bytes, as one `policy` judges it. Costs about a nanosecond
+    /// for 32 bytes.
     #[inline]
-    pub(crate) fn of(&self, text: &[u8]) -> Fingerprint {
+    pub(crate) fn of(&self, text: &[u8], policy: u16) -> Fingerprint {
         debug_assert!(text.len() <= LONGEST, "{} bytes", text.len());
-        let [length_key, zero_key, keys @ ..] = &*self.0;
-        let mut sum = product(text.len() as u64, *length_key, 0, *zero_key);
+        let [length_key, policy_key, keys @ ..] = &*self.0;
+        let mut sum = product(text.len() as u64, *length_key, u64::from(policy), *policy_key);
         let (keys, _) = keys.as_chunks::<2>();
         let (blocks, rest) = text.as_chunks::<16>();
         for (block, key) in blocks.iter().zip(keys) {
@@ -76,22 +77,26 @@ mod tests {
         let mut seen = HashSet::new();
         for length in 0..200 {
             let text = vec![0; length];
-            assert!(seen.insert(fingerprinter.of(&text).0), "{length} zeros");
+            assert!(seen.insert(fingerprinter.of(&text, 0).0), "{length} zeros");
             for at in 0..length {
                 let mut text = text.clone();
                 text[at] = 1;
-                assert!(seen.insert(fingerprinter.of(&text).0), "{length} zeros but {at}");
+                assert!(
+                    seen.insert(fingerprinter.of(&text, 0).0),
+                    "{length} zeros but {at}"
+                );
             }
         }
+        assert_ne!(fingerprinter.of(b"a", 0), fingerprinter.of(b"a", 1));
         let longest = vec![9; LONGEST];
-        assert_ne!(fingerprinter.of(&longest), fingerprinter.of(&longest[1..]));
+        assert_ne!(fingerprinter.of(&longest, 0), fingerprinter.of(&longest[1..], 0));
         assert_ne!(
-            fingerprinter.of(&longest),
-            Fingerprinter::new(&[8; 16]).of(&longest)
+            fingerprinter.of(&longest, 0),
+            Fingerprinter::new(&[8; 16]).of(&longest, 0)
         );
         assert_eq!(
-            fingerprinter.of(&longest),
-            Fingerprinter::new(&[7; 16]).of(&longest)
+            fingerprinter.of(&longest, 0),
+            Fingerprinter::new(&[7; 16]).of(&longest, 0)
         );
     }
 }

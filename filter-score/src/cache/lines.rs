@@ -25,8 +25,13 @@ impl CleanLines {
 
     /// The fingerprint of a line that may be kept.
     #[inline]
-    pub(crate) fn fingerprint(&self, fingerprinter: &Fingerprinter, line: &[u8]) -> Option<Fingerprint> {
-        (line.len() <= LONGEST && !self.table.is_empty()).then(|| fingerprinter.of(line))
+    pub(crate) fn fingerprint(
+        &self,
+        fingerprinter: &Fingerprinter,
+        line: &[u8],
+        policy: u16,
+    ) -> Option<Fingerprint> {
+        (line.len() <= LONGEST && !self.table.is_empty()).then(|| fingerprinter.of(line, policy))
     }
 
     /// Whether the line is known.

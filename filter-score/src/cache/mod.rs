@@ -1,7 +1,7 @@
 //! What was scored before and found clean, byte for byte: whole requests, and header lines.
 //!
-//! A verdict depends on the bytes, the rules and the policy alone, so what is remembered stays true until the
-//! rules or the policy change; then all is forgotten. Memory is fixed at the start, 16 bytes an entry.
+//! Whether anything is found depends on the bytes, the rules and the policy alone, so what is remembered under a policy
+//! stays true until the rules or the policies change; then all is forgotten. Memory is fixed at the start, 16 bytes an entry.
 
 mod fingerprint;
 mod lines;
@@ -35,8 +35,8 @@ impl Known {
     }
 
     /// The fingerprint of what may be a request of the kind that is kept.
-    pub(crate) fn request(&self, bytes: &[u8]) -> Option<Fingerprint> {
-        self.requests.fingerprint(&self.fingerprinter, bytes)
+    pub(crate) fn request(&self, bytes: &[u8], policy: u16) -> Option<Fingerprint> {
+        self.requests.fingerprint(&self.fingerprinter, bytes, policy)
     }
 
     /// Whether a request is known to be clean.
@@ -51,8 +51,8 @@ impl Known {
 
     /// The fingerprint of a header line that is not too long to be kept.
     #[inline]
-    pub(crate) fn line(&self, line: &[u8]) -> Option<Fingerprint> {
-        self.lines.fingerprint(&self.fingerprinter, line)
+    pub(crate) fn line(&self, line: &[u8], policy: u16) -> Option<Fingerprint> {
+        self.lines.fingerprint(&self.fingerprinter, line, policy)
     }
 
     /// Whether a header line is known to be clean.

@@ -22,12 +22,17 @@ impl CleanRequests {
     }
 
     /// The fingerprint of what may be a request of the kind that is kept; `None` for anything else.
-    pub(crate) fn fingerprint(&self, fingerprinter: &Fingerprinter, bytes: &[u8]) -> Option<Fingerprint> {
+    pub(crate) fn fingerprint(
+        &self,
+        fingerprinter: &Fingerprinter,
+        bytes: &[u8],
+        policy: u16,
+    ) -> Option<Fingerprint> {
         let may_be_kept = !self.table.is_empty()
             && bytes.len() <= LONGEST
             && bytes.ends_with(b"\r\n\r\n")
             && (bytes.starts_with(b"GET ") || bytes.starts_with(b"HEAD "));
-        may_be_kept.then(|| fingerprinter.of(bytes))
+        may_be_kept.then(|| fingerprinter.of(bytes, policy))
     }
 
     /// Whether the request is known; counts it.
@@ -61,7 +66,7 @@ mod tests {
     fn only_whole_requests_without_a_body_have_a_fingerprint() {
         let fingerprinter = Fingerprinter::new(&[7; 16]);
         let cache = CleanRequests::new(64);
-        let fingerprint = |bytes: &[u8]| cache.fingerprint(&fingerprinter, bytes);
+        let fingerprint = |bytes: &[u8]| cache.fingerprint(&fingerprinter, bytes, 0);
         assert!(fingerprint(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_some());
         assert!(fingerprint(b"HEAD / HTTP/1.1\r\n\r\n").is_some());
         let of_length = |length| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length - 18));
@@ -79,6 +84,9 @@ mod tests {
             assert_eq!(fingerprint(bytes), None, "{}", bytes.escape_ascii());
         }
         let none = CleanRequests::new(0);
-        assert_eq!(none.fingerprint(&fingerprinter, b"GET / HTTP/1.1\r\n\r\n"), None);
+        assert_eq!(
+            none.fingerprint(&fingerprinter, b"GET / HTTP/1.1\r\n\r\n", 0),
+            None
+        );
     }
 }

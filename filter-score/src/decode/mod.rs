@@ -63,6 +63,11 @@ impl DecodingSet {
         }
     }
 
+    /// All decodings with their names.
+    pub(crate) fn names() -> impl Iterator<Item = (Self, &'static str)> {
+        Self::NAMES.into_iter()
+    }
+
     /// Whether every decoding of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

@@ -12,7 +12,9 @@ pub(crate) use body::{
     is_wide, json_noise, printable_runs, sniff,
 };
 pub(crate) use chunked::{ChunkSize, SizeLine};
-pub(crate) use field::{FieldError, FieldName, TransferCoding, name_of, parse_field, transfer_coding, trim};
+pub(crate) use field::{
+    FieldError, FieldName, TransferCoding, is_token, name_of, parse_field, transfer_coding, trim,
+};
 pub(crate) use multipart::{Boundary, disposition};
 pub(crate) use request_line::{
     RequestLine, Version, method_length, parse as parse_request_line, path_and_query,

@@ -131,6 +131,16 @@ violations! {
     TooDeep = "too-deep",
     /// More values in a JSON text, or elements in an XML document, than allowed.
     TooManyValues = "too-many-values",
+    /// A method that the service does not take.
+    MethodNotAllowed = "method-not-allowed",
+    /// A content type that the service does not take.
+    ContentTypeNotAllowed = "content-type-not-allowed",
+    /// The request target exceeds its limit.
+    UrlTooLong = "url-too-long",
+    /// A header line exceeds its limit.
+    HeaderTooLong = "header-too-long",
+    /// A parameter exceeds its limit.
+    ParamTooLong = "param-too-long",
     /// The stream ended inside a request.
     Truncated = "truncated",
 }

@@ -8,6 +8,7 @@ use crate::excerpt::Excerpt;
 use crate::findings::Place;
 use crate::http::{self, BodyKind, FieldError, FieldName, MediaType, TransferCoding, Version, Violation};
 use crate::request::Phase;
+use crate::rules::Part;
 use crate::rules::prefilter::Classes;
 use crate::target::Target;
 use crate::verdict::OpaqueKind;
@@ -69,14 +70,17 @@ impl Inspection<'_> {
     }
 
     pub(super) fn line_end(&mut self, line: &[u8]) -> Event {
-        let line = match line {
-            [line @ .., b'\r', b'\n'] => line,
-            [line @ .., b'\n'] => {
-                self.evaluator.violation(Violation::BareLf, line);
-                line
-            }
-            line => line,
+        let (line, bare) = match line {
+            [line @ .., b'\r', b'\n'] => (line, false),
+            [line @ .., b'\n'] => (line, true),
+            line => (line, false),
         };
+        if *self.phase == Phase::RequestLine {
+            self.note_subject(line);
+        }
+        if bare {
+            self.evaluator.violation(Violation::BareLf, line);
+        }
         match *self.phase {
             Phase::RequestLine => self.request_line(line),
             Phase::Headers if line.is_empty() => self.head_end(),
@@ -88,6 +92,16 @@ impl Inspection<'_> {
                 self.field_line(line);
                 Event::Continue
             }
+        }
+    }
+
+    /// Notes what exclusions and conditions ask for, before anything in the line can hit.
+    fn note_subject(&mut self, line: &[u8]) {
+        let subject = &mut self.evaluator.findings.subject;
+        if subject.is_asked() {
+            let http::RequestLine { method, target, .. } = http::parse_request_line(line);
+            let path = http::path_and_query(method, target).map_or(&b""[..], |(path, _)| path);
+            subject.note(method, path);
         }
     }
 
@@ -109,6 +123,12 @@ impl Inspection<'_> {
             Version::Http09 => self.evaluator.violation(Violation::Http09, line),
             Version::Unknown => self.evaluator.violation(Violation::BadVersion, line),
             Version::Http10 | Version::Http11 => {}
+        }
+        if !self.evaluator.ruling.allow.method(method) {
+            self.evaluator.violation(Violation::MethodNotAllowed, method);
+        }
+        if exceeds(target, self.limits.url_bytes) {
+            self.evaluator.violation(Violation::UrlTooLong, target);
         }
         if target.is_empty() || target.contains(&b' ') {
             self.evaluator.violation(Violation::BadRequestLine, line);
@@ -134,6 +154,7 @@ impl Inspection<'_> {
         if classes.intersects(Classes::HIGH) {
             self.evaluator.violation(Violation::NonAsciiTarget, target);
         }
+        self.evaluator.end_of(Part::Line);
         if version == Version::Http09 {
             Event::Opaque(OpaqueKind::Http09)
         } else {
@@ -157,6 +178,9 @@ impl Inspection<'_> {
         self.head.params = self.head.params.saturating_add(1);
         if self.head.params > self.limits.params {
             self.evaluator.violation(Violation::TooManyParams, param);
+        }
+        if exceeds(param, self.limits.param_bytes) {
+            self.evaluator.violation(Violation::ParamTooLong, param);
         }
     }
 
@@ -207,8 +231,11 @@ impl Inspection<'_> {
         if self.head.lines > self.limits.headers {
             self.evaluator.violation(Violation::TooManyHeaders, line);
         }
+        if exceeds(line, self.limits.header_bytes) {
+            self.evaluator.violation(Violation::HeaderTooLong, line);
+        }
         let fingerprint = match *self.phase {
-            Phase::Headers => self.known.line(line),
+            Phase::Headers => self.known.line(line, self.evaluator.ruling.index),
             _ => None,
         };
         if let Some(fingerprint) = fingerprint
@@ -247,6 +274,9 @@ impl Inspection<'_> {
                 return None;
             }
         };
+        if *self.phase == Phase::Headers {
+            self.evaluator.header(name);
+        }
         let known = http::name_of(name);
         if *self.phase == Phase::Trailers {
             if matches!(
@@ -387,6 +417,9 @@ impl Inspection<'_> {
         if std::mem::replace(&mut self.head.typed, true) {
             self.evaluator.violation(Violation::RepeatedContentType, value);
         }
+        if !self.evaluator.ruling.allow.content_type(value) {
+            self.evaluator.violation(Violation::ContentTypeNotAllowed, value);
+        }
         if media_type.wide {
             self.evaluator.violation(Violation::WideCharset, value);
         }
@@ -412,6 +445,7 @@ impl Inspection<'_> {
         if self.head.chunked && self.head.version == Version::Http10 {
             self.evaluator.violation(Violation::TransferEncodingHttp10, b"");
         }
+        self.evaluator.end_of(Part::Head);
         if let Err(error) = self.head.content_codings.then(self.head.transfer_codings) {
             self.coding_error(Err(error), b"");
         }
@@ -431,4 +465,9 @@ impl Inspection<'_> {
         }
         Event::Continue
     }
+}
+
+/// Whether something is longer than a limit, of which 0 is none.
+fn exceeds(bytes: &[u8], limit: u32) -> bool {
+    limit > 0 && bytes.len() > limit as usize
 }

@@ -24,6 +24,7 @@ use crate::excerpt::Excerpt;
 use crate::http::{ChunkSize, Violation};
 use crate::policy::Limits;
 use crate::request::{Head, LINE_BYTES, Phase};
+use crate::rules::Part;
 use crate::verdict::OpaqueKind;
 
 /// What a step came to.
@@ -61,6 +62,14 @@ impl Inspection<'_> {
     /// Takes input up to the end of the next unit, or all of it, and says how many bytes it took. Takes
     /// at least one byte, unless the phase is immediate.
     pub(crate) fn step(&mut self, input: &[u8]) -> (usize, Event) {
+        let (taken, event) = self.step_in_phase(input);
+        if event != Event::Continue {
+            self.evaluator.end_of(Part::Message);
+        }
+        (taken, event)
+    }
+
+    fn step_in_phase(&mut self, input: &[u8]) -> (usize, Event) {
         match *self.phase {
             Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
             Phase::Body => self.body(input),
@@ -98,5 +107,6 @@ impl Inspection<'_> {
             Phase::Complete => {}
         }
         self.evaluator.violation(Violation::Truncated, b"");
+        self.evaluator.end_of(Part::Message);
     }
 }

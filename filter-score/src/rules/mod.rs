@@ -2,8 +2,12 @@
 
 mod builtin;
 pub(crate) mod candidates;
+mod condition;
+mod description;
 mod error;
+mod lint;
 mod literals;
+mod overrides;
 mod pack;
 mod pattern;
 pub(crate) mod prefilter;
@@ -11,8 +15,10 @@ mod samples;
 mod set;
 
 pub use builtin::builtin_packs;
+pub use description::RuleDescription;
 pub use error::PackError;
 pub use pack::{Family, PackSource, Severity};
 pub use set::{RuleInfo, RuleSet};
 
-pub(crate) use set::{Check, Rule, RuleBits};
+pub(crate) use condition::{Part, When};
+pub(crate) use set::{Check, RuleBits};

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::condition::{ConditionSpec, RawCondition};
 use super::error::{PackError, Place};
+use super::overrides::OverrideSpec;
 use crate::decode::DecodingSet;
 use crate::detect::Detector;
 use crate::http::Violation;
@@ -149,6 +151,8 @@ struct RawRule {
     decodings: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     tags: Vec<String>,
+    #[serde(default)]
+    and: Vec<Spanned<RawCondition>>,
     samples: Spanned<RawSamples>,
 }
 
@@ -191,12 +195,21 @@ pub(crate) struct RuleSpec {
     /// Decodings that the rule asks for beside those that every rule sees.
     pub(crate) decodings: DecodingSet,
     pub(crate) tags: Vec<String>,
+    /// What must hold beside the test.
+    pub(crate) conditions: Vec<ConditionSpec>,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
 }
 
-/// Reads a pack. Rules with mistakes are left out and every mistake is added to `errors`.
-pub(crate) fn read(source: PackSource<'_>, errors: &mut Vec<PackError>) -> Vec<RuleSpec> {
+/// What a pack says.
+#[derive(Debug, Default)]
+pub(super) struct Pack {
+    pub(super) rules: Vec<RuleSpec>,
+    pub(super) overrides: Vec<OverrideSpec>,
+}
+
+/// Reads a pack. What has mistakes is left out and every mistake is added to `errors`.
+pub(super) fn read(source: PackSource<'_>, errors: &mut Vec<PackError>) -> Pack {
     let mut reader = Reader { source, errors };
     let (document, syntax_errors) = DeTable::parse_recoverable(source.text);
     if !syntax_errors.is_empty() {
@@ -204,37 +217,55 @@ pub(crate) fn read(source: PackSource<'_>, errors: &mut Vec<PackError>) -> Vec<R
         for error in syntax_errors.into_iter().take(3) {
             reader.toml_error(&error, &(0..0));
         }
-        return Vec::new();
+        return Pack::default();
     }
     let mut family = None;
     let mut rules = Vec::new();
+    let mut overrides = Vec::new();
     for (key, value) in document.into_inner() {
         match key.get_ref().as_ref() {
             "family" => family = reader.deserialize::<Family>(value),
             "rule" => rules = reader.tables(value),
+            "override" => overrides = reader.tables(value),
             other => {
                 let message = format!("unknown key `{other}`");
-                reader.report(key.span(), message, "a pack has `family` and `[[rule]]` tables");
+                reader.report(
+                    key.span(),
+                    message,
+                    "a pack has `family`, and `[[rule]]` and `[[override]]` tables",
+                );
             }
         }
     }
-    rules
-        .into_iter()
-        .filter_map(|value| reader.rule(value, family))
-        .collect()
+    Pack {
+        rules: rules
+            .into_iter()
+            .filter_map(|value| reader.rule(value, family))
+            .collect(),
+        overrides: overrides
+            .into_iter()
+            .filter_map(|value| reader.override_of(value))
+            .collect(),
+    }
 }
 
-struct Reader<'a> {
+/// Reads the parts of a pack, and notes what is wrong with them.
+pub(super) struct Reader<'a> {
     source: PackSource<'a>,
     errors: &'a mut Vec<PackError>,
 }
 
 impl<'a> Reader<'a> {
-    fn place(&self, span: Range<usize>) -> Place {
+    pub(super) fn place(&self, span: Range<usize>) -> Place {
         Place::of(self.source.name, self.source.text, span)
     }
 
-    fn report(&mut self, span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn report(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let error = self.place(span).error(message, remedy);
         self.errors.push(error);
     }
@@ -251,7 +282,10 @@ impl<'a> Reader<'a> {
         self.report(error.span().unwrap_or_else(|| outer.clone()), message, remedy);
     }
 
-    fn deserialize<T: serde::de::DeserializeOwned>(&mut self, value: Spanned<DeValue<'a>>) -> Option<T> {
+    pub(super) fn deserialize<T: serde::de::DeserializeOwned>(
+        &mut self,
+        value: Spanned<DeValue<'a>>,
+    ) -> Option<T> {
         let span = value.span();
         match T::deserialize(toml::de::ValueDeserializer::from(value)) {
             Ok(value) => Some(value),
@@ -267,12 +301,16 @@ impl<'a> Reader<'a> {
         if let DeValue::Array(array) = value.into_inner() {
             array.into_iter().collect()
         } else {
-            self.report(span, "`rule` is not an array of tables", "write `[[rule]]`");
+            self.report(
+                span,
+                "rules and overrides are arrays of tables",
+                "write `[[rule]]` or `[[override]]`",
+            );
             Vec::new()
         }
     }
 
-    fn located(&self, text: Spanned<String>) -> Located {
+    pub(super) fn located(&self, text: Spanned<String>) -> Located {
         let place = self.place(text.span());
         Located {
             text: text.into_inner(),
@@ -307,6 +345,7 @@ impl<'a> Reader<'a> {
         });
         let (targets, headers) = self.targets(raw.targets, &span, raw.violation.is_some());
         let decodings = self.decodings(raw.decodings.unwrap_or_default());
+        let conditions = self.conditions(raw.and);
         let literals: Vec<Located> = raw
             .literals
             .unwrap_or_default()
@@ -363,12 +402,13 @@ impl<'a> Reader<'a> {
             test: test?,
             decodings,
             tags: raw.tags,
+            conditions,
             matching,
             passing,
         })
     }
 
-    fn detector(&mut self, name: &Spanned<String>) -> Option<&'static Detector> {
+    pub(super) fn detector(&mut self, name: &Spanned<String>) -> Option<&'static Detector> {
         let detector = Detector::named(name.get_ref());
         if detector.is_none() {
             let known: Vec<_> = Detector::names().collect();
@@ -381,7 +421,7 @@ impl<'a> Reader<'a> {
         detector
     }
 
-    fn targets(
+    pub(super) fn targets(
         &mut self,
         raw: Option<Spanned<Vec<Spanned<String>>>>,
         rule: &Range<usize>,
@@ -423,7 +463,7 @@ impl<'a> Reader<'a> {
         (targets, headers)
     }
 
-    fn decodings(&mut self, names: Vec<Spanned<String>>) -> DecodingSet {
+    pub(super) fn decodings(&mut self, names: Vec<Spanned<String>>) -> DecodingSet {
         let mut set = DecodingSet::default();
         for name in names {
             match DecodingSet::parse_optional(name.get_ref()) {

@@ -89,6 +89,20 @@ impl Classes {
         self.0 & !other.0 == 0
     }
 
+    /// A byte of each class, for people to read.
+    pub(crate) fn examples(self) -> Vec<String> {
+        let mut seen = Self::default();
+        (0..=u8::MAX)
+            .filter(|byte| {
+                let class = Self::of(*byte);
+                let fresh = self.intersects(class) && !seen.intersects(class);
+                seen = seen.or(class);
+                fresh
+            })
+            .map(|byte| std::ascii::escape_default(byte).to_string())
+            .collect()
+    }
+
     pub(crate) const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }

@@ -3,26 +3,34 @@
 use std::sync::Arc;
 
 use super::error::PackError;
-use super::set::{Check, Rule, RuleBits, RuleSet};
+use super::set::{Check, Rule, RuleSet};
 use crate::decode::hex;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Place};
 use crate::http::Violation;
 use crate::offline::OfflineScorer;
-use crate::policy::{Limits, Overflow, Policy};
+use crate::policies::{Policies, Ruling, Tuning};
+use crate::policy::Overflow;
+use crate::subject::Subject;
 use crate::target::Target;
 
 impl RuleSet {
     /// Runs every rule on its own samples, alone, and reports those that do not come out as written.
     ///
-    /// A sample is the value of the rule's first target, before any decoding; that of a violation is a
-    /// whole stream. In it `{3×ab}` stands for `ababab`, and `{hex:1f8b}` for these two bytes. Streams are
-    /// scored with bodies of at most 128 KiB.
+    /// A sample is the value of the rule's first target, before any decoding; that of a violation, or of a rule with
+    /// conditions, is a whole stream. In it `{3×ab}` stands for `ababab`, and `{hex:1f8b}` for these two bytes. Streams
+    /// are scored with limits that are small enough for samples to exceed, and bodies of at most 128 KiB.
     #[must_use]
     pub fn check_samples(self: &Arc<Self>) -> Vec<PackError> {
         let mut errors = Vec::new();
-        let mut scorers = Overflow::ALL.map(|overflow| self.sample_scorer(overflow));
-        for (index, rule) in self.rules.iter().enumerate() {
+        let mut scorers = Overflow::ALL.map(|overflow| {
+            let policies = Policies::compile(Arc::clone(self), &Tuning::strict(overflow), &[]);
+            let Ok(policies) = policies else {
+                unreachable!("there are no exclusions to be wrong")
+            };
+            OfflineScorer::with_policies(policies)
+        });
+        for (index, rule) in self.visible().enumerate() {
             let expected = [(&rule.matching, true), (&rule.passing, false)];
             for (samples, must_match) in expected {
                 for sample in samples {
@@ -48,18 +56,16 @@ impl RuleSet {
     }
 
     fn matches(&self, index: usize, rule: &Rule, sample: &[u8], scorers: &mut [OfflineScorer; 2]) -> bool {
-        if let Check::Violation = rule.check {
+        if matches!(rule.check, Check::Violation) || !rule.conditions.is_empty() {
             let partial = self.violation(Violation::PartlyScored) == Some(index);
             let decision = scorers[usize::from(partial)].score_request(sample);
             return decision.rules.iter().any(|hit| hit.id == rule.info.id);
         }
-        let mut active = RuleBits::new(self.rules.len());
-        active.insert(index);
-        let mut findings = Findings::new(self.rules.len());
+        let mut findings = Findings::new(self.rules.len(), Subject::new(false));
         let mut evaluator = Evaluator {
             model: None,
             rules: self,
-            active: &active,
+            ruling: &Ruling::of_rule(self, index),
             scratch: &mut Scratch::new(self.rules.len(), sample.len()),
             findings: &mut findings,
         };
@@ -74,21 +80,6 @@ impl RuleSet {
             false,
         );
         findings.anomaly() > 0
-    }
-
-    /// For whole streams, with limits that are small enough for samples to exceed.
-    fn sample_scorer(self: &Arc<Self>, overflow: Overflow) -> OfflineScorer {
-        let policy = Policy {
-            paranoia: 4,
-            limits: Limits {
-                body_bytes: 128 * 1024,
-                body_overflow: overflow,
-                decoded_overflow: overflow,
-                ..Limits::default()
-            },
-            ..Policy::default()
-        };
-        OfflineScorer::new(Arc::clone(self), policy)
     }
 }
 

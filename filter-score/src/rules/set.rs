@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::condition::{Condition, ConditionSpec, ConditionTest, MAX_WATCHED, Part, When};
 use super::error::{PackError, Place};
 use super::literals::{self, MIN_LITERAL};
+use super::overrides;
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
 use super::prefilter::{Classes, Owner, Prefilter};
@@ -49,8 +51,36 @@ pub(crate) struct Rule {
     pub(crate) check: Check,
     /// A field without a byte of each of these classes cannot match.
     pub(crate) gates: Vec<Classes>,
+    /// What must hold beside it.
+    pub(crate) conditions: Vec<Condition>,
+    /// The rule that this one is a condition of: it has no voice of its own.
+    pub(crate) owner: Option<u16>,
+    /// As the pack has it, for those who ask.
+    pub(crate) written: Written,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
+}
+
+/// What a pack says of a rule's test, and where.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) place: Place,
+    pub(crate) regex: Option<Located>,
+    pub(crate) literals: Vec<Located>,
+}
+
+impl Written {
+    fn new(place: Place, test: Test) -> Self {
+        let (regex, literals) = match test {
+            Test::Regex { regex, literals } => (Some(regex), literals),
+            Test::Detector(_) | Test::Violation(_) => (None, Vec::new()),
+        };
+        Self {
+            place,
+            regex,
+            literals,
+        }
+    }
 }
 
 /// A set of rule indices.
@@ -80,12 +110,30 @@ impl RuleBits {
     pub(crate) fn clear(&mut self) {
         self.0.fill(0);
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// Adds all of `other`, a set for the same rules.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
+    }
 }
 
 /// Compiled packs, and the learned model that judges beside them: immutable, meant to be shared by `Arc` between threads.
 #[derive(Debug)]
 pub struct RuleSet {
+    /// Rules, and behind them those that are conditions.
     pub(crate) rules: Vec<Rule>,
+    /// How many of them are rules.
+    visible: usize,
+    /// Rules with conditions.
+    pub(crate) chained: Vec<u16>,
+    /// Lower-case names of headers whose absence is a condition.
+    pub(crate) watched: Vec<String>,
     pub(crate) prefilter: Prefilter,
     /// Rules without literals run wherever a byte of their class occurs.
     pub(crate) gated: Vec<(Classes, u16)>,
@@ -94,6 +142,8 @@ pub struct RuleSet {
     /// Rule by violation, where the packs have one.
     violations: [Option<u16>; Violation::ALL.len()],
     model: Option<Arc<Model>>,
+    /// Ids of rules that are switched off.
+    pub(crate) disabled: Vec<u32>,
 }
 
 impl RuleSet {
@@ -101,12 +151,18 @@ impl RuleSet {
     pub fn compile(packs: &[PackSource<'_>]) -> Result<Self, Vec<PackError>> {
         let mut errors = Vec::new();
         let mut compiler = Compiler::default();
+        let (mut rules, mut changes) = (Vec::new(), Vec::new());
         for source in packs {
-            let specs = pack::read(*source, &mut errors);
-            for spec in specs {
-                compiler.add(spec, &mut errors);
-            }
+            let pack = pack::read(*source, &mut errors);
+            rules.extend(pack.rules);
+            changes.extend(pack.overrides);
         }
+        let disabled = overrides::apply(&mut rules, changes, &mut errors);
+        for spec in rules {
+            compiler.add(spec, &mut errors);
+        }
+        let visible = compiler.rules.len();
+        compiler.add_conditions(&mut errors);
         if !errors.is_empty() {
             let order = |file: &str| packs.iter().position(|pack| pack.name == file);
             errors.sort_by_key(|error| (order(&error.file), error.line, error.column));
@@ -114,6 +170,9 @@ impl RuleSet {
         }
         Ok(Self {
             prefilter: Prefilter::new(compiler.literals),
+            visible,
+            chained: compiler.chained,
+            watched: compiler.watched,
             rules: compiler.rules,
             gated_classes: compiler
                 .gated
@@ -122,6 +181,7 @@ impl RuleSet {
             gated: compiler.gated,
             violations: compiler.violations,
             model: None,
+            disabled,
         })
     }
 
@@ -140,7 +200,12 @@ impl RuleSet {
     /// The compiled rules in the order of the packs.
     #[must_use]
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Arc<RuleInfo>> {
-        self.rules.iter().map(|rule| &rule.info)
+        self.visible().map(|rule| &rule.info)
+    }
+
+    /// The rules without those that are conditions.
+    pub(crate) fn visible(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.rules[..self.visible].iter()
     }
 
     /// Bytes that the compiled patterns occupy.
@@ -163,6 +228,10 @@ struct Compiler {
     literals: Vec<(Vec<u8>, Owner)>,
     gated: Vec<(Classes, u16)>,
     ids: HashMap<u32, Place>,
+    /// Conditions to compile when all rules are there, and their owners.
+    conditions: Vec<(u16, Vec<ConditionSpec>)>,
+    chained: Vec<u16>,
+    watched: Vec<String>,
     violations: [Option<u16>; Violation::ALL.len()],
 }
 
@@ -173,6 +242,9 @@ impl Default for Compiler {
             literals: Vec::new(),
             gated: Vec::new(),
             ids: HashMap::new(),
+            conditions: Vec::new(),
+            chained: Vec::new(),
+            watched: Vec::new(),
             violations: [None; Violation::ALL.len()],
         }
     }
@@ -189,8 +261,44 @@ impl Compiler {
             errors.push(spec.place.error("more than 65,536 rules", "remove some"));
             return;
         };
+        let Some((check, gates)) = self.check(index, &spec.test, &spec.place, errors) else {
+            return;
+        };
+        if !spec.conditions.is_empty() {
+            self.conditions.push((index, spec.conditions));
+        }
+        self.rules.push(Rule {
+            info: Arc::new(RuleInfo {
+                id: spec.id,
+                message: spec.message,
+                severity: spec.severity,
+                family: spec.family,
+                paranoia: spec.paranoia,
+                tags: spec.tags,
+            }),
+            targets: spec.targets,
+            headers: spec.headers,
+            decodings: spec.decodings,
+            check,
+            gates,
+            conditions: Vec::new(),
+            owner: None,
+            written: Written::new(spec.place, spec.test),
+            matching: spec.matching,
+            passing: spec.passing,
+        });
+    }
+
+    /// Compiles what the rule with this index tests.
+    fn check(
+        &mut self,
+        index: u16,
+        test: &Test,
+        place: &Place,
+        errors: &mut Vec<PackError>,
+    ) -> Option<(Check, Vec<Classes>)> {
         let mut gates = Vec::new();
-        let check = match &spec.test {
+        let check = match test {
             Test::Regex { regex, literals } => {
                 let leads = literals::leads(&regex.text).is_some();
                 match Pattern::compile(&regex.text, leads) {
@@ -201,7 +309,7 @@ impl Compiler {
                     }
                     Err((message, remedy)) => {
                         errors.push(regex.place.error(message, remedy));
-                        return;
+                        return None;
                     }
                 }
             }
@@ -220,28 +328,79 @@ impl Compiler {
             Test::Violation(violation) => {
                 if self.violations[*violation as usize].replace(index).is_some() {
                     let message = format!("the violation `{}` has a rule already", violation.name());
-                    errors.push(spec.place.error(message, "remove one of the two"));
+                    errors.push(place.error(message, "remove one of the two"));
                 }
                 Check::Violation
             }
         };
-        self.rules.push(Rule {
-            info: Arc::new(RuleInfo {
-                id: spec.id,
-                message: spec.message,
-                severity: spec.severity,
-                family: spec.family,
-                paranoia: spec.paranoia,
-                tags: spec.tags,
-            }),
-            targets: spec.targets,
-            headers: spec.headers,
-            decodings: spec.decodings,
-            check,
-            gates,
-            matching: spec.matching,
-            passing: spec.passing,
-        });
+        Some((check, gates))
+    }
+
+    /// Compiles the conditions of all rules: behind the rules, so that their indices are those of the packs.
+    fn add_conditions(&mut self, errors: &mut Vec<PackError>) {
+        for (owner, specs) in std::mem::take(&mut self.conditions) {
+            let conditions = specs
+                .into_iter()
+                .filter_map(|spec| self.condition(owner, spec, errors))
+                .collect();
+            self.rules[usize::from(owner)].conditions = conditions;
+            self.chained.push(owner);
+        }
+    }
+
+    fn condition(
+        &mut self,
+        owner: u16,
+        spec: ConditionSpec,
+        errors: &mut Vec<PackError>,
+    ) -> Option<Condition> {
+        let ConditionSpec { place, not, test } = spec;
+        let when = match test {
+            ConditionTest::Method(methods) => When::Method(methods),
+            ConditionTest::Path(pattern) => When::Path(pattern),
+            ConditionTest::HeaderMissing(name) => {
+                let known = self.watched.iter().position(|watched| *watched == name);
+                let slot = known.unwrap_or_else(|| {
+                    self.watched.push(name);
+                    self.watched.len() - 1
+                });
+                if slot >= MAX_WATCHED {
+                    let message =
+                        format!("more than {MAX_WATCHED} headers are asked for by `header-missing`");
+                    errors.push(place.error(message, "ask for fewer different ones"));
+                    return None;
+                }
+                When::HeaderMissing(slot as u8)
+            }
+            ConditionTest::Text {
+                targets,
+                headers,
+                decodings,
+                test,
+            } => {
+                let Ok(rule) = u16::try_from(self.rules.len()) else {
+                    errors.push(place.error("more than 65,536 rules and conditions", "remove some"));
+                    return None;
+                };
+                let (check, gates) = self.check(rule, &test, &place, errors)?;
+                self.rules.push(Rule {
+                    info: Arc::clone(&self.rules[usize::from(owner)].info),
+                    targets,
+                    headers,
+                    decodings,
+                    check,
+                    gates,
+                    conditions: Vec::new(),
+                    owner: Some(owner),
+                    written: Written::new(place, test),
+                    matching: Vec::new(),
+                    passing: Vec::new(),
+                });
+                let until = Part::of(targets);
+                When::Hit { rule, until }
+            }
+        };
+        Some(Condition { not, when })
     }
 
     fn add_literals(

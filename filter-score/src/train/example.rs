@@ -11,9 +11,11 @@ use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Place};
 use crate::model::feature::Context;
 use crate::offline::percent_encode;
+use crate::policies::Ruling;
 use crate::policy::{ModelUse, Policy};
-use crate::rules::{RuleBits, RuleSet};
+use crate::rules::RuleSet;
 use crate::scorer::{Scorer, Stream};
+use crate::subject::Subject;
 use crate::target::Target;
 
 /// What an example is counted as.
@@ -263,7 +265,7 @@ const MAX_WEIGHT: f64 = 8.0;
 /// Scores single values without a request around them.
 struct Single<'a> {
     rules: &'a RuleSet,
-    active: RuleBits,
+    ruling: Ruling,
     scratch: Scratch,
     findings: Findings,
 }
@@ -271,17 +273,11 @@ struct Single<'a> {
 impl<'a> Single<'a> {
     fn new(rules: &'a RuleSet) -> Self {
         let policy = Policy::default();
-        let mut active = RuleBits::new(rules.rules.len());
-        for (index, rule) in rules.rules.iter().enumerate() {
-            if rule.info.paranoia <= policy.paranoia {
-                active.insert(index);
-            }
-        }
         Self {
             rules,
-            active,
+            ruling: Ruling::plain(rules, policy),
             scratch: Scratch::new(rules.rules.len(), policy.limits.window as usize),
-            findings: Findings::new(rules.rules.len()),
+            findings: Findings::new(rules.rules.len(), Subject::new(false)),
         }
     }
 
@@ -314,7 +310,7 @@ impl<'a> Single<'a> {
         let place = Place { target, name: b"q" };
         Evaluator {
             rules: self.rules,
-            active: &self.active,
+            ruling: &self.ruling,
             model: None,
             scratch: &mut self.scratch,
             findings: &mut self.findings,

@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::PathBuf};
 use clap::Args;
 
 use super::Connection;
-use crate::{config::Config, rules::Rules};
+use crate::{config::Origin, rules::Rules, tuning::Tuned};
 
 /// Check a configuration, or rule packs and their samples.
 #[derive(Debug, Args)]
@@ -29,7 +29,10 @@ impl Check {
             rules.test()?;
             writeln!(out, "{name}: ok, {} rules", rules.set.rules().len())?;
         } else {
-            Config::load(Some(&self.file), &[])?;
+            let origin = Origin::read(Some(&self.file), &[])?;
+            let config = origin.config()?;
+            let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
+            super::warn_of_model(&tuned.rules)?;
             writeln!(out, "{name}: ok")?;
         }
         Ok(())

@@ -5,7 +5,10 @@ use std::{io::Write, path::PathBuf};
 use clap::Subcommand;
 
 use super::{Connection, connection::print_json};
-use crate::config::{Config, INITIAL, Override};
+use crate::{
+    config::{Config, INITIAL, Origin, Override},
+    tuning::Tuned,
+};
 
 /// Write, check and show configurations.
 #[derive(Debug, Subcommand)]
@@ -38,7 +41,10 @@ impl ConfigVerb {
             Self::Init => Ok(write!(out, "{INITIAL}")?),
             Self::Check { file } => {
                 let file = file.as_deref().or(connection.config.as_deref());
-                Config::load(file, &[])?;
+                let origin = Origin::read(file, &[])?;
+                let config = origin.config()?;
+                let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
+                super::warn_of_model(&tuned.rules)?;
                 let name = file.map_or("the configuration".to_owned(), |file| file.display().to_string());
                 Ok(writeln!(out, "{name}: ok")?)
             }

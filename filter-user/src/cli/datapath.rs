@@ -1,14 +1,15 @@
 //! What the command line needs of the datapath.
 
 use crate::{
-    config::Config,
+    config::{Config, Origin},
     scan::{Capture, Judge, Sink},
 };
 
 /// The datapath, as far as the command line starts it.
 pub trait Datapath {
-    /// Filters the configured interface until the process is told to stop. The configuration has an interface.
-    fn run(&self, config: Config) -> anyhow::Result<()>;
+    /// Filters the configured interface until the process is told to stop. The configuration has an interface; `origin` is
+    /// where it is read again from.
+    fn run(&self, config: Config, origin: Origin) -> anyhow::Result<()>;
 
     /// Puts the TCP streams of a capture together and scores their requests as [`Datapath::run`] would. Errors
     /// of the capture are returned as [`CaptureError`](crate::scan::CaptureError), after what came before

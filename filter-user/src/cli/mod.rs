@@ -111,3 +111,11 @@ impl Cli {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// Tells whoever has called that the configured model is not in force.
+fn warn_of_model(rules: &crate::rules::Rules) -> io::Result<()> {
+    match rules.model_warning() {
+        Some(warning) => writeln!(io::stderr(), "warning: {warning}"),
+        None => Ok(()),
+    }
+}

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Connection;
 use crate::control::Request;
 
-/// Make the running engine read its rules again; if they are wrong, those in force stay.
+/// Make the running engine read its rules and `scoring` settings again; if they are wrong, those in force stay.
 #[derive(Debug, Args)]
 pub(super) struct Reload {
     /// Print JSON

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Connection, Datapath};
-use crate::config::{Config, FailurePolicy, Level, Mode, Override, XdpMode};
+use crate::config::{FailurePolicy, Level, Mode, Origin, Override, XdpMode};
 
 /// Attach to an interface and filter until stopped.
 #[derive(Debug, Args)]
@@ -41,9 +41,10 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self, connection: &Connection, datapath: &impl Datapath) -> anyhow::Result<()> {
-        let config = Config::load(connection.config.as_deref(), &self.into_overrides(connection))?;
+        let origin = Origin::read(connection.config.as_deref(), &self.into_overrides(connection))?;
+        let config = origin.config()?;
         config.interface()?;
-        datapath.run(config)
+        datapath.run(config, origin)
     }
 
     /// The options as keys of the configuration; they win over `--set`.

@@ -2,19 +2,20 @@
 
 use std::{
     io::{self, Write},
+    net::{IpAddr, SocketAddr},
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use filter_score::OwnedDecision;
+use filter_score::{OwnedDecision, Policies};
 use serde_json::Value;
 
 use super::{Connection, Datapath, exit};
 use crate::{
-    config::{Config, Override},
-    rules::Rules,
+    config::{Config, Origin, Override},
     scan::{self, BadInput, Capture, Input, Judge, Output, OutputForm, Sink, Stats},
+    tuning::{ServiceNumbers, Tuned},
 };
 
 /// Score recorded requests; nothing is blocked, and no engine is needed.
@@ -48,6 +49,14 @@ pub(super) struct Scan {
     #[arg(long)]
     stats: bool,
 
+    /// The address that requests are taken to be from; captures have their own
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+
+    /// The service that requests are taken to be for, if it has a policy of its own; captures have their own
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    service: Option<SocketAddr>,
+
     /// Set any key of the configuration; can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = Override::parse)]
     overrides: Vec<Override>,
@@ -67,14 +76,18 @@ impl Scan {
         datapath: &impl Datapath,
         out: &mut dyn Write,
     ) -> anyhow::Result<ExitCode> {
-        let config = Config::load(connection.config.as_deref(), &self.overrides)?;
-        let rules = Rules::with_model(&config.scoring, None)?;
-        if let Some(warning) = rules.model_warning() {
-            writeln!(io::stderr(), "warning: {warning}")?;
-        }
+        let origin = Origin::read(connection.config.as_deref(), &self.overrides)?;
+        let config = origin.config()?;
+        let services = config.services();
+        let tuned = Tuned::load(&config, &origin, &services, None)?;
+        super::warn_of_model(&tuned.rules)?;
+        let numbers = ServiceNumbers::new(&services);
         let judge = Judge {
-            rules: rules.set,
-            policy: config.scoring.policy(&config.limits),
+            policies: Policies::clone(&tuned.policies),
+            source: self.source,
+            policy: self
+                .service
+                .map_or(0, |service| numbers.of(service.ip().into(), service.port())),
         };
         let mut sink = Printer {
             output: Output::new(out, self.output),

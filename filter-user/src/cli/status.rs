@@ -63,6 +63,13 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
         "requests  {} allowed ({} known from the cache), {} suspicious, {} blocked, {} malformed",
         requests.allow, requests.cached, requests.suspicious, requests.block, requests.malformed
     )?;
+    if requests.detect_only + requests.excluded > 0 {
+        writeln!(
+            out,
+            "  with hits that do not count: {} above the paranoia level, {} excluded",
+            requests.detect_only, requests.excluded
+        )?;
+    }
     for (family, count) in &requests.families {
         writeln!(out, "  {family:<24} {count:>12}")?;
     }

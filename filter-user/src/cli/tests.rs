@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::*;
 use crate::{
-    config::Config,
+    config::{Config, Origin},
     control::{ServerLimits, testing::Served},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 struct Noted(std::cell::RefCell<Option<Config>>);
 
 impl Datapath for Noted {
-    fn run(&self, config: Config) -> anyhow::Result<()> {
+    fn run(&self, config: Config, _: Origin) -> anyhow::Result<()> {
         *self.0.borrow_mut() = Some(config);
         Ok(())
     }
@@ -205,6 +205,16 @@ fn mistakes_say_what_to_do() {
         ),
         (&["check", "/nowhere.toml"], 6, "cannot read"),
         (&["rules", "lint", "/nowhere"], 6, "cannot read the rules"),
+        (&["rules", "lint", "--patch"], 2, "PATH"),
+        (&["rules", "list", "--family", "sql"], 2, "use one of sqli"),
+        (&["rules", "list", "--paranoia", "5"], 2, "1..=4"),
+        (&["rules", "explain", "x"], 2, "invalid"),
+        (
+            &["rules", "explain", "7", "--config", "/dev/null"],
+            1,
+            "there is no rule 7\n  fix: `portcullis rules list`",
+        ),
+        (&["scan", "--service", "80", "x"], 2, "invalid"),
         (&["report", "--from", "/nowhere.json"], 1, "latency.json"),
         (&["frobnicate"], 2, "unrecognized subcommand"),
     ] {
@@ -246,6 +256,115 @@ fn check_tells_rules_from_configurations() {
         assert!(text.contains(message), "{name}: {text}");
         assert_eq!(seen, ExitCode::from(code), "{name}");
     }
+}
+
+#[test]
+fn rules_are_listed_explained_and_linted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        file.to_str().expect("text").to_owned()
+    };
+    let tagged = PACK.replace("targets", "tags = [\"mine\"]\nparanoia = 2\ntargets");
+    let other = tagged
+        .replace("id = 1", "id = 2")
+        .replace("[\"mine\"]", "[]")
+        .replace("paranoia = 2", "paranoia = 1");
+    let two = write("two.toml", &(tagged + &other.replace("family = \"sqli\"\n", "")));
+    for (filter, ids) in [
+        (&[][..], "1 2"),
+        (&["--tag", "mine"], "1"),
+        (&["--paranoia", "1"], "2"),
+        (&["--family", "sqli"], "1 2"),
+        (&["--family", "xss"], ""),
+    ] {
+        let (json, code, _) = portcullis(&[&["rules", "list", "--json", &two], filter].concat());
+        assert_eq!(code, ExitCode::SUCCESS, "{json}");
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+        let seen: Vec<_> = rows.iter().map(|row| row["id"].to_string()).collect();
+        assert_eq!(seen.join(" "), ids, "{filter:?}");
+    }
+
+    let (text, code, _) = portcullis(&["rules", "explain", "1", &two]);
+    assert_eq!(code, ExitCode::SUCCESS, "{text}");
+    for part in [
+        "Rule 1: x",
+        "adds 5 to the anomaly sum; family sqli; from paranoia level 2",
+        "two.toml:3",
+        "the expression `needle`",
+        "in path, query,",
+        "url, url-repeated",
+        "where a field has one of `needle`",
+        "It finds\n  needle\n  a needle",
+        "It leaves alone\n  hay",
+        "[[scoring.exclusions]]",
+        "rules = [1]",
+    ] {
+        assert!(text.contains(part), "wanted {part}\n{text}");
+    }
+    let (json, ..) = portcullis(&["rules", "explain", "1", &two, "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(value["description"]["matching"][1], "a needle");
+
+    let odd = write(
+        "odd.toml",
+        &PACK.replace("regex = 'needle'", "regex = 'needle'\nliterals = ['needle']"),
+    );
+    let (text, code, _) = portcullis(&["rules", "lint", &odd]);
+    assert!(
+        text.contains("odd.toml:3:6: rule 1 does not need") && text.contains("  fix: remove"),
+        "{text}"
+    );
+    assert!(text.contains("1 rules, no mistakes, 1 oddities"), "{text}");
+    assert_eq!(code, ExitCode::SUCCESS);
+    let (text, code, _) = portcullis(&["rules", "lint", "--strict", &odd]);
+    assert_eq!(code, ExitCode::from(6), "{text}");
+
+    // A pack that changes others is right only together with them.
+    std::fs::create_dir(dir.path().join("packs")).expect("a directory");
+    write("packs/pack.toml", PACK);
+    let config = write("p.toml", "[scoring]\nrules = 'packs'\n");
+    let patch = write("patch.toml", "[[override]]\nid = 1\nenabled = false\n");
+    let (text, code, _) = portcullis(&["rules", "lint", &patch]);
+    assert!(text.contains("patch.toml:2:6: there is no rule 1"), "{text}");
+    assert_eq!(code, ExitCode::from(6));
+    let (text, code, _) = portcullis(&["rules", "lint", "--patch", &patch, "--config", &config]);
+    assert_eq!(code, ExitCode::SUCCESS, "{text}");
+    let (text, ..) = portcullis(&["rules", "explain", "1", "--patch", &patch, "--config", &config]);
+    assert!(text.contains("switched off by an [[override]]"), "{text}");
+}
+
+#[test]
+fn scan_shows_what_is_excluded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        file.to_str().expect("text").to_owned()
+    };
+    std::fs::create_dir(dir.path().join("packs")).expect("a directory");
+    write("packs/pack.toml", &PACK.replace("needle", "union select"));
+    let config = write(
+        "p.toml",
+        "[scoring]\nrules = 'packs'\n[[scoring.exclusions]]\nreason = 'the editor'\nnames = ['q']\n\
+         sources = ['192.0.2.0/24']\n[[service]]\nport = 8080\nscoring.mode = 'detect'\nscoring.anomaly = 100\n\
+         scoring.block = 1.0\n",
+    );
+    let good = write("a.jsonl", "{\"id\":\"b\",\"path\":\"/?q=1 union select 2\"}\n");
+    let scan = |args: &[&str]| {
+        let (text, code, _) = portcullis(&[&["scan", "--config", &config, &good], args].concat());
+        assert_eq!(code, ExitCode::SUCCESS, "{text}");
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+    };
+    let plain = scan(&[]);
+    assert_eq!(plain["decision"], "block");
+    assert!(plain.get("excluded").is_none());
+    let excluded = scan(&["--source", "192.0.2.9"]);
+    assert_eq!(excluded["decision"], "allow");
+    assert_eq!(excluded["excluded"][0]["id"], 1);
+    assert_eq!(excluded["excluded"][0]["reason"], "the editor");
+    assert_eq!(scan(&["--service", "192.0.2.1:8080"])["decision"], "suspicious");
 }
 
 #[test]

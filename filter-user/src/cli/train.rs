@@ -66,7 +66,7 @@ pub(super) struct Train {
 
 impl Train {
     pub(super) fn run(self, connection: &Connection, out: &mut dyn Write) -> anyhow::Result<()> {
-        let rules = Rules::load(&connection.load()?.scoring.rules)?;
+        let rules = Rules::load(&connection.load()?.scoring.rules, None)?;
         let start = Instant::now();
         let say = |text: &str| {
             let _ = writeln!(io::stderr(), "{:6.1} s  {text}", start.elapsed().as_secs_f64());

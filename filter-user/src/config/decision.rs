@@ -1,10 +1,34 @@
-//! `[scoring]`, `[response]` and `[reputation]`: from a request to what is done about it.
+//! `[rules]`, `[scoring]`, `[response]` and `[reputation]`: from a request to what is done about it.
 
 use std::{fmt, path::PathBuf};
 
+use filter_score::Glob;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Limits, engine::keyword};
+use super::{
+    Limits,
+    engine::keyword,
+    exclusion::{Exclusion, Written},
+};
+
+/// Rules beside those of `scoring.rules`: virtual patches and an operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesFolder {
+    /// A directory whose `*.toml` packs are compiled with the others; unset: none.
+    pub folder: Option<PathBuf>,
+    /// Seconds between looks at it: packs that have changed are taken in; 0: only at a reload.
+    pub watch_s: u32,
+}
+
+impl Default for RulesFolder {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            watch_s: 2,
+        }
+    }
+}
 
 /// How requests are judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,14 +42,88 @@ pub struct Scoring {
     pub block: f64,
     /// The sum of rule severities from which a request is blocked.
     pub anomaly: u32,
-    /// Rules above this paranoia level (1 to 4) do not run: higher levels find more, and err more often.
+    /// Rules up to this paranoia level (1 to 4) count: higher levels find more, and err more often.
     pub paranoia: u8,
+    /// Rules above `paranoia` and up to this level are reported, but do not count; unset: none.
+    pub detect_paranoia: Option<u8>,
     /// Where the rule packs are.
     pub rules: RulesSource,
     /// Where the learned model is.
     pub model: ModelSource,
     /// Clean requests that each queue remembers, so as not to score them again; 0 for none. 16 bytes each.
     pub cache: u32,
+    /// Hits that do not count.
+    pub exclusions: Vec<Exclusion>,
+    /// What requests may be.
+    pub allow: Allow,
+    /// How large the parts of a request may be.
+    pub limits: RequestLimits,
+}
+
+/// What requests may be; what is not given is as it is elsewhere, and at last as [`filter_score::Allowance`] has it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Allow {
+    /// Methods, in capitals.
+    pub methods: Option<Vec<String>>,
+    /// Patterns for content types without parameters.
+    pub content_types: Option<Vec<Written<Glob>>>,
+}
+
+/// How large the parts of a request may be; what is not given is as it is elsewhere, and at last as
+/// [`filter_score::Limits`] has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestLimits {
+    /// Bytes of the request target; 0: any.
+    pub url_bytes: Option<u32>,
+    /// Bytes of one header line; 0: any.
+    pub header_bytes: Option<u32>,
+    /// Header lines.
+    pub headers: Option<u16>,
+    /// Bytes of one parameter, name and value; 0: any.
+    pub param_bytes: Option<u32>,
+    /// Parameters of query and form together.
+    pub params: Option<u16>,
+}
+
+impl Allow {
+    /// What is given here, and `general` for the rest.
+    #[must_use]
+    pub fn over(&self, general: &Self) -> Self {
+        Self {
+            methods: self.methods.clone().or_else(|| general.methods.clone()),
+            content_types: self
+                .content_types
+                .clone()
+                .or_else(|| general.content_types.clone()),
+        }
+    }
+}
+
+impl RequestLimits {
+    /// What is given here, and `general` for the rest.
+    #[must_use]
+    pub fn over(&self, general: &Self) -> Self {
+        Self {
+            url_bytes: self.url_bytes.or(general.url_bytes),
+            header_bytes: self.header_bytes.or(general.header_bytes),
+            headers: self.headers.or(general.headers),
+            param_bytes: self.param_bytes.or(general.param_bytes),
+            params: self.params.or(general.params),
+        }
+    }
+
+    fn limits(&self, base: filter_score::Limits) -> filter_score::Limits {
+        filter_score::Limits {
+            url_bytes: self.url_bytes.unwrap_or(base.url_bytes),
+            header_bytes: self.header_bytes.unwrap_or(base.header_bytes),
+            headers: self.headers.unwrap_or(base.headers),
+            param_bytes: self.param_bytes.unwrap_or(base.param_bytes),
+            params: self.params.unwrap_or(base.params),
+            ..base
+        }
+    }
 }
 
 impl Default for Scoring {
@@ -36,9 +134,13 @@ impl Default for Scoring {
             block: 0.7,
             anomaly: 5,
             paranoia: 1,
+            detect_paranoia: None,
             rules: RulesSource::Builtin,
             model: ModelSource::Builtin,
             cache: 16_384,
+            exclusions: Vec::new(),
+            allow: Allow::default(),
+            limits: RequestLimits::default(),
         }
     }
 }
@@ -56,8 +158,28 @@ impl Scoring {
             block: self.block as f32,
             anomaly: self.anomaly,
             paranoia: self.paranoia,
+            detect_paranoia: self.detect_paranoia.unwrap_or(self.paranoia),
             model: filter_score::ModelUse::On,
-            limits: limits.request(),
+            limits: self.limits.limits(limits.request()),
+        }
+    }
+
+    /// The policy and what is excepted from it.
+    #[must_use]
+    pub fn tuning(&self, limits: &Limits) -> filter_score::Tuning {
+        filter_score::Tuning {
+            policy: self.policy(limits),
+            exclusions: self.exclusions.iter().map(Exclusion::compiled).collect(),
+            allow: filter_score::Allowance {
+                methods: self.allow.methods.clone().unwrap_or_default(),
+                content_types: self
+                    .allow
+                    .content_types
+                    .iter()
+                    .flatten()
+                    .map(|pattern| pattern.value().clone())
+                    .collect(),
+            },
         }
     }
 }

@@ -7,9 +7,11 @@ mod cidr;
 mod decision;
 mod document;
 mod engine;
+mod exclusion;
 mod limits;
 mod lists;
 mod mistake;
+mod origin;
 mod overrides;
 mod service;
 #[cfg(test)]
@@ -23,16 +25,20 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
-pub use decision::{Mode, ModelSource, Reputation, Respond, Response, RulesSource, Scoring};
+pub use decision::{
+    Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
+};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,
 };
+pub use exclusion::{Exclusion, FromText, RuleIds, Written};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};
+pub use origin::Origin;
 pub use overrides::Override;
-pub use service::{Address, Inspect, Service, Suspicious};
+pub use service::{Address, Inspect, Service, ServiceScoring, Suspicious};
 pub use validate::MAX_PAGE_BYTES;
 
 /// A commented configuration with every key at its default.
@@ -57,6 +63,8 @@ pub struct Config {
     pub suspicious: Suspicious,
     /// The bounds of everything that grows.
     pub limits: Limits,
+    /// Rules beside those of `scoring.rules`.
+    pub rules: RulesFolder,
     /// How requests are judged.
     pub scoring: Scoring,
     /// What the ends of a blocked flow get.
@@ -76,20 +84,7 @@ impl Config {
     ///
     /// Relative paths in the configuration are relative to the directory of its file.
     pub fn load(path: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigError> {
-        let default = Path::new(DEFAULT_PATH);
-        let path = path.or_else(|| default.exists().then_some(default));
-        let Some(path) = path else {
-            return Self::parse("(defaults)", "", None, overrides);
-        };
-        let name = path.display().to_string();
-        let text = read(path).map_err(|error| Mistake {
-            origin: name.clone(),
-            position: None,
-            key: String::new(),
-            message: format!("cannot read the configuration: {error}"),
-            remedy: format!("check the path, or write one with `portcullis config init > {name}`"),
-        })?;
-        Self::parse(&name, &text, path.parent(), overrides)
+        Origin::read(path, overrides)?.config()
     }
 
     /// Reads a configuration from text. `name` stands for it in messages, `base` is what its relative
@@ -167,6 +162,9 @@ impl Config {
             resolve(path);
         }
         if let ModelSource::File(path) = &mut self.scoring.model {
+            resolve(path);
+        }
+        if let Some(path) = &mut self.rules.folder {
             resolve(path);
         }
         if let Some(path) = &mut self.response.page {

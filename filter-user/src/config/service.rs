@@ -4,10 +4,10 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::engine::keyword;
+use super::{Allow, Exclusion, Mode, RequestLimits, Scoring, engine::keyword};
 
 /// One protected service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The address clients connect to.
@@ -18,6 +18,65 @@ pub struct Service {
     /// Which of its flows are inspected.
     #[serde(default)]
     pub inspect: Inspect,
+    /// How its requests are judged, where that differs from `[scoring]`.
+    pub scoring: Option<ServiceScoring>,
+}
+
+/// What is different for one service; what is not given is as in `[scoring]`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceScoring {
+    /// Whether decisions are carried out.
+    pub mode: Option<Mode>,
+    /// The score from which a request is suspicious, 0..1.
+    pub suspicious: Option<f64>,
+    /// The score from which a request is blocked, 0..1.
+    pub block: Option<f64>,
+    /// The sum of rule severities from which a request is blocked.
+    pub anomaly: Option<u32>,
+    /// Rules up to this paranoia level (1 to 4) count.
+    pub paranoia: Option<u8>,
+    /// Rules above `paranoia` and up to this level are reported, but do not count.
+    pub detect_paranoia: Option<u8>,
+    /// Hits that do not count here, beside those that do not count anywhere.
+    pub exclusions: Vec<Exclusion>,
+    /// What requests may be.
+    pub allow: Allow,
+    /// How large the parts of a request may be.
+    pub limits: RequestLimits,
+}
+
+impl ServiceScoring {
+    /// `[scoring]` with these changes.
+    #[must_use]
+    pub fn over(&self, general: &Scoring) -> Scoring {
+        let Self {
+            mode,
+            suspicious,
+            block,
+            anomaly,
+            paranoia,
+            detect_paranoia,
+            exclusions,
+            allow,
+            limits,
+        } = self;
+        Scoring {
+            mode: mode.unwrap_or(general.mode),
+            suspicious: suspicious.unwrap_or(general.suspicious),
+            block: block.unwrap_or(general.block),
+            anomaly: anomaly.unwrap_or(general.anomaly),
+            paranoia: paranoia.unwrap_or(general.paranoia),
+            detect_paranoia: detect_paranoia.or(general.detect_paranoia.filter(|level| {
+                // A service may count more than is detected elsewhere.
+                paranoia.is_none_or(|paranoia| *level >= paranoia)
+            })),
+            exclusions: [&general.exclusions[..], exclusions].concat(),
+            allow: allow.over(&general.allow),
+            limits: limits.over(&general.limits),
+            ..general.clone()
+        }
+    }
 }
 
 impl Service {
@@ -28,6 +87,7 @@ impl Service {
             address: Address::Any,
             port: 80,
             inspect: Inspect::All,
+            scoring: None,
         }
     }
 }

@@ -48,7 +48,14 @@ fn the_initial_file_shows_every_key_at_its_default() {
     known.sort();
     assert_eq!(shown, known);
     // The keys without a default are there as comments.
-    for line in ["# interface =", "# [[service]]", "# credits =", "# page ="] {
+    for line in [
+        "# interface =",
+        "# [[service]]",
+        "# credits =",
+        "# page =",
+        "# folder =",
+        "# detect_paranoia =",
+    ] {
         assert!(INITIAL.contains(line), "{line}");
     }
 }
@@ -57,7 +64,8 @@ fn the_initial_file_shows_every_key_at_its_default() {
 fn what_show_prints_reads_back() {
     let config = parse(
         "[engine]\ninterface = 'eth0'\nqueues = 2\ncpus = [0, 1]\n[[service]]\naddress = '192.0.2.1'\nport = 8080\n\
-         inspect = 'suspicious'\n[lists]\nblock = ['198.51.100.0/24', '2001:db8::1']\n[limits]\ncredits = 10\n",
+         inspect = 'suspicious'\nscoring = { mode = 'detect', exclusions = [{ reason = 'a', rules = [1, '2-3'], \
+         paths = ['/a'], targets = ['args'], names = ['b*'], families = ['xss'], sources = ['192.0.2.1'] }] }\n[lists]\nblock = ['198.51.100.0/24', '2001:db8::1']\n[limits]\ncredits = 10\n",
     )
     .expect("valid");
     assert_eq!(parse(&config.to_toml()).expect("valid"), config);
@@ -206,10 +214,106 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "raise scoring.block",
     ),
     (
+        "[scoring.allow]\nmethods = ['GET', 'post']\n",
+        "portcullis.toml:2:19: scoring.allow.methods.1",
+        "`post` is no method",
+        "capitals",
+    ),
+    (
+        "[scoring.limits]\nparam_bytes = 9000\n",
+        "portcullis.toml:2:1: scoring.limits.param_bytes",
+        "out of range",
+        "use 0 to 8192",
+    ),
+    (
+        "[[service]]\nport = 80\nscoring.limits.params = 0\n",
+        "portcullis.toml:3:",
+        "out of range",
+        "use 1 to",
+    ),
+    (
+        "[scoring]\ndetect_paranoia = 9\n",
+        "portcullis.toml:2:1: scoring.detect_paranoia",
+        "out of range",
+        "use 1 to 4",
+    ),
+    (
+        "[scoring]\nparanoia = 3\ndetect_paranoia = 2\n",
+        "portcullis.toml:3:1: scoring.detect_paranoia",
+        "below paranoia = 3",
+        "leave it out",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\nrules = ['a']\n",
+        "portcullis.toml:3:10: scoring.exclusions.0.rules.0",
+        "`a` is not a rule id",
+        "100100-100199",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\nrules = [1, '20-10']\n",
+        "portcullis.toml:3:13: scoring.exclusions.0.rules.1",
+        "ends before it begins",
+        "write \"10-20\"",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\npaths = ['wiki']\n",
+        "portcullis.toml:3:10: scoring.exclusions.0.paths.0",
+        "a path begins with `/`",
+        "write `/name`",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\nnames = ['']\n",
+        "portcullis.toml:3:10: scoring.exclusions.0.names.0",
+        "empty pattern",
+        "`*` for any",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\ntargets = ['qeury']\n",
+        "portcullis.toml:3:12: scoring.exclusions.0.targets.0",
+        "unknown target `qeury`",
+        "query-name",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\nfamilies = ['sql']\n",
+        "portcullis.toml:3:13: scoring.exclusions.0.families.0",
+        "unknown variant `sql`",
+        "did you mean `sqli`?",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\nsources = ['10.0.0.1/8']\n",
+        "portcullis.toml:3:12: scoring.exclusions.0.sources.0",
+        "bits set",
+        "10.0.0.0/8",
+    ),
+    (
+        "[[scoring.exclusions]]\nreason = 'x'\nname = ['q']\n",
+        "portcullis.toml:3:1: scoring.exclusions.0.name",
+        "unknown field",
+        "did you mean `names`?",
+    ),
+    (
+        "[[service]]\nport = 80\nscoring = { anomaly = 0 }\n",
+        "portcullis.toml:3:13: service.0.scoring.anomaly",
+        "out of range",
+        "use 1 to",
+    ),
+    (
+        "[[service]]\nport = 80\nscoring.block = 0.3\n",
+        "portcullis.toml:3:1: service.0.scoring",
+        "above block",
+        "raise service.0.scoring.block",
+    ),
+    (
         "[scoring]\nrules = '/nowhere'\n",
         "portcullis.toml:2:1: scoring.rules",
         "not a directory",
         "builtin",
+    ),
+    (
+        "[rules]\nfolder = '/nowhere'\n",
+        "portcullis.toml:2:1: rules.folder",
+        "not a directory",
+        "create it",
     ),
     (
         "[response]\npage = '/nowhere.html'\n",

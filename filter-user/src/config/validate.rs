@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
-use super::{Address, Config, RulesSource, cidr};
+use super::{Address, Config, RulesSource, Scoring, cidr};
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
@@ -111,6 +111,10 @@ fn services(config: &Config, findings: &mut Findings) {
                 "use 1 to 65535",
             );
         }
+        if let Some(changes) = &service.scoring {
+            let merged = changes.over(&config.scoring);
+            thresholds(&format!("service.{i}.scoring"), &merged, findings);
+        }
         if let Some(first) = seen.insert((service.address, service.port), i) {
             findings.add(
                 format!("service.{i}"),
@@ -196,21 +200,7 @@ fn limits(config: &Config, findings: &mut Findings) {
 
 fn decisions(config: &Config, findings: &mut Findings) {
     let scoring = &config.scoring;
-    for (key, score) in [
-        ("scoring.suspicious", scoring.suspicious),
-        ("scoring.block", scoring.block),
-    ] {
-        findings.range(key, score, 0.0..=1.0);
-    }
-    if scoring.suspicious > scoring.block {
-        findings.add(
-            "scoring.suspicious",
-            format!("{} is above block = {}", scoring.suspicious, scoring.block),
-            "lower it, or raise scoring.block",
-        );
-    }
-    findings.range("scoring.anomaly", scoring.anomaly, 1..=1_000_000);
-    findings.range("scoring.paranoia", scoring.paranoia, 1..=4);
+    thresholds("scoring", scoring, findings);
     findings.range("scoring.cache", scoring.cache, 0..=1 << 24);
     if let RulesSource::Directory(path) = &scoring.rules
         && !path.is_dir()
@@ -219,6 +209,16 @@ fn decisions(config: &Config, findings: &mut Findings) {
             "scoring.rules",
             format!("`{}` is not a directory", path.display()),
             "name the directory that holds the rule packs, or \"builtin\"",
+        );
+    }
+    findings.range("rules.watch_s", config.rules.watch_s, 0..=86_400);
+    if let Some(path) = &config.rules.folder
+        && !path.is_dir()
+    {
+        findings.add(
+            "rules.folder",
+            format!("`{}` is not a directory", path.display()),
+            "create it, or leave the key out",
         );
     }
     if let Some(path) = &config.response.page {
@@ -259,6 +259,61 @@ fn decisions(config: &Config, findings: &mut Findings) {
         config.report.summary_interval_s,
         0..=86_400,
     );
+}
+
+/// What `[scoring]` and a service's changes to it have in common; `table` is where they are written.
+fn thresholds(table: &str, scoring: &Scoring, findings: &mut Findings) {
+    let key = |name: &str| format!("{table}.{name}");
+    findings.range(&key("suspicious"), scoring.suspicious, 0.0..=1.0);
+    findings.range(&key("block"), scoring.block, 0.0..=1.0);
+    if scoring.suspicious > scoring.block {
+        findings.add(
+            key("suspicious"),
+            format!("{} is above block = {}", scoring.suspicious, scoring.block),
+            format!("lower it, or raise {}", key("block")),
+        );
+    }
+    findings.range(&key("anomaly"), scoring.anomaly, 1..=1_000_000);
+    findings.range(&key("paranoia"), scoring.paranoia, 1..=4);
+    let window = filter_score::Limits::default().window;
+    findings.range(
+        &key("limits.param_bytes"),
+        scoring.limits.param_bytes.unwrap_or(0),
+        0..=window,
+    );
+    findings.range(
+        &key("limits.params"),
+        scoring.limits.params.unwrap_or(1),
+        1..=u16::MAX,
+    );
+    findings.range(
+        &key("limits.headers"),
+        scoring.limits.headers.unwrap_or(1),
+        1..=u16::MAX,
+    );
+    for (i, method) in scoring.allow.methods.iter().flatten().enumerate() {
+        if method.is_empty()
+            || !method
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
+        {
+            findings.add(
+                key(&format!("allow.methods.{i}")),
+                format!("`{method}` is no method"),
+                "methods are in capitals, such as \"POST\"",
+            );
+        }
+    }
+    if let Some(level) = scoring.detect_paranoia {
+        findings.range(&key("detect_paranoia"), level, 1..=4);
+        if level < scoring.paranoia {
+            findings.add(
+                key("detect_paranoia"),
+                format!("{level} is below paranoia = {}", scoring.paranoia),
+                "rules that count are detected anyway: raise it, or leave it out",
+            );
+        }
+    }
 }
 
 fn page(path: &Path, findings: &mut Findings) {

@@ -131,6 +131,12 @@ pub struct RequestCounters {
     /// Those that went on because the same bytes were found clean before.
     #[serde(default)]
     pub cached: u64,
+    /// Those in which a rule above the paranoia level hit, without counting.
+    #[serde(default)]
+    pub detect_only: u64,
+    /// Those in which exclusions kept hits from counting.
+    #[serde(default)]
+    pub excluded: u64,
     /// Blocked ones by attack family.
     pub families: BTreeMap<String, u64>,
 }

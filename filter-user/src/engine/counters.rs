@@ -111,6 +111,10 @@ pub struct EngineCounters {
     pub malformed: u64,
     /// Requests that the scorer knew to be clean.
     pub cached: u64,
+    /// Requests in which a rule hit that is only detected.
+    pub detect_only: u64,
+    /// Requests in which exclusions kept hits from counting.
+    pub excluded: u64,
     /// Blocked requests by family.
     pub families: [u64; Family::ALL.len()],
     /// Events that found no room in the channel to the control plane.
@@ -170,6 +174,8 @@ impl EngineCounters {
             requests,
             malformed,
             cached,
+            detect_only,
+            excluded,
             families,
             events_lost,
             flows,
@@ -185,6 +191,8 @@ impl EngineCounters {
             *not_injected,
             *malformed,
             *cached,
+            *detect_only,
+            *excluded,
             *events_lost,
             *flows,
             *held_bytes,
@@ -209,6 +217,8 @@ impl EngineCounters {
             not_injected,
             malformed,
             cached,
+            detect_only,
+            excluded,
             events_lost,
             flows,
             held_bytes,
@@ -223,6 +233,8 @@ impl EngineCounters {
             not_injected,
             malformed,
             cached,
+            detect_only,
+            excluded,
             events_lost,
             flows,
             held_bytes,
@@ -272,6 +284,7 @@ mod tests {
             joined: 4,
             held: 2,
             malformed: 3,
+            excluded: 4,
             ..EngineCounters::default()
         };
         counters.drop(EngineDrop::Opaque);

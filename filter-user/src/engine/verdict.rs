@@ -10,13 +10,14 @@ use std::{
 
 use filter_common::FlowKey;
 use filter_score::{
-    Decision, Disposition, OpaqueKind, OwnedDecision, Policy, RuleSet, Scorer, Stream as HttpStream, Verdict,
+    Decision, Disposition, Mode, OpaqueKind, OwnedDecision, Policies, Scorer, Stream as HttpStream, Verdict,
 };
 
 use super::{EngineCounters, EngineDrop, counters::Unscored, flow::Requests};
 use crate::{
     config::FailurePolicy,
     flow::{Action, Continuity, Pending},
+    tuning::ServiceNumbers,
 };
 
 /// A request that was not simply allowed.
@@ -30,6 +31,8 @@ pub struct Event {
     pub flow: FlowKey,
     /// The decision.
     pub decision: OwnedDecision,
+    /// Whether the service's decisions are carried out.
+    pub enforced: bool,
 }
 
 /// What becomes of a frame, once its stream and the scorer have had their say.
@@ -51,6 +54,7 @@ pub(super) enum Outcome<F> {
 /// Scores, counts and reports the requests of one queue.
 pub(super) struct Judge {
     scorer: Scorer,
+    services: ServiceNumbers,
     events: SyncSender<Event>,
     next_request_id: u64,
     on_failure: FailurePolicy,
@@ -68,6 +72,7 @@ impl Judge {
     ) -> Self {
         Self {
             scorer,
+            services: ServiceNumbers::default(),
             events,
             next_request_id: first_request_id,
             on_failure,
@@ -75,9 +80,21 @@ impl Judge {
         }
     }
 
-    /// Puts other rules in force. Requests in progress keep what was found in them.
-    pub(super) fn replace(&mut self, rules: Arc<RuleSet>, policy: Policy) {
-        self.scorer.replace(rules, policy);
+    /// Which policy holds for which destination.
+    pub(super) fn serve(&mut self, services: ServiceNumbers) {
+        self.services = services;
+    }
+
+    /// Puts other rules and policies in force. Requests in progress keep what was found in them.
+    pub(super) fn replace(&mut self, policies: Arc<Policies>) {
+        self.scorer.replace_all(policies);
+    }
+
+    /// As if the flow's client had sent nothing yet.
+    fn begin(&self, stream: HttpStream, flow: &FlowKey) -> HttpStream {
+        stream
+            .from_source(flow.source.into())
+            .under(self.services.of(flow.destination, flow.destination_port))
     }
 
     /// Requests that were known to be clean.
@@ -120,16 +137,17 @@ impl Judge {
             Continuity::Next => {}
             Continuity::Start => {
                 self.release(requests);
-                requests.stream = HttpStream::new();
+                requests.stream = self.begin(HttpStream::new(), flow);
             }
             Continuity::AfterGap => {
                 self.release(requests);
                 let at_head = mem::take(&mut requests.at_head);
-                requests.stream = if at_head {
+                let stream = if at_head {
                     HttpStream::new()
                 } else {
                     HttpStream::resuming()
                 };
+                requests.stream = self.begin(stream, flow);
             }
         }
         let Self {
@@ -139,11 +157,15 @@ impl Judge {
             report_allowed,
             ..
         } = self;
+        let enforced = scorer.policies().policy(requests.stream.policy()).mode == Mode::Block;
         let mut last_id = 0;
         let mut on_decision = |decision: &Decision<'_>| {
-            let families = decision.hits.iter().map(|hit| hit.rule.family);
+            let families = decision.counting().map(|hit| hit.rule.family);
             counters.decided(decision.verdict, families, decision.violation().is_some());
-            if decision.verdict != Verdict::Allow || *report_allowed {
+            let detected = decision.has_detected();
+            counters.detect_only += u64::from(detected);
+            counters.excluded += u64::from(!decision.excluded.is_empty());
+            if decision.verdict != Verdict::Allow || detected || *report_allowed {
                 last_id = *next_request_id;
                 *next_request_id += 1;
                 let event = Event {
@@ -151,6 +173,7 @@ impl Judge {
                     time_ns: now,
                     flow: *flow,
                     decision: decision.to_owned(),
+                    enforced,
                 };
                 if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = events.try_send(event) {
                     counters.events_lost += 1;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use filter_common::{FlowKey, FlowState, Reason};
-use filter_score::{Policy, RuleSet, Scorer};
+use filter_score::{Policies, Scorer};
 
 use super::{
     Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
@@ -32,6 +32,7 @@ use crate::{
         table::{InsertError, TableLimits},
     },
     latency::{LatencyRecorder, Stage},
+    tuning::ServiceNumbers,
 };
 
 /// How often expiry, commands and counters get their turn.
@@ -86,8 +87,8 @@ pub struct WorkerConfig {
 /// Something to tell the loop.
 #[derive(Debug)]
 pub enum Command {
-    /// Put other rules in force.
-    Rules(Arc<RuleSet>, Policy),
+    /// Put other rules and policies in force.
+    Policies(Arc<Policies>),
     /// Give everything back and end.
     Stop,
 }
@@ -175,6 +176,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             latency,
             commands,
         }
+    }
+
+    /// The same loop for these services: which policy holds for which destination.
+    #[must_use]
+    pub fn serving(mut self, services: ServiceNumbers) -> Self {
+        self.judge.serve(services);
+        self
     }
 
     /// Runs until told to stop.
@@ -527,7 +535,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         self.shared.publish(&self.counters);
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Rules(rules, policy)) => self.judge.replace(rules, policy),
+                Ok(Command::Policies(policies)) => self.judge.replace(policies),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

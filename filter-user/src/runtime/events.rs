@@ -39,7 +39,7 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                     Ok(event) => {
                         log.decision(&event);
                         if event.decision.decision == Verdict::Block {
-                            state.offence(event.flow.source.into(), event.time_ns);
+                            state.offence(event.flow.source.into(), event.time_ns, event.enforced);
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => log.turn(),

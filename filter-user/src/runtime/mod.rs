@@ -9,6 +9,7 @@
 //! ```
 
 mod events;
+mod folder;
 mod logging;
 mod maps;
 mod operator;
@@ -30,15 +31,16 @@ use tokio::{
 
 use crate::{
     bpf::{Attachment, Kernel, LoadOptions, Sizes, Tables, XdpMode, monotonic_ns},
-    config::{self, Config, Queues},
+    config::{self, Config, Origin, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
     host::{Claim, Interface, Reinjection},
     latency::LatencyBook,
     ring::SharedQueues,
-    rules::Rules,
     summary::Summary,
+    tuning::Tuned,
 };
+use folder::Folder;
 use queues::QueueThreads;
 use state::State;
 use xdp_mode::Choice;
@@ -58,11 +60,11 @@ const DRAIN: Duration = Duration::from_millis(50);
 ///
 /// When the engine cannot start, or fails while it runs: then the program stays attached, and the failure policy
 /// holds.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     let logging = logging::start(config.engine.log);
     // Everything that can be wrong with the rules is found before the network is touched.
-    let rules = Rules::with_model(&config.scoring, None)?;
-    if let Some(warning) = rules.model_warning() {
+    let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
+    if let Some(warning) = tuned.rules.model_warning() {
         tracing::warn!("{warning}");
     }
     let page = queues::page(&config)?;
@@ -70,13 +72,19 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(engine(config, rules, page, logging))
+        .block_on(engine(config, origin, tuned, page, logging))
 }
 
-async fn engine(config: Config, rules: Rules, page: Page, logging: logging::Handle) -> anyhow::Result<()> {
+async fn engine(
+    config: Config,
+    origin: Origin,
+    tuned: Tuned,
+    page: Page,
+    logging: logging::Handle,
+) -> anyhow::Result<()> {
     // From here on signals end the engine in order, however far it has come.
     let signals = Signals::new()?;
-    let running = Running::start(config, rules, &page, logging).await?;
+    let running = Running::start(config, origin, tuned, &page, logging).await?;
     running.supervise(signals).await
 }
 
@@ -122,7 +130,8 @@ impl Running {
     /// back if a later step fails.
     async fn start(
         config: Config,
-        rules: Rules,
+        origin: Origin,
+        tuned: Tuned,
         page: &Page,
         logging: logging::Handle,
     ) -> anyhow::Result<Self> {
@@ -147,7 +156,7 @@ impl Running {
             reinjection: &reinjection,
             tables: &tables,
             shared: &shared,
-            rules: &rules,
+            tuned: &tuned,
             page,
             events: &sender,
         };
@@ -181,7 +190,16 @@ impl Running {
             );
         }
         let state = State::new(
-            config, interface, mode, rules, tables, &threads, latency, logging, protection,
+            config,
+            origin,
+            interface,
+            mode,
+            tuned.rules,
+            tables,
+            &threads,
+            latency,
+            logging,
+            protection,
         );
         let state = Arc::new(state);
         let events = events::start(Arc::clone(&state), receiver);
@@ -207,6 +225,9 @@ impl Running {
         let (mut watch, mut sweep, mut reputation) = (ticker(WATCH), ticker(SWEEP), ticker(REPUTATION));
         let summary_every = state.config.report.summary_interval_s;
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
+        let watch_s = state.config.rules.watch_s;
+        let mut folder = state.config.rules.folder.clone().map(Folder::new);
+        let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
         let mut last = state.status();
         let outcome = {
             let protected = Arc::clone(&self.protected);
@@ -221,10 +242,12 @@ impl Running {
                 tokio::select! {
                     _ = signals.interrupt.recv() => break Ok(()),
                     _ = signals.terminate.recv() => break Ok(()),
-                    _ = signals.hangup.recv() => match state.reload() {
-                        Ok(message) => tracing::info!("{message}"),
-                        Err(refusal) => tracing::error!("reload refused: {refusal}"),
-                    },
+                    _ = signals.hangup.recv() => reload(&state),
+                    _ = look.tick(), if watch_s > 0 => {
+                        if folder.as_mut().is_some_and(Folder::changed) {
+                            reload(&state);
+                        }
+                    }
                     result = &mut server => break result.context("the control socket failed"),
                     _ = watch.tick() => {
                         if let Some(log) = &mut self.kernel_log {
@@ -334,6 +357,13 @@ fn load_options(config: &Config) -> LoadOptions {
     }
 }
 
+fn reload(state: &State) {
+    match state.reload() {
+        Ok(message) => tracing::info!("{message}"),
+        Err(refusal) => tracing::error!("reload refused: {refusal}"),
+    }
+}
+
 fn announce(state: &State, reason: &str) {
     let config = &state.config;
     tracing::info!(
@@ -348,10 +378,15 @@ fn announce(state: &State, reason: &str) {
     );
     for service in config.services() {
         tracing::info!(
-            "service {} port {}: inspect {}",
+            "service {} port {}: inspect {}{}",
             service.address,
             service.port,
-            service.inspect
+            service.inspect,
+            if service.scoring.is_some() {
+                ", judged by a policy of its own"
+            } else {
+                ""
+            }
         );
     }
     tracing::debug!("started at {} ns of the monotonic clock", monotonic_ns());

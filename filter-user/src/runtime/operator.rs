@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::{logging, maps::prefix, state::State};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
-    config::{self, Level},
+    config::{self, Config, Level, Scoring},
     control::{
         BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal, RefusalCode,
         RequestCounters, RulesStatus, Status,
@@ -17,7 +17,7 @@ use crate::{
     engine::{Command, EngineCounters, EngineDrop},
     flow::DropReason,
     latency::Latencies,
-    rules::Rules,
+    tuning::Tuned,
 };
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -64,7 +64,7 @@ impl Engine for State {
                 XdpMode::Native => config::XdpMode::Native,
             },
             forward: self.config.engine.forward,
-            mode: self.config.scoring.mode,
+            mode: self.rules_state().mode,
             on_failure: self.config.engine.on_failure,
             warnings: Self::warnings(&counters, &rules),
             rules,
@@ -204,15 +204,12 @@ impl Engine for State {
     }
 
     fn reload(&self) -> Result<String, Refusal> {
-        let loaded = Rules::with_model(&self.config.scoring, Some(&self.rules()));
+        let loaded = self.read_again();
         let mut state = self.rules_state();
         match loaded {
-            Ok(rules) => {
+            Ok((Tuned { rules, policies }, config)) => {
                 for queue in &self.queues {
-                    let command = Command::Rules(
-                        std::sync::Arc::clone(&rules.set),
-                        self.config.scoring.policy(&self.config.limits),
-                    );
+                    let command = Command::Policies(std::sync::Arc::clone(&policies));
                     queue.commands.try_send(command).map_err(|error| {
                         Refusal::new(
                             RefusalCode::Failed,
@@ -222,15 +219,21 @@ impl Engine for State {
                     })?;
                 }
                 let mut message = format!(
-                    "{} rules in force, version {}, model {}",
+                    "{} rules in force, version {}, model {}{}",
                     rules.set.rules().len(),
                     rules.version,
-                    rules.model.version.as_deref().unwrap_or("off")
+                    rules.model.version.as_deref().unwrap_or("off"),
+                    if self.differs(&config) {
+                        "; what else has changed in the configuration takes effect when the engine starts again"
+                    } else {
+                        ""
+                    }
                 );
                 if let Some(warning) = rules.model_warning() {
                     tracing::warn!("{warning}");
                     message = format!("{message}; warning: {warning}");
                 }
+                state.mode = config.scoring.mode;
                 state.rules = rules;
                 state.reloads += 1;
                 state.last_error = None;
@@ -242,7 +245,7 @@ impl Engine for State {
                 Err(Refusal::new(
                     RefusalCode::Invalid,
                     message,
-                    "the rules before it stay in force",
+                    "the rules before it stay in force, and the settings with them",
                 ))
             }
         }
@@ -268,6 +271,30 @@ impl Engine for State {
 }
 
 impl State {
+    /// The rules and policies as the files are now, for the services that the engine has started with.
+    fn read_again(&self) -> anyhow::Result<(Tuned, Config)> {
+        let origin = self.origin.reread()?;
+        let config = origin.config()?;
+        let tuned = Tuned::load(&config, &origin, &self.config.services(), Some(&self.rules()))?;
+        Ok((tuned, config))
+    }
+
+    /// Whether a configuration differs in more than how requests are judged.
+    fn differs(&self, config: &Config) -> bool {
+        let rest = |config: &Config| {
+            let mut config = config.clone();
+            config.scoring = Scoring {
+                cache: config.scoring.cache,
+                ..Scoring::default()
+            };
+            for service in &mut config.service {
+                service.scoring = None;
+            }
+            config
+        };
+        rest(config) != rest(&self.config)
+    }
+
     /// Whether the target is keyed as a single source.
     fn is_source(&self, target: &IpNet) -> bool {
         target.prefix_len() == self.source_net(target.addr()).prefix_len()
@@ -350,6 +377,8 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
         block: sum(counters, |counters| counters.requests[2]),
         malformed: sum(counters, |counters| counters.malformed),
         cached: sum(counters, |counters| counters.cached),
+        detect_only: sum(counters, |counters| counters.detect_only),
+        excluded: sum(counters, |counters| counters.excluded),
         families,
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     host::{Interface, Reinjection},
     latency::LatencyRecorder,
     ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
-    rules::Rules,
+    tuning::{ServiceNumbers, Tuned},
 };
 
 /// Commands a thread may have waiting.
@@ -71,7 +71,7 @@ pub(super) struct Parts<'a> {
     pub(super) reinjection: &'a Reinjection,
     pub(super) tables: &'a Tables,
     pub(super) shared: &'a Arc<SharedQueues>,
-    pub(super) rules: &'a Rules,
+    pub(super) tuned: &'a Tuned,
     pub(super) page: &'a Page,
     pub(super) events: &'a SyncSender<Event>,
 }
@@ -109,17 +109,14 @@ impl Parts<'_> {
         sockets
             .set(queue, rings.socket_fd(), 0)
             .context("cannot enter the socket into the map")?;
-        let scorer = Scorer::new(
-            Arc::clone(&self.rules.set),
-            self.config.scoring.policy(&self.config.limits),
-            REQUESTS,
-        )
-        .with_cache(self.config.scoring.cache as usize, &cache_key()?);
+        let scorer = Scorer::with_policies(Arc::clone(&self.tuned.policies), REQUESTS)
+            .with_cache(self.config.scoring.cache as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
         let config = worker_config(self.config, self.interface, queue, queues, self.page);
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
+        let services = ServiceNumbers::new(&self.config.services());
         let events = self.events.clone();
         let thread = thread::Builder::new()
             .name(format!("pc-queue-{queue}"))
@@ -136,6 +133,7 @@ impl Parts<'_> {
                     events,
                     receiver,
                 )
+                .serving(services)
                 .run()
             })
             .context("cannot start a thread")?;

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::{logging, queues::QueueThreads};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
-    config::Config,
+    config::{Config, Mode, Origin},
     control::Protected,
     engine::{Command, SharedCounters},
     host::Interface,
@@ -36,13 +36,17 @@ pub(super) struct Queue {
 /// The rules in force and what became of reloads.
 pub(super) struct RulesState {
     pub(super) rules: Rules,
+    /// Whether decisions are carried out, where a service does not say otherwise.
+    pub(super) mode: Mode,
     pub(super) reloads: u64,
     pub(super) last_error: Option<String>,
 }
 
 /// Shared by the control server, the events thread and the supervisor. The queues' threads have no part in it.
 pub(super) struct State {
+    /// As it was at the start: of a later one, a reload takes how requests are judged.
     pub(super) config: Config,
+    pub(super) origin: Origin,
     pub(super) interface: Interface,
     /// How the program is attached.
     pub(super) xdp_mode: XdpMode,
@@ -62,6 +66,7 @@ impl State {
     #[expect(clippy::too_many_arguments, reason = "the parts of a running engine")]
     pub(super) fn new(
         config: Config,
+        origin: Origin,
         interface: Interface,
         xdp_mode: XdpMode,
         rules: Rules,
@@ -85,18 +90,20 @@ impl State {
                 config.limits.max_sources as usize,
             )),
             queues: queues.collect(),
+            rules: Mutex::new(RulesState {
+                rules,
+                mode: config.scoring.mode,
+                reloads: 0,
+                last_error: None,
+            }),
             config,
+            origin,
             interface,
             xdp_mode,
             latency,
             logging,
             started: Instant::now(),
             protected,
-            rules: Mutex::new(RulesState {
-                rules,
-                reloads: 0,
-                last_error: None,
-            }),
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),
         }
@@ -123,8 +130,8 @@ impl State {
         self.rules_state().rules.clone()
     }
 
-    /// A request of `source` was blocked. Detect mode remembers and blocks nobody.
-    pub(super) fn offence(&self, source: IpAddr, now_ns: u64) {
+    /// A request of `source` was an attack. Where decisions are not `enforced`, that is remembered and blocks nobody.
+    pub(super) fn offence(&self, source: IpAddr, now_ns: u64, enforced: bool) {
         let (source, points, strikes, verdict) = {
             let mut reputation = self.reputation();
             let verdict = reputation.offence(source, now_ns);
@@ -141,7 +148,7 @@ impl State {
             return;
         };
         let net = self.source_net(source);
-        if self.config.scoring.mode == crate::config::Mode::Detect {
+        if !enforced {
             return;
         }
         if let Err(refusal) = self.protected.check(&net) {

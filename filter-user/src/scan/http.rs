@@ -2,10 +2,11 @@
 
 use std::{
     io::{self, BufRead as _},
+    sync::Arc,
     time::Instant,
 };
 
-use filter_score::{Decision, Disposition, Mode, Policy, Scorer, Stream};
+use filter_score::{Decision, Disposition, Scorer, Stream};
 
 use super::{BadInput, Input, Judge, Sink};
 
@@ -13,12 +14,12 @@ use super::{BadInput, Input, Judge, Sink};
 /// known is noted as not scored; an error is one of the sink.
 pub fn scan_http(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Result<()> {
     // A block must not end the stream: the requests behind it are to be scored too.
-    let policy = Policy {
-        mode: Mode::Detect,
-        ..judge.policy
-    };
-    let mut scorer = Scorer::new(judge.rules.clone(), policy, 1);
-    let mut stream = Stream::new();
+    let policies = Arc::new(judge.policies.clone().detecting());
+    let mut scorer = Scorer::with_policies(policies, 1);
+    let mut stream = Stream::new().under(judge.policy);
+    if let Some(source) = judge.source {
+        stream = stream.from_source(source);
+    }
     let mut number = 0u64;
     let message = loop {
         let chunk = match input.bytes.fill_buf() {

@@ -14,7 +14,8 @@ pub const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Scores each line's request, in order. Lines that hold none are noted; an error is one of the sink.
 pub fn scan_jsonl(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Result<()> {
-    let mut scorer = OfflineScorer::new(judge.rules.clone(), judge.policy);
+    let mut scorer =
+        OfflineScorer::with_policies(judge.policies.clone()).from_source(judge.source, judge.policy);
     let mut line = Vec::new();
     let mut number = 0;
     loop {

@@ -14,9 +14,9 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr};
 
-use filter_score::{OwnedDecision, Policy, RuleSet};
+use filter_score::{OwnedDecision, Policies};
 use serde_json::Value;
 
 pub use capture::{Capture, CaptureError, Frame};
@@ -34,10 +34,12 @@ pub(crate) fn parse_request(line: &[u8]) -> Result<Vec<u8>, String> {
 /// What scoring needs.
 #[derive(Debug, Clone)]
 pub struct Judge {
-    /// The rules.
-    pub rules: Arc<RuleSet>,
-    /// The thresholds.
-    pub policy: Policy,
+    /// Rules and policies; none of them blocks.
+    pub policies: Policies,
+    /// Whom requests are from, where a file does not say.
+    pub source: Option<IpAddr>,
+    /// The number of the policy that holds for them, where a file does not say.
+    pub policy: u16,
 }
 
 /// Where decisions go, and what cannot be decided.

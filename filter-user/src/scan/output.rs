@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use filter_score::{Family, OwnedDecision, OwnedHit, OwnedInference, Verdict};
+use filter_score::{Family, OwnedDecision, OwnedExclusion, OwnedHit, OwnedInference, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,6 +32,8 @@ struct Line<'a> {
     rules: &'a [OwnedHit],
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a OwnedInference>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    excluded: &'a [OwnedExclusion],
     explanation: &'a str,
 }
 
@@ -52,6 +54,7 @@ impl<'w> Output<'w> {
                     categories,
                     rules,
                     model,
+                    excluded,
                     explanation,
                     ..
                 } = decision;
@@ -64,6 +67,7 @@ impl<'w> Output<'w> {
                     categories,
                     rules,
                     model: model.as_ref(),
+                    excluded,
                     explanation,
                 };
                 serde_json::to_writer(&mut *self.writer, &line)?;

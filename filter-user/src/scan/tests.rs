@@ -2,11 +2,12 @@
 
 use std::{
     io::{self, Cursor, Write as _},
+    sync::Arc,
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use filter_score::{OwnedDecision, PackSource, Verdict};
+use filter_score::{OwnedDecision, PackSource, Policy, RuleSet, Verdict};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
@@ -71,8 +72,9 @@ fn judge() -> Judge {
     }])
     .expect("the pack is right");
     Judge {
-        rules: Arc::new(rules),
-        policy: Policy::default(),
+        policies: Policies::single(Arc::new(rules), Policy::default()),
+        source: None,
+        policy: 0,
     }
 }
 

@@ -1,18 +1,21 @@
 //! What a verdict "block" does: to the packet, the flow's entry, the client and the server.
 
+use std::sync::Arc;
+
 use filter_common::FlowState;
-use filter_score::{Mode, Policy};
+use filter_score::{Exclusion, Mode, Policies, Policy, Tuning};
 use filter_user::{
-    config::{FailurePolicy, Respond},
-    engine::{EngineDrop, page::Page},
+    config::{FailurePolicy, Respond, Service},
+    engine::{Command, EngineDrop, page::Page},
     flow::DropReason,
+    tuning::ServiceNumbers,
 };
 use xtask::lab::frame::{Checksum, Frame, Tcp, flag};
 
 use crate::{
     client::{Client, SERVER_ISN, SERVER_PORT},
     requests::{ATTACKS, GET},
-    site::{FLOW_BLOCK_NS, Site, config},
+    site::{FLOW_BLOCK_NS, Site, TICK_NS, config, rules},
 };
 
 const ATTACK: &[u8] = ATTACKS[0].1;
@@ -211,6 +214,49 @@ fn detection_alone_drops_nothing() {
     assert_eq!(site.server(&client).bytes.len(), offset);
     assert_eq!(site.counters().requests[2], ATTACKS.len() as u64);
     assert!(site.answers.is_empty());
+}
+
+#[test]
+fn a_service_and_a_source_have_a_policy_of_their_own() {
+    let detecting = Tuning::from(Policy {
+        mode: Mode::Detect,
+        ..Policy::default()
+    });
+    let client = Client::v4(40_000);
+    let trusting = Tuning {
+        policy: Policy::default(),
+        exclusions: vec![Exclusion {
+            reason: "the office".to_owned(),
+            sources: vec![std::net::IpAddr::from(client.key().source).into()],
+            ..Exclusion::default()
+        }],
+        ..Tuning::default()
+    };
+    let general = Tuning::from(Policy::default());
+    for (tuning, blocked, verdicts, excluded) in [
+        (Some(detecting), false, [0, 0, 1], 0),
+        (Some(trusting), false, [1, 0, 0], 1),
+        (None, true, [0, 0, 1], 0),
+    ] {
+        let mut site = Site::new();
+        let services = [Service {
+            port: client.key().destination_port,
+            ..Service::http()
+        }];
+        site.worker = site.worker.serving(ServiceNumbers::new(&services));
+        let policies = Policies::compile(rules(), &general, &[tuning]).expect("right");
+        site.commands
+            .send(Command::Policies(Arc::new(policies)))
+            .expect("the loop listens");
+        site.advance(TICK_NS);
+        site.open(&client);
+        site.send(client.data(0, ATTACK));
+        assert_eq!(site.server(&client).bytes.is_empty(), blocked);
+        assert_eq!(site.counters().requests, verdicts);
+        assert_eq!(site.counters().excluded, excluded);
+        let enforced = site.events.try_iter().last().map(|event| event.enforced);
+        assert_eq!(enforced, Some(verdicts != [0, 0, 1] || blocked));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io, rc::Rc, sync::Arc, sync::mpsc, time::Duration};
 
 use filter_common::{FlowKey, FlowState, metadata::Metadata};
-use filter_score::{Policy, RuleSet, Scorer};
+use filter_score::{Policies, Policy, RuleSet, Scorer};
 use filter_user::{
     config::FailurePolicy,
     engine::{
@@ -130,7 +130,7 @@ fn no_rules() -> Arc<RuleSet> {
 }
 
 fn replace(site: &mut Site, rules: Arc<RuleSet>) {
-    let command = Command::Rules(rules, Policy::default());
+    let command = Command::Policies(Arc::new(Policies::single(rules, Policy::default())));
     site.commands.send(command).expect("the loop listens");
     site.advance(TICK_NS);
 }

@@ -1,0 +1,89 @@
+//! Changes in the folder of rule packs, noticed by looking: it works on every file system, and waits until files are whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// What shows that a file is another: its name, length and time.
+type Listing = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+/// A folder that is looked at now and then.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// As it was when it was loaded.
+    loaded: Listing,
+    /// As it was at the last look, if that was different.
+    changing: Option<Listing>,
+}
+
+impl Folder {
+    /// The folder as it is now.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            loaded: listing(&path),
+            changing: None,
+            path,
+        }
+    }
+
+    /// Whether the packs have changed, and have stayed so for one look: a file may still be being written.
+    pub(super) fn changed(&mut self) -> bool {
+        let now = listing(&self.path);
+        if now == self.loaded {
+            self.changing = None;
+            return false;
+        }
+        if self.changing.as_ref() == Some(&now) {
+            self.changing = None;
+            self.loaded = now;
+            return true;
+        }
+        self.changing = Some(now);
+        false
+    }
+}
+
+/// What cannot be read is not there; loading says why.
+fn listing(path: &Path) -> Listing {
+    let mut files: Listing = fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| {
+            let metadata = fs::metadata(&path);
+            let length = metadata.as_ref().map_or(0, fs::Metadata::len);
+            let time = metadata.and_then(|metadata| metadata.modified()).ok();
+            (path, length, time)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once_when_it_is_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
+        write("a.toml", "1");
+        let mut folder = Folder::new(dir.path().to_owned());
+        assert!(!folder.changed() && !folder.changed());
+        write("b.toml", "1");
+        assert!(!folder.changed());
+        write("b.toml", "12");
+        assert!(!folder.changed(), "it is still being written");
+        assert!(folder.changed() && !folder.changed());
+        write("note.txt", "no pack");
+        assert!(!folder.changed() && !folder.changed());
+        fs::remove_file(dir.path().join("a.toml")).expect("removed");
+        assert!(!folder.changed() && folder.changed());
+    }
+}
