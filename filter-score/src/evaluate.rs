@@ -120,9 +120,13 @@ pub(crate) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
+        let reasons = self.findings.reasons();
         let classes = self.reading(place, raw, plus, DecodingSet::default());
         if raw.len() >= base64::MIN_TOKEN && place.target.may_hold_base64() {
             self.base64(place, raw, classes, 0);
+        }
+        if self.findings.reasons() != reasons {
+            self.findings.doubt(self.ruling, place, raw, plus);
         }
         classes
     }
@@ -254,9 +258,7 @@ impl<'a> Evaluator<'a> {
     /// Shows a field, decoded, to the model.
     #[inline]
     fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
-        // The tags of a document are markup by right; their values and the text between them come on their own.
-        let tag = place.target == Target::Xml && text.starts_with(b"<");
-        if tag || !model::interesting(place, classes, self.scratch.noted) {
+        if !model::interesting(place, text, classes, self.scratch.noted) {
             return;
         }
         if let Some(model) = self.model {
@@ -276,7 +278,8 @@ impl<'a> Evaluator<'a> {
         chain.next = reading;
     }
 
-    fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
+    /// Scores one reading of a field as it is.
+    pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
         let literals = self.scratch.candidates.everywhere_count();
         if classes.intersects(self.rules.gated_classes) {
@@ -383,10 +386,17 @@ impl<'a> Evaluator<'a> {
             && named()
     }
 
-    /// What a rule looks for, if it is in force and has not hit yet.
-    fn runnable(&self, index: usize) -> Option<&'a Check> {
-        let runs = !self.findings.has(index) && self.ruling.active.contains(index);
-        runs.then(|| &self.rules.rules[index].check)
+    /// What a rule that applies looks for, if it is in force and has not hit yet.
+    fn runnable(&mut self, index: usize) -> Option<&'a Check> {
+        if !self.ruling.active.contains(index) {
+            return None;
+        }
+        if self.findings.has(index) {
+            // It counts once, but a field that it may hit as well is as doubtful as the first.
+            self.findings.again();
+            return None;
+        }
+        Some(&self.rules.rules[index].check)
     }
 
     fn record(
@@ -412,7 +422,7 @@ fn evidence(text: &[u8], end: usize) -> &[u8] {
 }
 
 /// Removes NUL and other control bytes except tabs and line ends.
-fn strip_control(input: &[u8], out: &mut Vec<u8>) -> bool {
+pub(crate) fn strip_control(input: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     out.extend(
         input

@@ -75,6 +75,16 @@ pub(crate) struct Exclusions {
     list: Box<[Compiled]>,
 }
 
+/// Some of the exclusions of a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExclusionSet([u64; MAX_EXCLUSIONS / 64]);
+
+impl ExclusionSet {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Compiled {
     rules: RuleBits,
@@ -135,6 +145,38 @@ impl Exclusions {
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Those that hold for a field, whatever rule hits it.
+    pub(crate) fn holding(&self, place: Place<'_>, subject: &mut Subject) -> ExclusionSet {
+        let mut holding = ExclusionSet::default();
+        for (number, exclusion) in self.list.iter().enumerate() {
+            if exclusion.applies(place, subject) {
+                holding.0[number / 64] |= 1 << (number % 64);
+            }
+        }
+        holding
+    }
+
+    /// The reason not to count a hit where these hold, if there is one.
+    pub(crate) fn find_among(&self, rule: usize, holding: &ExclusionSet) -> Option<&Arc<str>> {
+        let about = |exclusion: &&Compiled| exclusion.rules.contains(rule);
+        self.among(*holding)
+            .find(about)
+            .map(|exclusion| &exclusion.reason)
+    }
+
+    /// Whether the model has no say where these hold.
+    pub(crate) fn silence_model_among(&self, holding: &ExclusionSet) -> bool {
+        self.among(*holding).any(|exclusion| exclusion.of_everything)
+    }
+
+    fn among(&self, holding: ExclusionSet) -> impl Iterator<Item = &Compiled> {
+        let held = move |number: usize| holding.0[number / 64] >> (number % 64) & 1 != 0;
+        let numbered = self.list.iter().enumerate();
+        numbered
+            .filter(move |(number, _)| held(*number))
+            .map(|(_, exclusion)| exclusion)
     }
 
     /// Whether nothing that is found in a field counts, whatever finds it: then the model has no say about it either.

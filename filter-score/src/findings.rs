@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::decode::DecodingSet;
+use crate::deep::Doubts;
 use crate::excerpt::Excerpt;
+use crate::exclusion::ExclusionSet;
 use crate::model::{FamilySet, Model, Suspicion};
 use crate::pending::Pending;
 use crate::policies::Ruling;
@@ -73,6 +75,11 @@ pub(crate) struct Findings {
     excluded_count: u32,
     pending: Pending,
     pub(crate) subject: Subject,
+    /// Hits, fields in which a rule that has hit may hit again, and fields that the model suspects.
+    reasons: u32,
+    doubts: Doubts,
+    /// The exclusions that hold for the field at hand, where they were found before; else place and subject decide.
+    given: Option<ExclusionSet>,
 }
 
 impl Findings {
@@ -90,10 +97,17 @@ impl Findings {
             excluded_count: 0,
             pending: Pending::new(rules),
             subject,
+            reasons: 0,
+            doubts: Doubts::new(),
+            given: None,
         }
     }
 
     pub(crate) fn clear(&mut self) {
+        if !self.doubts.is_empty() {
+            self.doubts.clear();
+        }
+        self.reasons = 0;
         if self.events > 0 {
             self.hits.clear();
             self.excluded.clear();
@@ -117,6 +131,42 @@ impl Findings {
     /// How many fields exclusions kept from counting.
     pub(crate) fn excluded_count(&self) -> u32 {
         self.excluded_count
+    }
+
+    /// Changes whenever something makes the field at hand doubtful.
+    pub(crate) fn reasons(&self) -> u32 {
+        self.reasons
+    }
+
+    /// Something makes the field at hand doubtful, such as that a rule which has hit may hit in it, too.
+    pub(crate) fn again(&mut self) {
+        self.reasons = self.reasons.wrapping_add(1);
+    }
+
+    /// A field, as it was sent, is worth a second look. `plus`: a plus sign means a space.
+    pub(crate) fn doubt(&mut self, ruling: &Ruling, place: Place<'_>, text: &[u8], plus: bool) {
+        let excluded = ruling.exclusions.holding(place, &mut self.subject);
+        self.doubts.keep(place, text, plus, excluded);
+    }
+
+    /// The fields that are worth a second look.
+    pub(crate) fn doubts(&self) -> &Doubts {
+        &self.doubts
+    }
+
+    /// For the fields that follow, these exclusions hold and no others.
+    pub(crate) fn give(&mut self, excluded: ExclusionSet) {
+        self.given = Some(excluded);
+    }
+
+    /// Lets rules count for nothing: someone else has counted them.
+    pub(crate) fn discount(&mut self, rules: &RuleSet, counted: impl Fn(&RuleInfo) -> bool) {
+        self.seen.clear();
+        for (index, rule) in rules.rules.iter().enumerate() {
+            if counted(&rule.info) {
+                self.seen.insert(index);
+            }
+        }
     }
 
     pub(crate) fn hits(&self) -> &[Hit] {
@@ -149,8 +199,8 @@ impl Findings {
     }
 
     /// What changes with everything that is found, whether it counts or not, and with every field that the model weighs.
-    pub(crate) fn mark(&self) -> (u32, u16) {
-        (self.events, self.suspicion.fields())
+    pub(crate) fn mark(&self) -> (u32, u32, u16) {
+        (self.events, self.reasons, self.suspicion.fields())
     }
 
     pub(crate) fn has(&self, rule: usize) -> bool {
@@ -167,6 +217,7 @@ impl Findings {
         found: Match<'_>,
     ) {
         if self.seen.contains(index) {
+            self.again();
             return;
         }
         self.events = self.events.saturating_add(1);
@@ -185,11 +236,18 @@ impl Findings {
             decodings: found.decodings,
             detect_only: !ruling.counting.contains(index),
         };
-        if let Some(reason) = ruling.exclusions.find(index, place, &mut self.subject) {
+        let reason = match &self.given {
+            Some(excluded) => ruling.exclusions.find_among(index, excluded),
+            None => ruling.exclusions.find(index, place, &mut self.subject),
+        };
+        if let Some(reason) = reason {
             self.exclude(hit, reason);
             return;
         }
         self.seen.insert(index);
+        if !hit.detect_only {
+            self.again();
+        }
         if rule.conditions.is_empty() {
             self.count(hit);
         } else if self.pending.wait(index as u16, hit) {
@@ -265,9 +323,14 @@ impl Findings {
         text: &[u8],
         decodings: DecodingSet,
     ) {
-        if !ruling.exclusions.silence_model(place, &mut self.subject) {
-            self.suspicion
-                .weigh(model, place, text, decodings, self.anomaly, self.families);
+        if ruling.exclusions.silence_model(place, &mut self.subject) {
+            return;
+        }
+        let suspected = self
+            .suspicion
+            .weigh(model, place, text, decodings, self.anomaly, self.families);
+        if suspected {
+            self.again();
         }
     }
 

@@ -25,6 +25,7 @@
 //! | `findings` | hits of one request |
 //! | `pending` | hits that wait for their conditions |
 //! | `verdict` | score, decision, explanation |
+//! | `deep` | the second tier: suspicious requests, looked at again with more time |
 //! | `cache` | requests and header lines that were found clean before |
 //! | `scorer` | streams and the pool of requests in progress |
 //! | `offline` | single recorded requests |
@@ -38,6 +39,7 @@ mod allowance;
 mod cache;
 mod coding;
 mod decode;
+mod deep;
 mod detect;
 mod evaluate;
 mod excerpt;
@@ -61,13 +63,14 @@ mod verdict;
 
 pub use allowance::Allowance;
 pub use decode::DecodingSet;
+pub use deep::{DOUBT_BYTES, DOUBT_FIELDS, DeepJob, DeepScorer, DeepVerdict};
 pub use excerpt::Excerpt;
 pub use exclusion::{Exclusion, ExclusionError};
 pub use findings::{ExcludedHit, Hit};
 pub use glob::{Glob, PathPattern};
 pub use http::Violation;
 pub use model::{Contribution, Inference, Model, ModelError, OwnedContribution, OwnedInference, Training};
-pub use offline::{OfflineScorer, RequestParts, percent_encode};
+pub use offline::{OfflineScorer, RequestParts, SecondLook, percent_encode};
 pub use policies::{Policies, Tuning};
 pub use policy::{Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleDescription, RuleInfo, RuleSet, Severity, builtin_packs};

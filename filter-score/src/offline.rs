@@ -3,18 +3,51 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::deep::{DeepJob, DeepScorer, DeepVerdict};
 use crate::policies::Policies;
 use crate::policy::Policy;
 use crate::rules::RuleSet;
 use crate::scorer::{Scorer, Stream};
-use crate::verdict::OwnedDecision;
+use crate::verdict::{Decision, OwnedDecision};
 
 /// Scores single requests, each as a connection of its own.
 #[derive(Debug)]
 pub struct OfflineScorer {
     scorer: Scorer,
+    second_look: SecondLook,
     source: Option<IpAddr>,
     policy: u16,
+}
+
+/// The second tier, asked at once.
+#[derive(Debug)]
+pub struct SecondLook {
+    scorer: DeepScorer,
+    job: DeepJob,
+    verdict: DeepVerdict,
+}
+
+impl SecondLook {
+    /// Nothing is remembered: recorded requests are judged one by one.
+    #[must_use]
+    pub fn new(policies: &Policies) -> Self {
+        Self {
+            scorer: DeepScorer::new(policies, 0, &[0; 16]),
+            job: DeepJob::default(),
+            verdict: DeepVerdict::default(),
+        }
+    }
+
+    /// A copy of a decision after both tiers had their say.
+    pub fn decide(&mut self, decision: &Decision<'_>) -> OwnedDecision {
+        let mut owned = decision.to_owned();
+        if decision.is_undecided() {
+            decision.copy_doubts(&mut self.job);
+            self.scorer.score(&self.job, &mut self.verdict);
+            owned.settle(&self.verdict);
+        }
+        owned
+    }
 }
 
 impl OfflineScorer {
@@ -27,8 +60,10 @@ impl OfflineScorer {
     /// The same, with the exclusions and services of `policies`.
     #[must_use]
     pub fn with_policies(policies: Policies) -> Self {
+        let policies = Arc::new(policies.offline());
         Self {
-            scorer: Scorer::with_policies(Arc::new(policies.offline()), 1),
+            second_look: SecondLook::new(&policies),
+            scorer: Scorer::with_policies(policies, 1),
             source: None,
             policy: 0,
         }
@@ -46,21 +81,28 @@ impl OfflineScorer {
     /// too, with its protocol violation. Where several requests are pipelined, the worst one counts.
     pub fn score_request(&mut self, raw: &[u8]) -> OwnedDecision {
         let mut worst: Option<OwnedDecision> = None;
-        let mut keep = |decision: &crate::Decision<'_>| {
+        let Self {
+            scorer,
+            second_look,
+            source,
+            policy,
+        } = self;
+        let mut keep = |decision: &Decision<'_>| {
+            let decision = second_look.decide(decision);
             if worst.as_ref().is_none_or(|worst| decision.score > worst.score) {
-                worst = Some(decision.to_owned());
+                worst = Some(decision);
             }
         };
-        let mut stream = Stream::new().under(self.policy);
-        if let Some(source) = self.source {
+        let mut stream = Stream::new().under(*policy);
+        if let Some(source) = *source {
             stream = stream.from_source(source);
         }
-        self.scorer.feed(&mut stream, raw, &mut keep);
+        scorer.feed(&mut stream, raw, &mut keep);
         if stream.is_idle() && raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             // Nothing at all: a request line of no bytes.
-            self.scorer.open(&mut stream);
+            scorer.open(&mut stream);
         }
-        self.scorer.finish(&mut stream, &mut keep);
+        scorer.finish(&mut stream, &mut keep);
         worst.unwrap_or_else(|| unreachable!("a stream of at least one byte, or opened, gets a decision"))
     }
 }

@@ -1,6 +1,7 @@
 //! Rules and the policies they are applied by, compiled together: one policy for each service, the first for all others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::allowance::Allowance;
 use crate::exclusion::{Exclusion, ExclusionError, Exclusions};
@@ -65,6 +66,8 @@ impl From<Policy> for Tuning {
 /// Rules with one policy or more. Immutable, meant to be shared by `Arc` between threads.
 #[derive(Clone, Debug)]
 pub struct Policies {
+    /// Tells them apart from others that were compiled.
+    id: u64,
     rules: Arc<RuleSet>,
     /// The general one, and those of services that have one of their own.
     rulings: Box<[Ruling]>,
@@ -95,6 +98,7 @@ impl Policies {
     pub fn single(rules: Arc<RuleSet>, policy: Policy) -> Self {
         let rulings = [Ruling::plain(&rules, policy)];
         Self {
+            id: next_id(),
             rulings: rulings.into(),
             numbers: [0].into(),
             rules,
@@ -133,6 +137,7 @@ impl Policies {
         }
         if errors.is_empty() {
             Ok(Self {
+                id: next_id(),
                 rules,
                 rulings: rulings.into(),
                 numbers: numbers.into(),
@@ -160,6 +165,27 @@ impl Policies {
             policy.limits.brotli_decoders = 2;
         }
         detecting
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The same policies for the second tier: in each of them all rules run and count, except those with conditions on
+    /// other parts of the request, which that tier does not have.
+    pub(crate) fn for_second_tier(&self) -> Self {
+        let mut every = RuleBits::new(self.rules.rules.len());
+        for (index, rule) in self.rules.rules.iter().enumerate() {
+            if rule.owner.is_none() && rule.conditions.is_empty() {
+                every.insert(index);
+            }
+        }
+        let mut policies = self.clone();
+        for ruling in &mut policies.rulings {
+            ruling.active.clone_from(&every);
+            ruling.counting.clone_from(&every);
+        }
+        policies
     }
 
     /// The rules.
@@ -195,6 +221,11 @@ impl Policies {
     pub(crate) fn ask_for_subject(&self) -> bool {
         !self.rules.chained.is_empty() || self.rulings.iter().any(|ruling| !ruling.exclusions.is_empty())
     }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Ruling {

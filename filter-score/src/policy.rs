@@ -56,6 +56,8 @@ pub struct Policy {
     pub detect_paranoia: u8,
     /// Whether the rule set's model has a say, if it has one.
     pub model: ModelUse,
+    /// Whether suspicious requests are looked at a second time ([`crate::DeepScorer`]).
+    pub deep: bool,
     /// Bounds of what is held and looked at.
     pub limits: Limits,
 }
@@ -70,6 +72,7 @@ impl Default for Policy {
             paranoia: 1,
             detect_paranoia: 1,
             model: ModelUse::On,
+            deep: true,
             limits: Limits::default(),
         }
     }

@@ -287,6 +287,12 @@ impl Scorer {
                     stream.state = State::Unsynced;
                     return Disposition::Exhausted;
                 }
+                End::Undecided => {
+                    stream.state = State::Idle;
+                    return Disposition::Undecided {
+                        taken: bytes.len() - rest.len(),
+                    };
+                }
                 End::Opaque(kind) => {
                     stream.state = State::Opaque(kind);
                     return Disposition::Opaque(kind);
@@ -302,10 +308,12 @@ impl Scorer {
             self.adopt(&mut request);
             if !request.decided {
                 self.inspection(&mut request).truncated();
-                let decision = Decision::of(&request, &self.policies, false);
+                let decision = Decision::at_end(&request, &self.policies, false);
                 let blocks = self.policies.policy(request.policy).mode == Mode::Block;
                 if decision.verdict == Verdict::Block && blocks {
                     disposition = Disposition::Block;
+                } else if decision.waits() {
+                    disposition = Disposition::Undecided { taken: 0 };
                 }
                 on_decision(&decision);
             }
@@ -373,10 +381,13 @@ impl Scorer {
                 Event::Opaque(kind) => End::Opaque(kind),
                 Event::Exhausted => End::Exhausted,
             };
-            if !request.decided {
-                on_decision(&Decision::of(request, &self.policies, end == End::Complete));
-            }
-            return (at, Some(end));
+            let decision = match end {
+                _ if request.decided => return (at, Some(end)),
+                End::Complete => Decision::at_end(request, &self.policies, true),
+                _ => Decision::of(request, &self.policies, false),
+            };
+            on_decision(&decision);
+            return (at, Some(if decision.waits() { End::Undecided } else { end }));
         }
         (at, None)
     }
@@ -430,6 +441,8 @@ impl Scorer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Complete,
+    /// Complete, and for the second tier to decide.
+    Undecided,
     Blocked,
     Opaque(OpaqueKind),
     /// No decoder was free.

@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::deep::{DeepJob, DeepVerdict};
 use crate::findings::{ExcludedHit, Findings, Hit};
 use crate::model::{Inference, OwnedInference};
 use crate::policies::Policies;
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 use crate::request::{LINE_BYTES, Request};
 use crate::rules::{Family, Severity};
 
@@ -46,6 +47,13 @@ pub enum Disposition {
     Accept,
     /// They complete an attack: do not forward them, nor anything after them.
     Block,
+    /// The request that ends after `taken` of the bytes is suspicious, and the second tier has a say
+    /// ([`Decision::copy_doubts`]). The bytes behind it were not looked at: feed them when it has. Only where something
+    /// is blocked at all, and only with [`Policy::deep`].
+    Undecided {
+        /// Bytes up to the request's end.
+        taken: usize,
+    },
     /// No buffer or decoder was free. They were not scored and the stream is out of step: the failure policy decides.
     Exhausted,
     /// Picked up in mid-stream and no request line came yet: the failure policy decides.
@@ -67,12 +75,17 @@ pub fn score(anomaly: u32) -> f32 {
     }
     #[expect(clippy::cast_precision_loss, reason = "sums of severities are small")]
     let anomaly = anomaly as f32;
+    weighed(anomaly)
+}
+
+/// The score of a sum in which not every point counts in full.
+pub(crate) fn weighed(anomaly: f32) -> f32 {
     1.0 - (-STEEPNESS * anomaly).exp()
 }
 
-/// The score of rules and model together: the chance that at least one of two independent witnesses is right.
-fn joint(rules: f32, model: f32) -> f32 {
-    1.0 - (1.0 - rules) * (1.0 - model)
+/// The score of two independent witnesses: the chance that at least one of them is right.
+pub(crate) fn joint(one: f32, other: f32) -> f32 {
+    1.0 - (1.0 - one) * (1.0 - other)
 }
 
 impl Policy {
@@ -114,6 +127,8 @@ pub struct Decision<'a> {
     pub bytes: u64,
     /// Whether the request had ended. A block is decided as soon as it is certain.
     pub complete: bool,
+    /// What the second tier is to look at, if it has a say.
+    pub(crate) undecided: Option<(&'a Request, &'a Policies)>,
 }
 
 impl<'a> Decision<'a> {
@@ -141,6 +156,36 @@ impl<'a> Decision<'a> {
             request_line: request.line.as_bytes(),
             bytes: request.bytes - request.encoded,
             complete,
+            undecided: None,
+        }
+    }
+
+    /// The decision about a request that has ended: what is merely suspicious goes to the second tier.
+    pub(crate) fn at_end(request: &'a Request, policies: &'a Policies, complete: bool) -> Self {
+        let mut decision = Self::of(request, policies, complete);
+        let deep = policies.policy(request.policy).deep;
+        if deep && decision.verdict == Verdict::Suspicious && !request.findings.doubts().is_empty() {
+            decision.undecided = Some((request, policies));
+        }
+        decision
+    }
+
+    /// Whether the second tier has a say. Until then the request is suspicious.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.undecided.is_some()
+    }
+
+    /// Whether feeding stops here until the second tier has had its say.
+    pub(crate) fn waits(&self) -> bool {
+        self.undecided
+            .is_some_and(|(request, policies)| policies.policy(request.policy).mode == Mode::Block)
+    }
+
+    /// Copies what the second tier needs of an undecided request. Allocates nothing.
+    pub fn copy_doubts(&self, job: &mut DeepJob) {
+        if let Some((request, policies)) = self.undecided {
+            job.fill(request, policies);
         }
     }
 
@@ -160,6 +205,7 @@ impl<'a> Decision<'a> {
             request_line: line.unwrap_or_default(),
             bytes: request.len() as u64,
             complete: true,
+            undecided: None,
         }
     }
 
@@ -322,6 +368,30 @@ pub struct OwnedDecision {
     pub bytes: u64,
     /// Whether the request had ended.
     pub complete: bool,
+}
+
+impl OwnedDecision {
+    /// The second tier has had its say: an attack becomes `block`, everything else stays as it is. Allocates.
+    pub fn settle(&mut self, verdict: &DeepVerdict) {
+        use fmt::Write as _;
+        if !verdict.block {
+            return;
+        }
+        self.decision = Verdict::Block;
+        self.score = verdict.score;
+        self.anomaly = verdict.anomaly;
+        let mut separator = "; on a second look: ";
+        for hit in &verdict.hits {
+            // Writing to a string does not fail.
+            let _ = write!(self.explanation, "{separator}{hit}");
+            separator = "; ";
+        }
+        self.rules.extend(verdict.hits.iter().map(OwnedHit::of));
+        self.categories
+            .extend(verdict.hits.iter().map(|hit| hit.rule.family));
+        self.categories.sort_unstable();
+        self.categories.dedup();
+    }
 }
 
 /// A hit that owns its data.

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use filter_score::{
-    Disposition, Exclusion, Glob, Model, PackSource, PathPattern, Policies, Policy, RuleSet, Scorer, Stream,
-    Tuning, builtin_packs,
+    DeepJob, DeepScorer, DeepVerdict, Disposition, Exclusion, Glob, Model, PackSource, PathPattern, Policies,
+    Policy, RuleSet, Scorer, Stream, Tuning, builtin_packs,
 };
 
 thread_local! {
@@ -116,8 +116,12 @@ fn rules() -> Arc<RuleSet> {
 
 #[test]
 fn feeding_allocates_nothing() {
-    let rules = rules();
-    let mut scorer = Scorer::new(rules, Policy::default(), 4);
+    // What is handed over to the second tier is the matter of a test of its own.
+    let policy = Policy {
+        deep: false,
+        ..Policy::default()
+    };
+    let mut scorer = Scorer::new(rules(), policy, 4);
     let requests = requests();
     for segment in [1, 7, 1460, usize::MAX] {
         for request in &requests {
@@ -202,6 +206,34 @@ fn exclusions_and_conditions_allocate_nothing_either() {
             assert_eq!(count, 0, "{request}");
         }
     }
+}
+
+#[test]
+fn handing_over_to_the_second_tier_allocates_nothing() {
+    let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs compile"));
+    let mut scorer = Scorer::new(Arc::clone(&rules), Policy::default(), 4);
+    let policies = Policies::single(rules, Policy::default());
+    let mut deep = DeepScorer::new(&policies, 16, &[1; 16]);
+    let (mut job, mut verdict) = (DeepJob::default(), DeepVerdict::default());
+    // More of it than is kept.
+    let fields = "next=http%3A%2F%2Flocalhost%3A8080%2Fcallback&".repeat(200);
+    let request = format!("GET /?{fields} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut undecided = 0;
+    for _ in 0..3 {
+        let count = allocations(|| {
+            let mut stream = Stream::new();
+            scorer.feed(&mut stream, request.as_bytes(), |decision| {
+                undecided += usize::from(decision.is_undecided());
+                decision.copy_doubts(&mut job);
+            });
+            scorer.release(&mut stream);
+        });
+        assert_eq!(count, 0);
+        deep.score(&job, &mut verdict);
+    }
+    assert!(undecided == 3 && job.is_cut());
+    // What is known is served without allocating, too.
+    assert_eq!(allocations(|| deep.score(&job, &mut verdict)), 0);
 }
 
 #[test]

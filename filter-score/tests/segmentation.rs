@@ -4,7 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use filter_score::{
-    Disposition, Limits, Mode, Model, OwnedDecision, Policy, RuleSet, Scorer, Stream, builtin_packs,
+    Disposition, Limits, Mode, Model, OwnedDecision, Policies, Policy, RuleSet, Scorer, SecondLook, Stream,
+    Verdict, builtin_packs,
 };
 use proptest::prelude::*;
 
@@ -33,21 +34,39 @@ fn policy(mode: Mode) -> Policy {
 
 /// Feeds `bytes` cut at `cuts` and returns the decisions and the last disposition.
 fn run(mode: Mode, bytes: &[u8], cuts: &[usize]) -> (Vec<OwnedDecision>, Disposition) {
-    let mut scorer = Scorer::new(Arc::clone(&RULES), policy(mode), 1);
+    let policies = Policies::single(Arc::clone(&RULES), policy(mode));
+    let mut look = SecondLook::new(&policies);
+    let mut scorer = Scorer::with_policies(Arc::new(policies), 1);
     let mut stream = Stream::new();
     let mut decisions = Vec::new();
     let mut disposition = Disposition::Accept;
     let mut start = 0;
-    for end in cuts.iter().copied().chain([bytes.len()]) {
-        disposition = scorer.feed(&mut stream, &bytes[start..end], |decision| {
-            decisions.push(decision.to_owned());
-        });
+    'stream: for end in cuts.iter().copied().chain([bytes.len()]) {
+        loop {
+            disposition = scorer.feed(&mut stream, &bytes[start..end], |decision| {
+                decisions.push(look.decide(decision));
+            });
+            let Disposition::Undecided { taken } = disposition else {
+                break;
+            };
+            start += taken;
+            if decisions
+                .last()
+                .is_some_and(|decision| decision.decision == Verdict::Block)
+            {
+                disposition = Disposition::Block;
+                break 'stream;
+            }
+        }
         start = end;
     }
-    let finished = scorer.finish(&mut stream, |decision| decisions.push(decision.to_owned()));
-    if finished == Disposition::Block {
-        disposition = finished;
+    if disposition != Disposition::Block {
+        let finished = scorer.finish(&mut stream, |decision| decisions.push(look.decide(decision)));
+        if finished == Disposition::Block {
+            disposition = finished;
+        }
     }
+    scorer.release(&mut stream);
     assert_eq!(scorer.available(), 1, "the buffer came back");
     (decisions, disposition)
 }

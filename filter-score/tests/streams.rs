@@ -303,3 +303,20 @@ fn binary_bodies_are_left_alone() {
         assert_eq!(decisions[0].anomaly, 0, "{}", decisions[0].explanation);
     }
 }
+
+#[test]
+fn a_line_that_only_repeats_a_hit_is_not_known_to_be_clean() {
+    let text = "family = \"custom\"\n[[rule]]\nid = 1\nmessage = \"m\"\nseverity = \"error\"\ntargets = [\"header\"]\n\
+        regex = 'needle'\nsamples.match = [\"needle\", \"a needle\"]\nsamples.pass = [\"hay\", \"stack\"]\n";
+    let rules = RuleSet::compile(&[PackSource {
+        name: "test.toml",
+        text,
+    }])
+    .expect("the pack compiles");
+    let mut scorer = Scorer::new(Arc::new(rules), Policy::default(), 1).with_cache(64, &[7; 16]);
+    for lines in ["A: needle\r\nB: needle\r\n", "B: needle\r\n"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let (_, decisions) = feed(&mut scorer, &mut Stream::new(), request.as_bytes());
+        assert_eq!(decisions[0].decision, Verdict::Suspicious, "{lines}");
+    }
+}

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod corpus;
+pub mod deep;
 pub mod engine;
 pub mod flow;
 pub mod host;

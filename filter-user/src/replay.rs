@@ -12,7 +12,7 @@ use std::{
 };
 
 use filter_common::{Address, FlowKey, FlowState, Packet, packet::tcp_flag};
-use filter_score::Scorer;
+use filter_score::{Scorer, SecondLook};
 use serde_json::json;
 
 use crate::{
@@ -53,6 +53,7 @@ pub fn replay(
     let clock = MemoryClock::default();
     let (_book, mut recorders) = LatencyBook::new(1);
     let policies = Arc::new(judge.policies.clone().detecting());
+    let look = SecondLook::new(&policies);
     let services = config.services();
     let mut engine = Worker::new(
         worker_config(),
@@ -65,6 +66,7 @@ pub fn replay(
         events,
         receiver,
     )
+    .with_second_look(look)
     .serving(ServiceNumbers::new(&services));
     let mut number = 0;
     while let Some(frame) = capture.next_frame()? {

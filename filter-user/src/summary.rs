@@ -163,6 +163,7 @@ mod tests {
                 2
             ],
             requests,
+            deep: None,
             flows: Fill::new(7, 10),
             sources: Fill::default(),
             blocks: Fill::new(2, 10),

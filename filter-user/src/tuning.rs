@@ -34,7 +34,7 @@ impl Tuned {
         before: Option<&Rules>,
     ) -> anyhow::Result<Self> {
         let rules = Rules::with_model(&config.scoring, config.rules.folder.as_deref(), before)?;
-        let general = config.scoring.tuning(&config.limits);
+        let general = config.tuning(&config.scoring);
         let places: Vec<_> = services
             .iter()
             .map(|wanted| {
@@ -48,7 +48,7 @@ impl Tuned {
             .iter()
             .map(|place| {
                 let changes = config.service[(*place)?].scoring.as_ref()?;
-                Some(changes.over(&config.scoring).tuning(&config.limits))
+                Some(config.tuning(&changes.over(&config.scoring)))
             })
             .collect();
         let shared = general.exclusions.len();

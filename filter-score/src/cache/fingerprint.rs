@@ -19,6 +19,14 @@ const WORDS: usize = 2 + LONGEST / 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(pub(crate) u128);
 
+impl Fingerprint {
+    /// 32 bits to choose a set by: the upper half of a sum of products, spread by a multiplication (Knuth, TAOCP 6.4).
+    pub(crate) fn spread(self) -> usize {
+        let folded = (self.0 >> 64) as u64 ^ self.0 as u64;
+        (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
+    }
+}
+
 /// The key, as long as the longest text.
 #[derive(Debug)]
 pub(crate) struct Fingerprinter(Box<[u64; WORDS]>);

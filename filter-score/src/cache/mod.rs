@@ -8,7 +8,7 @@ mod lines;
 mod requests;
 mod table;
 
-pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter, LONGEST};
 use lines::CleanLines;
 use requests::CleanRequests;
 

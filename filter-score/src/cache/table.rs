@@ -57,10 +57,7 @@ impl Table {
     }
 
     fn set(&mut self, fingerprint: Fingerprint) -> &mut Set {
-        // The upper half of a sum of products, spread by a multiplication (Knuth, TAOCP 6.4).
-        let spread =
-            ((fingerprint.0 >> 64) as u64 ^ fingerprint.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let index = (spread >> 32) as usize & (self.sets.len() - 1);
+        let index = fingerprint.spread() & (self.sets.len() - 1);
         &mut self.sets[index]
     }
 }

@@ -81,6 +81,7 @@ impl Suspicion {
     }
 
     /// Weighs an interesting field's decoded text; `anomaly` and `families` are those of the rules that hit so far.
+    /// Returns whether there is anything to suspect in it.
     pub(crate) fn weigh(
         &mut self,
         model: &Model,
@@ -89,9 +90,10 @@ impl Suspicion {
         decodings: DecodingSet,
         anomaly: u32,
         families: FamilySet,
-    ) {
+    ) -> bool {
         self.fields = self.fields.saturating_add(1);
         let (sum, end) = model.linear.peak(text);
+        let mut suspected = false;
         if sum >= model.floor {
             let context = Context {
                 target: place.target,
@@ -100,13 +102,14 @@ impl Suspicion {
                 anomaly,
                 families,
             };
-            self.judge(model, place, text, end, context);
+            suspected = self.judge(model, place, text, end, context);
         }
         self.best = self.best.max(sum);
+        suspected
     }
 
     #[cold]
-    fn judge(&mut self, model: &Model, place: Place<'_>, text: &[u8], end: usize, context: Context) {
+    fn judge(&mut self, model: &Model, place: Place<'_>, text: &[u8], end: usize, context: Context) -> bool {
         let region = feature::region(text, end);
         let score = model.score(&model.features(text, end, self.best, context));
         if score > self.score {
@@ -119,5 +122,6 @@ impl Suspicion {
                 decodings: context.decodings,
             };
         }
+        score > 0
     }
 }

@@ -164,7 +164,10 @@ fn gate(rule: &Rule) -> String {
         format!("{}{more}", shown.join(", "))
     };
     if let Check::Detector(detector) = rule.check {
-        let literals = detector.literals.iter().map(|literal| literal.escape_debug().to_string());
+        let literals = detector
+            .literals
+            .iter()
+            .map(|literal| literal.escape_debug().to_string());
         let mut gate = format!("over fields that have one of {}", list(literals.collect()));
         if !detector.classes.is_empty() {
             gate += " or a byte of the classes that it asks for";

@@ -12,7 +12,7 @@ use super::{
     connection::{print_json, unexpected},
     duration,
 };
-use crate::control::{self, QueueStatus, Request, Response};
+use crate::control::{self, DeepStatus, QueueStatus, Request, Response};
 
 /// Show the state of the running engine.
 #[derive(Debug, Args)]
@@ -73,6 +73,9 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     for (family, count) in &requests.families {
         writeln!(out, "  {family:<24} {count:>12}")?;
     }
+    if let Some(deep) = &status.deep {
+        print_deep(deep, out)?;
+    }
     writeln!(
         out,
         "flows {}, sources {}, blocks {}, held bytes {}",
@@ -98,6 +101,18 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     }
     for warning in &status.warnings {
         writeln!(out, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
+fn print_deep(deep: &DeepStatus, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "deep      {} workers, breaker {}, {} requests wait; grown {}, shrunk {}, died {}, hung {}",
+        deep.workers, deep.breaker, deep.waiting, deep.grown, deep.shrunk, deep.died, deep.stalled
+    )?;
+    for (what, count) in deep.requests.iter().filter(|(_, count)| **count > 0) {
+        writeln!(out, "  {what:<24} {count:>12}")?;
     }
     Ok(())
 }

@@ -146,9 +146,8 @@ impl Default for Scoring {
 }
 
 impl Scoring {
-    /// Thresholds and bounds as the scoring engine takes them.
-    #[must_use]
-    pub fn policy(&self, limits: &Limits) -> filter_score::Policy {
+    /// Thresholds and bounds as the scoring engine takes them. `deep`: suspicious requests are looked at a second time.
+    fn policy(&self, limits: &Limits, deep: bool) -> filter_score::Policy {
         filter_score::Policy {
             mode: match self.mode {
                 Mode::Block => filter_score::Mode::Block,
@@ -160,15 +159,15 @@ impl Scoring {
             paranoia: self.paranoia,
             detect_paranoia: self.detect_paranoia.unwrap_or(self.paranoia),
             model: filter_score::ModelUse::On,
+            deep,
             limits: self.limits.limits(limits.request()),
         }
     }
 
     /// The policy and what is excepted from it.
-    #[must_use]
-    pub fn tuning(&self, limits: &Limits) -> filter_score::Tuning {
+    pub(super) fn tuning(&self, limits: &Limits, deep: bool) -> filter_score::Tuning {
         filter_score::Tuning {
-            policy: self.policy(limits),
+            policy: self.policy(limits, deep),
             exclusions: self.exclusions.iter().map(Exclusion::compiled).collect(),
             allow: filter_score::Allowance {
                 methods: self.allow.methods.clone().unwrap_or_default(),

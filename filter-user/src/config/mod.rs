@@ -5,6 +5,7 @@
 
 mod cidr;
 mod decision;
+mod deep;
 mod document;
 mod engine;
 mod exclusion;
@@ -28,6 +29,7 @@ pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use decision::{
     Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
 };
+pub use deep::{Deep, Workers};
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
     VlanPolicy, XdpMode,
@@ -67,6 +69,8 @@ pub struct Config {
     pub rules: RulesFolder,
     /// How requests are judged.
     pub scoring: Scoring,
+    /// The second look at requests that are merely suspicious.
+    pub deep: Deep,
     /// What the ends of a blocked flow get.
     pub response: Response,
     /// How blocked requests add up to a blocked source.
@@ -133,6 +137,12 @@ impl Config {
         } else {
             self.service.clone()
         }
+    }
+
+    /// How requests are judged under `scoring`, the general one or a service's, as the scoring engine takes it.
+    #[must_use]
+    pub fn tuning(&self, scoring: &Scoring) -> filter_score::Tuning {
+        scoring.tuning(&self.limits, self.deep.enabled)
     }
 
     /// The interface to filter, which only running an engine needs.

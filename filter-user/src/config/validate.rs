@@ -21,6 +21,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     services(config, &mut findings);
     limits(config, &mut findings);
     decisions(config, &mut findings);
+    deep(config, &mut findings);
     lists(config, &mut findings);
     findings.0
 }
@@ -313,6 +314,45 @@ fn thresholds(table: &str, scoring: &Scoring, findings: &mut Findings) {
                 "rules that count are detected anyway: raise it, or leave it out",
             );
         }
+    }
+}
+
+fn deep(config: &Config, findings: &mut Findings) {
+    let deep = &config.deep;
+    findings.range("deep.workers.min", deep.workers.min, 1..=64);
+    findings.range("deep.workers.max", deep.workers.max, 1..=64);
+    if deep.workers.min > deep.workers.max {
+        findings.add(
+            "deep.workers.min",
+            format!("{} is above max = {}", deep.workers.min, deep.workers.max),
+            "lower it, or raise deep.workers.max",
+        );
+    }
+    findings.range("deep.batch", deep.batch, 1..=1024);
+    findings.range("deep.collect_us", deep.collect_us, 0..=100_000);
+    findings.range("deep.deadline_ms", deep.deadline_ms, 1..=1000);
+    findings.range("deep.queue", deep.queue, 1..=65_536);
+    findings.range("deep.cache", deep.cache, 0..=1 << 20);
+    if deep.collect_us >= deep.deadline_ms.saturating_mul(1000) {
+        findings.add(
+            "deep.collect_us",
+            format!(
+                "{} is not below deadline_ms = {}",
+                deep.collect_us, deep.deadline_ms
+            ),
+            "lower it: what waits for company misses its deadline",
+        );
+    }
+    let heartbeat = config.limits.heartbeat_timeout_ms;
+    if deep.deadline_ms >= heartbeat {
+        findings.add(
+            "deep.deadline_ms",
+            format!(
+                "{} is not below limits.heartbeat_timeout_ms = {heartbeat}",
+                deep.deadline_ms
+            ),
+            "lower it, or raise limits.heartbeat_timeout_ms",
+        );
     }
 }
 

@@ -21,4 +21,6 @@ pub use protocol::{
 };
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
-pub use status::{Fill, ModelStatus, PacketCounter, QueueStatus, RequestCounters, RulesStatus, Status};
+pub use status::{
+    DeepStatus, Fill, ModelStatus, PacketCounter, QueueStatus, RequestCounters, RulesStatus, Status,
+};

@@ -33,6 +33,9 @@ pub struct Status {
     pub queues: Vec<QueueStatus>,
     /// The requests that were judged.
     pub requests: RequestCounters,
+    /// The second look at suspicious requests, if there is one.
+    #[serde(default)]
+    pub deep: Option<DeepStatus>,
     /// Tracked flows.
     pub flows: Fill,
     /// Sources with reputation.
@@ -147,6 +150,30 @@ impl RequestCounters {
     pub fn total(&self) -> u64 {
         self.allow + self.suspicious + self.block
     }
+}
+
+/// The second look at suspicious requests, and the threads that take it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeepStatus {
+    /// `closed` if requests are looked at, `open` if none is because too many were not answered in time, `half-open` if
+    /// some are to see whether that is over; the worst of all queues.
+    pub breaker: String,
+    /// What became of undecided requests: `submitted`, `answered`, `blocked`, `missed_deadline`, …
+    pub requests: BTreeMap<String, u64>,
+    /// Requests that wait.
+    pub waiting: u64,
+    /// Requests that no worker has taken yet.
+    pub depth: u64,
+    /// Workers.
+    pub workers: u64,
+    /// Times the pool grew.
+    pub grown: u64,
+    /// Times it shrank.
+    pub shrunk: u64,
+    /// Workers that panicked and were replaced.
+    pub died: u64,
+    /// Workers that hung and were replaced.
+    pub stalled: u64,
 }
 
 /// How full something bounded is.

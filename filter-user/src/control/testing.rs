@@ -71,6 +71,7 @@ impl Engine for Tables {
                 block: 1,
                 ..RequestCounters::default()
             },
+            deep: None,
             flows: Fill::new(1, 10),
             sources: Fill::default(),
             blocks: Fill::default(),

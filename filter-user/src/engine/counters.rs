@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use filter_score::{Family, Verdict};
+use filter_score::{Family, OwnedDecision, Verdict};
 
-use crate::flow::{DropCounters, DropReason};
+use crate::{
+    deep::DeepCount,
+    flow::{DropCounters, DropReason},
+};
 
 macro_rules! drops {
     ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
@@ -53,6 +56,10 @@ drops! {
     Unsynced => "unsynced",
     /// Failure policy: the stream cannot be followed any further.
     Opaque => "opaque",
+    /// Failure policy: the second tier gave no verdict in time.
+    DeepDeadline => "deep_deadline",
+    /// Failure policy: the second tier had no room.
+    DeepFull => "deep_full",
 }
 
 /// Reasons for which a frame went on although it was not scored.
@@ -125,6 +132,10 @@ pub struct EngineCounters {
     pub held_bytes: u64,
     /// Segments held out of order.
     pub held: u64,
+    /// Requests that wait for the second tier.
+    pub deep_waiting: u64,
+    /// What became of undecided requests, by [`DeepCount`].
+    pub deep: [u64; DeepCount::ALL.len()],
 }
 
 impl EngineCounters {
@@ -159,6 +170,25 @@ impl EngineCounters {
         }
     }
 
+    /// Counts a decision that was kept for a while.
+    pub fn decided_late(&mut self, decision: &OwnedDecision) {
+        let malformed = decision.categories.contains(&Family::Protocol);
+        self.decided(decision.decision, decision.categories.iter().copied(), malformed);
+        self.detect_only += u64::from(decision.rules.iter().any(|hit| hit.detect_only));
+        self.excluded += u64::from(!decision.excluded.is_empty());
+    }
+
+    /// Adds the decisions that `other` has counted.
+    pub fn add_decisions(&mut self, other: &Self) {
+        let pairs = self.requests.iter_mut().zip(other.requests);
+        pairs.for_each(|(mine, other)| *mine += other);
+        let pairs = self.families.iter_mut().zip(other.families);
+        pairs.for_each(|(mine, other)| *mine += other);
+        self.malformed += other.malformed;
+        self.detect_only += other.detect_only;
+        self.excluded += other.excluded;
+    }
+
     /// All numbers in a fixed order; the inverse of [`EngineCounters::from_numbers`].
     fn numbers(&self) -> impl Iterator<Item = u64> {
         let Self {
@@ -181,6 +211,8 @@ impl EngineCounters {
             flows,
             held_bytes,
             held,
+            deep_waiting,
+            deep,
         } = self;
         [
             *received,
@@ -197,6 +229,7 @@ impl EngineCounters {
             *flows,
             *held_bytes,
             *held,
+            *deep_waiting,
         ]
         .into_iter()
         .chain(*dropped)
@@ -204,6 +237,7 @@ impl EngineCounters {
         .chain(*unscored)
         .chain(*requests)
         .chain(*families)
+        .chain(*deep)
     }
 
     fn from_numbers(mut numbers: impl Iterator<Item = u64>) -> Self {
@@ -223,6 +257,7 @@ impl EngineCounters {
             flows,
             held_bytes,
             held,
+            deep_waiting,
         ] = std::array::from_fn(|_| next());
         Self {
             received,
@@ -239,11 +274,13 @@ impl EngineCounters {
             flows,
             held_bytes,
             held,
+            deep_waiting,
             dropped: std::array::from_fn(|_| next()),
             stream_dropped: std::array::from_fn(|_| next()),
             unscored: std::array::from_fn(|_| next()),
             requests: std::array::from_fn(|_| next()),
             families: std::array::from_fn(|_| next()),
+            deep: std::array::from_fn(|_| next()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the loop needs of the world.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::BorrowedFd, time::Duration};
 
 use filter_common::{FlowKey, FlowState, metadata::Metadata};
 
@@ -51,6 +51,16 @@ pub trait Rings {
     ///
     /// When a device has gone.
     fn wait(&mut self, timeout: Duration) -> io::Result<()>;
+
+    /// Sleeps until a frame arrives, `bell` becomes readable or the time is over. Rings in memory do not sleep.
+    ///
+    /// # Errors
+    ///
+    /// When a device has gone.
+    fn wait_or(&mut self, timeout: Duration, bell: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = bell;
+        self.wait(timeout)
+    }
 }
 
 /// The maps shared with the XDP program. Calls may cost a system call each, so none is made for every packet

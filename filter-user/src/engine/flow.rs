@@ -3,6 +3,7 @@
 use filter_common::{FlowKey, FlowState};
 
 use super::KernelMaps;
+use crate::deep::Ticket;
 use crate::flow::{FlowTable, Replies, Reply, Seq, Stream, SynAck, TimeoutClass};
 
 /// The entry of the flow table.
@@ -23,6 +24,21 @@ pub(super) struct Requests {
     pub(super) stream: filter_score::Stream,
     /// The flow was picked up where a request begins, on the word of the XDP program's pre-screen.
     pub(super) at_head: bool,
+    /// Something about the flow or its source was suspicious before.
+    pub(super) suspected: bool,
+    /// The request that the second tier is asked about.
+    pub(super) asked: Option<Ticket>,
+    /// What the second tier, or the failure policy in its place, said about the segment that was put off.
+    pub(super) ruling: Option<Ruling>,
+}
+
+/// What keeps a segment that was put off from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// It completed an attack, reported under this request id.
+    Attack(u64),
+    /// The failure policy refuses it.
+    Refuse,
 }
 
 /// An idle flow may cost this much, its share of the index included.

@@ -1,6 +1,6 @@
 //! The traits of [`super::environment`] on the real thing.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::BorrowedFd, time::Duration};
 
 use filter_common::{FlowKey, FlowState, metadata::Metadata};
 
@@ -55,6 +55,10 @@ impl Rings for QueueRings {
 
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         Self::wait(self, timeout).map(|_ready| ())
+    }
+
+    fn wait_or(&mut self, timeout: Duration, bell: BorrowedFd<'_>) -> io::Result<()> {
+        Self::wait_or(self, timeout, bell)
     }
 }
 

@@ -6,8 +6,10 @@
 //!                                                                               ├─ drop ─────────► Rings::release
 //!                                                                               └─ score: Scorer::feed
 //!                                                                                    ├─ accept ──► Rings::forward
-//!                                                                                    └─ block ───► KernelMaps,
-//!                                                                                                  page and reset
+//!                                                                                    ├─ block ───► KernelMaps,
+//!                                                                                    │             page and reset
+//!                                                                                    └─ undecided: the segment waits,
+//!                                                                                       and all behind it, for deep::Port
 //! ```
 //!
 //! A packet that comes in parts, or is too large to go on, is put together (`joined`) and cut into segments ([`cut`])
@@ -27,12 +29,16 @@ pub mod live;
 pub mod memory;
 pub mod page;
 mod refusal;
+mod reports;
 pub mod respond;
+mod rulings;
+mod second_tier;
 mod spin;
 mod verdict;
 pub mod worker;
 
 pub use counters::{EngineCounters, EngineDrop, SharedCounters};
 pub use environment::{Clock, KernelMaps, Rings};
-pub use verdict::Event;
+pub use reports::Event;
+pub use second_tier::Undecided;
 pub use worker::{Command, Worker, WorkerConfig};

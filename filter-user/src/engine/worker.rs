@@ -22,8 +22,9 @@ use super::{
     joined::Joined,
     page::Page,
     refusal::Refusal,
+    reports::Event,
     spin::Spin,
-    verdict::{Event, Judge, Outcome},
+    verdict::{Judge, Origin, Outcome},
 };
 use crate::{
     config::{FailurePolicy, Respond},
@@ -230,11 +231,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.spins = false;
             // Before it sleeps for long, what it has done has to show in the counters.
             let published = self.idle_ticks > 0;
-            self.rings.wait(if published {
-                self.config.sleep
-            } else {
-                TICK.min(self.config.sleep)
-            })?;
+            self.sleep(
+                now,
+                if published {
+                    self.config.sleep
+                } else {
+                    TICK.min(self.config.sleep)
+                },
+            )?;
         }
         Ok(true)
     }
@@ -251,13 +255,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.maps.consumed(count as u64);
         }
         self.batch = batch;
+        let ruled = self.judge.awaits() && self.carry_out_rulings();
         self.rings.flush()?;
         let now = self.clock.now();
         for arrived in self.forwarded.drain(..) {
             self.latency
                 .record(Stage::DriverToForwarded, now.saturating_sub(arrived));
         }
-        Ok((count > 0, now))
+        Ok((count > 0 || ruled, now))
     }
 
     /// The counters, as they are now.
@@ -421,13 +426,19 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             .stream
             .offer(reassembly, inspected.segment, frame, &mut observed);
         flow.confirmed |= observed.confirmed();
-        let mut outcome = Some(judge.outcome(action, &mut flow.requests, &inspected.key, now, counters));
+        flow.requests.suspected |= arrival.reason.is_some_and(is_suspicion);
+        let origin = Origin {
+            handle,
+            flow: inspected.key,
+            now,
+        };
+        let mut outcome = Some(judge.outcome(action, &mut flow.requests, origin, counters));
         let decided = self.clock.now();
         self.latency
             .record(Stage::DequeuedToVerdict, decided.saturating_sub(now));
         while let Some(due) = outcome {
             self.carry_out(handle, due, arrival);
-            outcome = self.next_held(handle, &inspected.key, now);
+            outcome = self.next_held(origin);
         }
         if let Some(flow) = self.table.get_mut(handle) {
             let class = flow.class();
@@ -440,7 +451,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// The outcome for the next held segment, if its turn has come.
-    fn next_held(&mut self, handle: FlowHandle, key: &FlowKey, now: u64) -> Option<Outcome<R::Frame>> {
+    pub(super) fn next_held(&mut self, origin: Origin) -> Option<Outcome<R::Frame>> {
         let Self {
             table,
             reassembly,
@@ -448,12 +459,12 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             counters,
             ..
         } = self;
-        let flow = table.get_mut(handle)?;
+        let flow = table.get_mut(origin.handle)?;
         let action = flow.stream.next_held(reassembly)?;
-        Some(judge.outcome(action, &mut flow.requests, key, now, counters))
+        Some(judge.outcome(action, &mut flow.requests, origin, counters))
     }
 
-    fn carry_out(&mut self, handle: FlowHandle, outcome: Outcome<R::Frame>, arrival: Arrival) {
+    pub(super) fn carry_out(&mut self, handle: FlowHandle, outcome: Outcome<R::Frame>, arrival: Arrival) {
         match outcome {
             Outcome::Forward(frame) => self.send_on(frame, arrival),
             Outcome::ForwardUnscored(frame, reason) => {
@@ -569,7 +580,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     fn refresh_counters(&mut self) {
         self.counters.set_stream_drops(&self.reassembly.drops);
-        self.counters.cached = self.judge.cached();
+        self.judge.refresh(&mut self.counters);
         self.counters.flows = self.table.len() as u64;
         self.counters.held = self.reassembly.hold.segments() as u64;
         self.counters.held_bytes = self.reassembly.hold.bytes() as u64;

@@ -1,6 +1,6 @@
 //! A segment between scoring and verdict.
 
-use super::stream::Phase;
+use super::stream::{Deferral, Phase};
 use super::{Evidence, Reassembly, Segment, Seq, Stream};
 
 /// How a segment's new bytes relate to the bytes delivered before them.
@@ -68,6 +68,34 @@ impl<'a, F: AsRef<[u8]>> Pending<'a, F> {
         self.stream.continuity
     }
 
+    /// How many of the new bytes were scored before the segment was put off; `None` if it was not.
+    #[must_use]
+    pub fn scored(&self) -> Option<usize> {
+        match self.stream.deferral {
+            Deferral::Over(to) => Some(self.stream.next.until(to).min(self.payload().len())),
+            _ => None,
+        }
+    }
+
+    /// Whether there is room to put the segment off.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        self.shared.hold.has_room(self.segment.len.into())
+    }
+
+    /// `scored` of the new bytes are scored and their verdict is not known yet: the segment, and all behind it, waits for
+    /// [`Stream::resume`]. The caller has asked [`can_wait`](Self::can_wait).
+    pub fn put_off(self, scored: usize) {
+        let Self {
+            stream,
+            shared,
+            segment,
+            frame,
+        } = self;
+        stream.deferral = Deferral::Waiting(stream.next + scored as u32);
+        stream.held.insert(&mut shared.hold, segment, frame);
+    }
+
     /// The frame.
     #[must_use]
     pub fn frame(&self) -> &F {
@@ -101,6 +129,11 @@ impl<'a, F: AsRef<[u8]>> Pending<'a, F> {
         stream.phase = Phase::Open;
         stream.reset = false;
         stream.continuity = Continuity::Next;
+        if let Deferral::Over(scored) = stream.deferral
+            && !scored.after(stream.next)
+        {
+            stream.deferral = Deferral::None;
+        }
         frame
     }
 

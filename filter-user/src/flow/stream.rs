@@ -12,7 +12,7 @@ pub enum Action<'a, F> {
     Score(Pending<'a, F>),
     /// It goes on; nothing in it is new.
     Forward(F),
-    /// It waits for the bytes before it.
+    /// It waits for the bytes before it, or behind a segment that was put off.
     Hold,
     /// It goes no further.
     Drop(F, DropReason),
@@ -49,6 +49,20 @@ pub struct Stream {
     pub(super) held: HoldList,
     /// Held for a connection that was replaced; only to be dropped.
     pub(super) superseded: HoldList,
+    /// Whether the next segment in order waits for a verdict.
+    pub(super) deferral: Deferral,
+}
+
+/// The state of a segment whose turn has come, and that was put off in the middle of being scored. It is the first one
+/// of the held segments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Deferral {
+    /// There is none.
+    None,
+    /// It was scored up to here, and everything waits.
+    Waiting(Seq),
+    /// It was scored up to here, and its turn has come again.
+    Over(Seq),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +123,7 @@ impl Stream {
             evidence: Evidence::new(zero),
             held: HoldList::new(),
             superseded: HoldList::new(),
+            deferral: Deferral::None,
         }
     }
 
@@ -116,6 +131,22 @@ impl Stream {
     #[must_use]
     pub fn next(&self) -> Option<Seq> {
         (self.phase != Phase::Unanchored).then_some(self.next)
+    }
+
+    /// Whether a segment was put off, and all behind it waits.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.deferral, Deferral::Waiting(_)) && !self.blocked
+    }
+
+    /// Ends the wait for a verdict; [`next_held`](Self::next_held) has the segment that was put off. False if none waits:
+    /// then the connection has moved on without it.
+    pub fn resume(&mut self) -> bool {
+        let Deferral::Waiting(scored) = self.deferral else {
+            return false;
+        };
+        self.deferral = Deferral::Over(scored);
+        true
     }
 
     /// Payload bytes held behind a gap.
@@ -181,7 +212,7 @@ impl Stream {
             shared.drops.count(DropReason::Superseded);
             return Some(Action::Drop(frame, DropReason::Superseded));
         }
-        if self.held.is_empty() {
+        if self.held.is_empty() || self.is_waiting() {
             return None;
         }
         let due = if self.blocked {
@@ -346,6 +377,7 @@ impl Stream {
         self.acked = ack;
         self.evidence.restart(&mut shared.evidence, ack);
         self.continuity = Continuity::AfterGap;
+        self.deferral = Deferral::None;
         News::Progress
     }
 
@@ -373,7 +405,8 @@ impl Stream {
             .compare(&shared.hold, segment, payload, segment.seq.max(self.next))
         {
             Overlap::Conflict => Step::Done(Verdict::Drop(DropReason::OverlapConflict)),
-            _ if ahead <= 0 => self.in_order(shared, segment),
+            _ if ahead <= 0 && !self.is_waiting() => self.in_order(shared, segment),
+            Overlap::Covered if self.is_waiting() => Step::Done(Verdict::Drop(DropReason::Duplicate)),
             Overlap::Covered => Step::Ask(Verdict::Drop(DropReason::Duplicate)),
             Overlap::New => self.behind_gap(shared, segment),
         }

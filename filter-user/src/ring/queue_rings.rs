@@ -5,13 +5,17 @@ use std::{
     ffi::CString,
     fmt, hint, io, mem,
     num::NonZeroU32,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
     ptr::NonNull,
     thread,
     time::Duration,
 };
 
 use filter_common::metadata::Metadata;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use xsk_rs::{
     CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem,
     config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig},
@@ -296,6 +300,21 @@ impl QueueRings {
         match self.rx.poll(milliseconds) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             other => other,
+        }
+    }
+
+    /// Waits until a packet arrives, `bell` becomes readable or the time is over.
+    pub fn wait_or(&mut self, timeout: Duration, bell: BorrowedFd<'_>) -> io::Result<()> {
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        // SAFETY: the descriptor is this socket's, which stays open during the call.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.socket_fd()) };
+        let fds = &mut [
+            PollFd::new(socket, PollFlags::POLLIN),
+            PollFd::new(bell, PollFlags::POLLIN),
+        ];
+        match poll(fds, timeout) {
+            Err(Errno::EINTR) => Ok(()),
+            other => Ok(other.map(|_ready| ())?),
         }
     }
 

@@ -16,7 +16,10 @@ use filter_common::{Reason, event::DropEvent};
 use filter_score::Verdict;
 
 use super::state::State;
-use crate::engine::Event;
+use crate::{
+    deep::{BreakerState, Notice},
+    engine::Event,
+};
 
 /// Events that may wait; further ones are lost, and counted by the queue.
 const CAPACITY: usize = 8192;
@@ -48,6 +51,29 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
             }
         })
         .expect("the first threads of a process can be started")
+}
+
+/// Says what happened in the deep-inspection pool. Each of these is rare by its nature: changes wait for a cool-down.
+pub(super) fn notice(notice: Notice) {
+    match notice {
+        Notice::Scaled { workers, depth } => {
+            tracing::info!("deep inspection: {workers} workers now, as {depth} requests wait");
+        }
+        Notice::Died => tracing::error!("deep inspection: a worker panicked; another takes its place"),
+        Notice::Stalled => tracing::error!("deep inspection: a worker hangs; another takes its place"),
+        Notice::Breaker {
+            queue,
+            state: BreakerState::Open,
+        } => tracing::warn!(
+            "deep inspection does not answer queue {queue} in time: suspicious requests go on without a second look"
+        ),
+        Notice::Breaker { queue, state } => {
+            tracing::info!(
+                "deep inspection of queue {queue}: the breaker is {}",
+                state.name()
+            );
+        }
+    }
 }
 
 /// Log lines of decisions, at most so many a second.

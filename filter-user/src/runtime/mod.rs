@@ -15,6 +15,7 @@ mod maps;
 mod operator;
 mod placement;
 mod queues;
+mod second_tier;
 mod state;
 mod xdp_mode;
 
@@ -149,6 +150,7 @@ impl Running {
         let reinjection = Reinjection::create(&interface, queue_count).await?;
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
+        let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
 
         let parts = queues::Parts {
             config: &config,
@@ -159,6 +161,7 @@ impl Running {
             tuned: &tuned,
             page,
             events: &sender,
+            deep: deep.as_ref(),
         };
         let attached = parts.start(recorders).and_then(|threads| {
             let settings = maps::settings(&config, &interface, &tables)?;
@@ -200,6 +203,7 @@ impl Running {
             latency,
             logging,
             protection,
+            deep,
         );
         let state = Arc::new(state);
         let events = events::start(Arc::clone(&state), receiver);

@@ -6,7 +6,7 @@ use filter_common::{Action, Address, Reason, block::Block};
 use filter_score::Family;
 use ipnet::IpNet;
 
-use super::{logging, maps::prefix, state::State};
+use super::{logging, maps::prefix, second_tier, state::State};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
     config::{self, Config, Level, Scoring},
@@ -76,6 +76,10 @@ impl Engine for State {
                 .map(|(queue, counters)| self.queue(queue, counters))
                 .collect(),
             requests: requests(&counters),
+            deep: self
+                .deep
+                .as_ref()
+                .map(|pool| second_tier::status(pool, &counters)),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources,
             blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
@@ -217,6 +221,9 @@ impl Engine for State {
                             "try again; `portcullis status` shows whether the queue is alive",
                         )
                     })?;
+                }
+                if let Some(pool) = &self.deep {
+                    pool.replace(policies);
                 }
                 let mut message = format!(
                     "{} rules in force, version {}, model {}{}",

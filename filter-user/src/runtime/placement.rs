@@ -42,6 +42,24 @@ pub(super) fn take(cpu: Option<u32>, scheduling: Scheduling) {
     }
 }
 
+/// Keeps the calling thread off these CPUs, if it may use any other. It keeps its scheduling policy.
+pub(super) fn keep_off(cpus: &[u32]) {
+    let kept = sched_getaffinity(Pid::from_raw(0)).and_then(|mut set| {
+        for &cpu in cpus {
+            set.unset(cpu as usize)?;
+        }
+        let any = (0..CpuSet::count()).any(|cpu| set.is_set(cpu).unwrap_or(false));
+        if any {
+            sched_setaffinity(Pid::from_raw(0), &set)
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(error) = kept {
+        tracing::warn!("cannot keep a thread off the CPUs {cpus:?}: {error}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +72,18 @@ mod tests {
         assert!(error.starts_with("engine.cpus names CPU 4095"), "{error}");
         let all = cpus(&[]).expect("this process runs somewhere");
         assert_eq!(cpus(&all[..1]).expect("allowed"), all[..1]);
+    }
+
+    #[test]
+    fn a_thread_keeps_off_if_it_can() {
+        std::thread::spawn(|| {
+            let all = cpus(&[]).expect("this process runs somewhere");
+            keep_off(&all);
+            assert_eq!(cpus(&[]).expect("it still does"), all, "there is no other");
+            keep_off(&all[1..]);
+            assert_eq!(cpus(&[]).expect("there is one left"), all[..1]);
+        })
+        .join()
+        .expect("it ends");
     }
 }

@@ -17,6 +17,7 @@ use super::placement;
 use crate::{
     bpf::Tables,
     config::{Config, Idle},
+    deep::Pool,
     engine::{
         Command, Event, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
@@ -74,6 +75,7 @@ pub(super) struct Parts<'a> {
     pub(super) tuned: &'a Tuned,
     pub(super) page: &'a Page,
     pub(super) events: &'a SyncSender<Event>,
+    pub(super) deep: Option<&'a Pool>,
 }
 
 impl Parts<'_> {
@@ -118,11 +120,12 @@ impl Parts<'_> {
         let shared = Arc::clone(&counters);
         let services = ServiceNumbers::new(&self.config.services());
         let events = self.events.clone();
+        let port = self.deep.map(|pool| pool.port(queue as usize));
         let thread = thread::Builder::new()
             .name(format!("pc-queue-{queue}"))
             .spawn(move || {
                 placement::take(cpu, scheduling);
-                Worker::new(
+                let worker = Worker::new(
                     config,
                     rings,
                     maps,
@@ -133,8 +136,11 @@ impl Parts<'_> {
                     events,
                     receiver,
                 )
-                .serving(services)
-                .run()
+                .serving(services);
+                match port {
+                    Some(port) => worker.with_second_tier(port).run(),
+                    None => worker.run(),
+                }
             })
             .context("cannot start a thread")?;
         Ok(QueueThread {
@@ -207,7 +213,7 @@ impl Drop for QueueThreads {
 }
 
 /// What no client can guess: with it, one could look for attacks that seem to be known requests.
-fn cache_key() -> anyhow::Result<[u8; 16]> {
+pub(super) fn cache_key() -> anyhow::Result<[u8; 16]> {
     let mut key = [0; 16];
     getrandom::fill(&mut key).context("cannot get random bytes for the cache's key")?;
     Ok(key)

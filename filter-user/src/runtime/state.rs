@@ -15,6 +15,7 @@ use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
     config::{Config, Mode, Origin},
     control::Protected,
+    deep::Pool,
     engine::{Command, SharedCounters},
     host::Interface,
     latency::LatencyBook,
@@ -54,6 +55,8 @@ pub(super) struct State {
     pub(super) latency: LatencyBook,
     pub(super) logging: logging::Handle,
     pub(super) started: Instant,
+    /// The second tier, if there is one.
+    pub(super) deep: Option<Pool>,
     protected: Arc<Protected>,
     rules: Mutex<RulesState>,
     tables: Mutex<Tables>,
@@ -75,6 +78,7 @@ impl State {
         latency: LatencyBook,
         logging: logging::Handle,
         protected: Arc<Protected>,
+        deep: Option<Pool>,
     ) -> Self {
         let queues = threads.queues.iter().map(|thread| Queue {
             number: thread.queue,
@@ -103,6 +107,7 @@ impl State {
             latency,
             logging,
             started: Instant::now(),
+            deep,
             protected,
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),

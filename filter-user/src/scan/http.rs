@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use filter_score::{Decision, Disposition, Scorer, Stream};
+use filter_score::{Decision, Disposition, Scorer, SecondLook, Stream};
 
 use super::{BadInput, Input, Judge, Sink};
 
@@ -15,6 +15,7 @@ use super::{BadInput, Input, Judge, Sink};
 pub fn scan_http(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Result<()> {
     // A block must not end the stream: the requests behind it are to be scored too.
     let policies = Arc::new(judge.policies.clone().detecting());
+    let mut second_look = SecondLook::new(&policies);
     let mut scorer = Scorer::with_policies(policies, 1);
     let mut stream = Stream::new().under(judge.policy);
     if let Some(source) = judge.source {
@@ -31,7 +32,7 @@ pub fn scan_http(mut input: Input, judge: &Judge, sink: &mut dyn Sink) -> io::Re
         };
         let (length, ended) = (chunk.len(), chunk.is_empty());
         let mut decided = Vec::new();
-        let keep = |decision: &Decision<'_>| decided.push(decision.to_owned());
+        let keep = |decision: &Decision<'_>| decided.push(second_look.decide(decision));
         let start = Instant::now();
         let disposition = if ended {
             scorer.finish(&mut stream, keep);

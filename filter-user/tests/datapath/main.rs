@@ -12,6 +12,7 @@ mod forwarding;
 mod mistakes;
 mod placement;
 mod report;
+mod second_tier;
 mod segmentation;
 mod suspicious;
 mod takeover;

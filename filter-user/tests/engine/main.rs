@@ -8,6 +8,7 @@ mod joined;
 mod lifetime;
 mod pickup;
 mod requests;
+mod second_tier;
 mod segmentation;
 mod server;
 mod site;

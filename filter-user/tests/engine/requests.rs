@@ -12,6 +12,10 @@ Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
 
 pub(crate) const BENIGN: [&[u8]; 3] = [GET, POST, CHUNKED];
 
+/// A request that the first tier finds suspicious, and no more.
+pub(crate) const SUSPICIOUS: &[u8] = b"GET /login?next=http%3A%2F%2Flocalhost%3A8080%2Fcallback HTTP/1.1\r\n\
+Host: shop.example\r\n\r\n";
+
 /// A request of each family, by the name of the family.
 pub(crate) const ATTACKS: [(&str, &[u8]); 8] = [
     (

@@ -13,8 +13,9 @@ use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata};
 use filter_score::{Policy, RuleSet, Scorer, builtin_packs};
 use filter_user::{
     config::{FailurePolicy, Respond},
+    deep::Port,
     engine::{
-        Command, EngineCounters, EngineDrop, Event, SharedCounters, Worker, WorkerConfig,
+        Command, EngineCounters, EngineDrop, Event, SharedCounters, Undecided, Worker, WorkerConfig,
         counters::Unscored,
         memory::{MemoryClock, MemoryMaps, MemoryRings},
         page::Page,
@@ -106,13 +107,23 @@ impl Site {
     }
 
     pub(crate) fn configured(config: WorkerConfig, policy: Policy, events: usize) -> Self {
+        Self::connected(config, policy, events, None)
+    }
+
+    /// With a port to a second tier.
+    pub(crate) fn connected(
+        config: WorkerConfig,
+        policy: Policy,
+        events: usize,
+        port: Option<Port<Undecided>>,
+    ) -> Self {
         let clock = MemoryClock::default();
         clock.set(START_NS);
         let (events_in, events) = mpsc::sync_channel(events);
         let (commands, commands_out) = mpsc::sync_channel(16);
         let shared = Arc::new(SharedCounters::default());
         let scorer = Scorer::new(rules(), policy, config.requests);
-        let worker = Worker::new(
+        let mut worker = Worker::new(
             config,
             MemoryRings::default(),
             MemoryMaps::default(),
@@ -123,6 +134,9 @@ impl Site {
             events_in,
             commands_out,
         );
+        if let Some(port) = port {
+            worker = worker.with_second_tier(port);
+        }
         Self {
             worker,
             clock,
@@ -196,6 +210,14 @@ impl Site {
         self.now += ns;
         self.clock.set(self.now);
         self.turn();
+    }
+
+    /// Tells the loop to stop; returns what it counted.
+    pub(crate) fn stop(self) -> EngineCounters {
+        self.commands.send(Command::Stop).expect("the loop listens");
+        self.clock.set(self.now + TICK_NS);
+        self.worker.run().expect("in-memory rings do not fail");
+        self.shared.read()
     }
 
     /// One turn of the loop; then servers receive and are observed, and the book is audited.

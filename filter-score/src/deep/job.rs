@@ -1,0 +1,89 @@
+//! What the second tier is given of a request.
+
+use super::doubts::Doubts;
+use crate::cache::LONGEST;
+use crate::findings::MAX_HITS;
+use crate::policies::Policies;
+use crate::request::Request;
+
+/// One undecided request: its doubtful fields, and what the first tier made of it. Made once and filled again and
+/// again: [`Decision::copy_doubts`](crate::Decision::copy_doubts) allocates nothing. About 4 KiB.
+#[derive(Debug)]
+pub struct DeepJob {
+    pub(super) doubts: Doubts,
+    /// The number of the policy that it is judged by, and which policies that is one of.
+    pub(super) policy: u16,
+    pub(super) policies: u64,
+    /// What the first tier's model makes of it, 0..1.
+    pub(super) model: f32,
+    /// The first tier's anomaly sum.
+    pub(super) anomaly: u32,
+    /// The rules that the first tier has counted.
+    rules: Vec<u32>,
+}
+
+impl Default for DeepJob {
+    fn default() -> Self {
+        Self {
+            doubts: Doubts::new(),
+            policy: 0,
+            policies: 0,
+            model: 0.0,
+            anomaly: 0,
+            rules: Vec::with_capacity(MAX_HITS),
+        }
+    }
+}
+
+impl DeepJob {
+    pub(crate) fn fill(&mut self, request: &Request, policies: &Policies) {
+        let Request { findings, policy, .. } = request;
+        self.doubts.copy_from(findings.doubts());
+        self.policy = *policy;
+        self.policies = policies.id();
+        self.model = findings.suspicion().score();
+        self.anomaly = findings.anomaly();
+        let counted = findings.hits().iter().filter(|hit| !hit.detect_only);
+        self.rules.clear();
+        self.rules.extend(counted.take(MAX_HITS).map(|hit| hit.rule.id));
+    }
+
+    /// Whether the policies that it was found under exclude anything in it.
+    pub(super) fn has_exclusions(&self) -> bool {
+        self.doubts.iter().any(|(doubt, _)| !doubt.excluded.is_empty())
+    }
+
+    /// Whether some of the doubtful fields did not fit, so that the second tier sees only a part of them.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.doubts.is_cut()
+    }
+
+    pub(super) fn has_rule(&self, id: u32) -> bool {
+        self.rules.contains(&id)
+    }
+
+    /// All that the verdict depends on but policy and exclusions, in one text; lengths come first, so that no two jobs have the same.
+    pub(super) fn identity(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend(self.model.to_bits().to_le_bytes());
+        out.extend(self.anomaly.to_le_bytes());
+        out.push(self.rules.len() as u8);
+        self.rules.iter().for_each(|rule| out.extend(rule.to_le_bytes()));
+        for (doubt, text) in self.doubts.iter() {
+            let name = doubt.name.as_bytes();
+            out.extend([
+                doubt.target as u8,
+                u8::from(doubt.plus) | u8::from(doubt.name.is_truncated()) << 1,
+                name.len() as u8,
+            ]);
+            out.extend((text.len() as u16).to_le_bytes());
+            out.extend_from_slice(name);
+            out.extend_from_slice(text);
+        }
+    }
+}
+
+/// The longest identity: numbers, rules, and for each field five bytes, a name and its text.
+const LONGEST_IDENTITY: usize = 9 + 4 * MAX_HITS + super::DOUBT_FIELDS * (5 + 32) + super::DOUBT_BYTES;
+const _: () = assert!(LONGEST_IDENTITY <= LONGEST);
