@@ -386,6 +386,10 @@ impl OwnedDecision {
             let _ = write!(self.explanation, "{separator}{hit}");
             separator = "; ";
         }
+        if let Some(inference) = &verdict.model {
+            let _ = write!(self.explanation, "{separator}{inference}");
+            self.model = Some(OwnedInference::clone(inference));
+        }
         self.rules.extend(verdict.hits.iter().map(OwnedHit::of));
         self.categories
             .extend(verdict.hits.iter().map(|hit| hit.rule.family));

@@ -316,7 +316,7 @@ fn exclusions_hold_in_both_tiers() {
     let mut scorer = Scorer::with_policies(Arc::new(policies.clone()), 1);
     let request = get("r=doubtful+perhaps&q=doubtful");
     scorer.feed(&mut Stream::new(), &request, |decision| {
-        decision.copy_doubts(&mut job)
+        decision.copy_doubts(&mut job);
     });
     let mut verdict = DeepVerdict::default();
     for (policies, block) in [(policies, true), (self::policies(), false)] {

@@ -3,6 +3,7 @@
 use super::doubts::Doubts;
 use crate::cache::LONGEST;
 use crate::findings::MAX_HITS;
+use crate::model::FamilySet;
 use crate::policies::Policies;
 use crate::request::Request;
 
@@ -16,6 +17,10 @@ pub struct DeepJob {
     pub(super) policies: u64,
     /// What the first tier's model makes of it, 0..1.
     pub(super) model: f32,
+    /// What the model has seen beside a doubtful field: interesting fields and their best run.
+    pub(super) others: (u16, i32),
+    /// Families of the rules that hit.
+    pub(super) families: FamilySet,
     /// The first tier's anomaly sum.
     pub(super) anomaly: u32,
     /// The rules that the first tier has counted.
@@ -29,6 +34,8 @@ impl Default for DeepJob {
             policy: 0,
             policies: 0,
             model: 0.0,
+            others: (0, 0),
+            families: FamilySet::default(),
             anomaly: 0,
             rules: Vec::with_capacity(MAX_HITS),
         }
@@ -42,6 +49,8 @@ impl DeepJob {
         self.policy = *policy;
         self.policies = policies.id();
         self.model = findings.suspicion().score();
+        self.others = findings.suspicion().others();
+        self.families = findings.families();
         self.anomaly = findings.anomaly();
         let counted = findings.hits().iter().filter(|hit| !hit.detect_only);
         self.rules.clear();
@@ -67,6 +76,8 @@ impl DeepJob {
     pub(super) fn identity(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend(self.model.to_bits().to_le_bytes());
+        out.extend(self.others.0.to_le_bytes());
+        out.extend(self.others.1.to_le_bytes());
         out.extend(self.anomaly.to_le_bytes());
         out.push(self.rules.len() as u8);
         self.rules.iter().for_each(|rule| out.extend(rule.to_le_bytes()));
@@ -85,5 +96,5 @@ impl DeepJob {
 }
 
 /// The longest identity: numbers, rules, and for each field five bytes, a name and its text.
-const LONGEST_IDENTITY: usize = 9 + 4 * MAX_HITS + super::DOUBT_FIELDS * (5 + 32) + super::DOUBT_BYTES;
+const LONGEST_IDENTITY: usize = 15 + 4 * MAX_HITS + super::DOUBT_FIELDS * (5 + 32) + super::DOUBT_BYTES;
 const _: () = assert!(LONGEST_IDENTITY <= LONGEST);

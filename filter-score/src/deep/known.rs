@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::Fingerprint;
 use crate::findings::Hit;
+use crate::model::OwnedInference;
 
 /// Entries that share a set.
 const WAYS: usize = 4;
@@ -15,6 +16,7 @@ pub(super) struct Known {
     pub(super) score: f32,
     pub(super) anomaly: u32,
     pub(super) hits: Option<Arc<[Hit]>>,
+    pub(super) model: Option<Arc<OwnedInference>>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,7 +25,7 @@ struct Entry {
     verdict: Known,
 }
 
-/// A set-associative table; in each set the verdict that was not used for the longest time makes room. 64 bytes an
+/// A set-associative table; in each set the verdict that was not used for the longest time makes room. 80 bytes an
 /// entry, and those of a blocked one up to eight hits more.
 #[derive(Debug)]
 pub(super) struct KnownVerdicts {
@@ -90,6 +92,7 @@ mod tests {
             score: 0.5,
             anomaly: 3,
             hits: None,
+            model: None,
         };
         for number in 1..=WAYS as u128 {
             known.insert(Fingerprint(number), verdict(number % 2 == 0));

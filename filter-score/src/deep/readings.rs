@@ -29,6 +29,8 @@ struct Reading {
     text: Vec<u8>,
     applied: DecodingSet,
     depth: u8,
+    /// Nothing is left to decode in it, and nothing was taken away.
+    plain: bool,
 }
 
 /// The readings of one field. Memory grows to [`MAX_READINGS`] times the longest field and is used again.
@@ -48,7 +50,10 @@ impl Readings {
         self.keep(DecodingSet::default(), 0);
         let mut at = 0;
         while at < self.used {
-            let Reading { text, applied, depth } = take(&mut self.all[at]);
+            let Reading {
+                text, applied, depth, ..
+            } = take(&mut self.all[at]);
+            let mut plain = applied.optional().is_empty();
             if depth < DEPTH {
                 let again = if applied.contains(DecodingSet::URL) {
                     DecodingSet::URL_REPEATED
@@ -56,24 +61,32 @@ impl Readings {
                     DecodingSet::URL
                 };
                 if percent::decode(&text, plus && depth == 0, &mut self.next).changed {
+                    plain = false;
                     self.keep_unless(&text, applied | again, depth + 1);
                 }
                 for (decoding, decode) in DECODERS {
                     if decode(&text, &mut self.next) {
+                        plain &= !decoding.optional().is_empty() || decoding == DecodingSet::BASE64;
                         self.keep_unless(&text, applied | decoding, depth + 1);
                     }
                 }
             }
-            self.all[at] = Reading { text, applied, depth };
+            self.all[at] = Reading {
+                text,
+                applied,
+                depth,
+                plain,
+            };
             at += 1;
         }
     }
 
-    /// From the least decoded to the most.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], DecodingSet)> {
+    /// From the least decoded to the most; and whether a reading is plain: nothing is left to decode in it, and nothing
+    /// was taken away.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], DecodingSet, bool)> {
         self.all[..self.used]
             .iter()
-            .map(|reading| (&reading.text[..], reading.applied))
+            .map(|reading| (&reading.text[..], reading.applied, reading.plain))
     }
 
     fn keep_unless(&mut self, same: &[u8], applied: DecodingSet, depth: u8) {
@@ -110,7 +123,7 @@ mod tests {
         readings.of(raw, true);
         readings
             .iter()
-            .map(|(text, _)| String::from_utf8_lossy(text).into_owned())
+            .map(|(text, ..)| String::from_utf8_lossy(text).into_owned())
             .collect()
     }
 
@@ -140,6 +153,6 @@ mod tests {
         let mut readings = Readings::default();
         readings.of(b"a%2520b%2520c&amp;lt;", false);
         readings.of(b"x", false);
-        assert_eq!(readings.iter().map(|(text, _)| text).collect::<Vec<_>>(), [b"x"]);
+        assert_eq!(readings.iter().map(|(text, ..)| text).collect::<Vec<_>>(), [b"x"]);
     }
 }

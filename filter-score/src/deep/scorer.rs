@@ -1,12 +1,14 @@
 //! Jobs in, verdicts out.
 
+use std::sync::Arc;
+
 use super::known::{Known, KnownVerdicts};
 use super::readings::Readings;
 use super::{DOUBT_BYTES, DeepJob};
 use crate::cache::{Fingerprinter, LONGEST};
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Hit};
-use crate::model::{self, FamilySet, Suspicion};
+use crate::model::{self, Inference, OwnedInference, Suspicion};
 use crate::policies::Policies;
 use crate::policy::Policy;
 use crate::rules::RuleInfo;
@@ -30,6 +32,8 @@ pub struct DeepVerdict {
     pub anomaly: u32,
     /// What the first tier had not found, at most eight; only of an attack.
     pub hits: Vec<Hit>,
+    /// What the model suspects more than the first tier's did; only of an attack.
+    pub model: Option<Arc<OwnedInference>>,
 }
 
 impl Default for DeepVerdict {
@@ -39,6 +43,7 @@ impl Default for DeepVerdict {
             score: 0.0,
             anomaly: 0,
             hits: Vec::with_capacity(MAX_DEEP_HITS),
+            model: None,
         }
     }
 }
@@ -96,6 +101,7 @@ impl DeepScorer {
     /// made of it: that is for the moment of a reload.
     pub fn score(&mut self, job: &DeepJob, verdict: &mut DeepVerdict) {
         verdict.hits.clear();
+        verdict.model = None;
         if job.has_exclusions() {
             if job.policies == self.policies.id() {
                 self.compute(job, verdict);
@@ -113,6 +119,7 @@ impl DeepScorer {
             verdict.block = known.block;
             verdict.score = known.score;
             verdict.anomaly = known.anomaly;
+            verdict.model.clone_from(&known.model);
             verdict
                 .hits
                 .extend(known.hits.iter().flat_map(|hits| hits.iter().cloned()));
@@ -123,6 +130,7 @@ impl DeepScorer {
             block: verdict.block,
             score: verdict.score,
             anomaly: verdict.anomaly,
+            model: verdict.model.clone(),
             hits: (!verdict.hits.is_empty()).then(|| verdict.hits.as_slice().into()),
         };
         self.known.insert(fingerprint, known);
@@ -134,13 +142,13 @@ impl DeepScorer {
         let model = ruling.policy.model.choose(rules);
         self.findings.clear();
         self.findings.discount(rules, |rule| job.has_rule(rule.id));
-        let mut suspected = job.model;
+        let (mut suspected, mut suspect) = (job.model, None);
         for (doubt, text) in job.doubts.iter() {
             let place = doubt.place();
             self.findings.give(doubt.excluded);
             let model = model.filter(|_| !ruling.exclusions.silence_model_among(&doubt.excluded));
             self.readings.of(text, doubt.plus);
-            for (reading, decodings) in self.readings.iter() {
+            for (reading, decodings, plain) in self.readings.iter() {
                 let classes = Evaluator {
                     rules,
                     ruling,
@@ -150,13 +158,18 @@ impl DeepScorer {
                 }
                 .look(place, reading, decodings);
                 if let Some(model) = model
+                    && plain
                     && model::interesting(place, reading, classes, true)
                 {
-                    // Each reading for itself: beside others of the same field it would look like one field of many.
-                    self.suspicion.clear();
+                    // Only what is decoded all the way is like what the model has learnt from; and each reading for itself:
+                    // beside others of the same field it would look like one field of many.
+                    self.suspicion.resume(job.others);
                     self.suspicion
-                        .weigh(model, place, reading, decodings, 0, FamilySet::default());
-                    suspected = suspected.max(self.suspicion.score());
+                        .weigh(model, place, reading, decodings, job.anomaly, job.families);
+                    if self.suspicion.score() > suspected {
+                        suspected = self.suspicion.score();
+                        suspect = self.suspicion.suspect().cloned();
+                    }
                 }
             }
         }
@@ -170,6 +183,14 @@ impl DeepScorer {
         verdict.block = policy.judge(verdict.score, verdict.anomaly) == Verdict::Block;
         if verdict.block {
             verdict.hits.extend(hits.iter().take(MAX_DEEP_HITS).cloned());
+            verdict.model = model.zip(suspect.as_ref()).map(|(model, suspect)| {
+                let inference = Inference {
+                    model,
+                    suspect,
+                    score: suspected,
+                };
+                Arc::new(inference.to_owned())
+            });
         }
     }
 }

@@ -101,27 +101,9 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// `Model 0.93 in query:q: "' or" +3.1 at 2, …`
 impl fmt::Display for Inference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Model {:.2} in {}", self.score, self.target().name())?;
-        if !self.name().as_bytes().is_empty() {
-            write!(f, ":{}", self.name())?;
-        }
-        let mut separator = ": ";
-        for Contribution {
-            ngram,
-            weight,
-            offset,
-        } in self.contributions()
-        {
-            write!(f, "{separator}\"{ngram}\" {weight:+.1} at {offset}")?;
-            separator = ", ";
-        }
-        if !self.suspect.decodings.is_empty() {
-            write!(f, " (decoded: {})", self.suspect.decodings)?;
-        }
-        Ok(())
+        self.to_owned().fmt(f)
     }
 }
 
@@ -136,6 +118,27 @@ pub struct OwnedInference {
     pub decoding: String,
     /// The n-grams that weigh most.
     pub ngrams: Vec<OwnedContribution>,
+}
+
+/// `Model 0.93 in query:q: "' or" +3.1 at 2, …`
+impl fmt::Display for OwnedInference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Model {:.2} in {}", self.score, self.target)?;
+        let mut separator = ": ";
+        for OwnedContribution {
+            ngram,
+            weight,
+            offset,
+        } in &self.ngrams
+        {
+            write!(f, "{separator}\"{ngram}\" {weight:+.1} at {offset}")?;
+            separator = ", ";
+        }
+        if self.decoding != "none" {
+            write!(f, " (decoded: {})", self.decoding)?;
+        }
+        Ok(())
+    }
 }
 
 /// A contribution that owns its data.

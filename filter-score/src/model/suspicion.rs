@@ -56,6 +56,18 @@ impl Suspicion {
         self.score = 0;
     }
 
+    /// Begins anew beside the fields that `other` has weighed.
+    pub(crate) fn resume(&mut self, (fields, best): (u16, i32)) {
+        self.fields = fields;
+        self.best = best;
+        self.score = 0;
+    }
+
+    /// Interesting fields so far, without the last, and the best run of any.
+    pub(crate) fn others(&self) -> (u16, i32) {
+        (self.fields.saturating_sub(1), self.best)
+    }
+
     /// The highest score of any field so far, 0..1.
     pub(crate) fn score(&self) -> f32 {
         f32::from(self.score) / f32::from(CERTAIN)
