@@ -327,7 +327,7 @@ fn exclusions_hold_in_both_tiers() {
 }
 
 #[test]
-fn the_model_reads_what_only_the_second_tier_decodes() {
+fn what_the_model_suspects_in_the_first_tier_is_not_counted_again() {
     let source = PackSource {
         name: "test.toml",
         text: PACK,
@@ -344,15 +344,24 @@ fn the_model_reads_what_only_the_second_tier_decodes() {
     let policies = Policies::single(Arc::new(rules), policy);
     let mut first = Scorer::with_policies(Arc::new(policies.clone()), 1);
     let mut deep = DeepScorer::new(&policies, 0, &[7; 16]);
-    // An entity hides percent-encoding, which the first tier decodes first.
-    let mut request = b"GET /?q=".to_vec();
-    percent_encode(b"doubtful &#37;27&#37;20or&#37;201=1--", &mut request);
-    request.extend(b" HTTP/1.1\r\nHost: a\r\n\r\n");
-    let (mut job, mut verdict, mut score) = (DeepJob::default(), DeepVerdict::default(), 0.0);
-    first.feed(&mut Stream::new(), &request, |decision| {
-        score = decision.score;
-        decision.copy_doubts(&mut job);
-    });
-    deep.score(&job, &mut verdict);
-    assert!(verdict.score > score, "{} after {score}", verdict.score);
+    for value in ["doubtful ' or '1", "doubtful &#37;27-&#37;2d"] {
+        let mut request = b"GET /?q=".to_vec();
+        percent_encode(value.as_bytes(), &mut request);
+        request.extend(b" HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut job, mut verdict, mut score) = (DeepJob::default(), DeepVerdict::default(), 0.0);
+        first.feed(&mut Stream::new(), &request, |decision| {
+            score = decision.score;
+            decision.copy_doubts(&mut job);
+        });
+        deep.score(&job, &mut verdict);
+        assert!(
+            score > filter_score::score(3) + 0.01,
+            "the model has a say: {score}"
+        );
+        assert!(
+            (verdict.score - score).abs() < 0.02,
+            "{} after {score}",
+            verdict.score
+        );
+    }
 }
