@@ -261,3 +261,25 @@ proptest! {
         prop_assert_eq!(ids(&plain), ids(&cut));
     }
 }
+
+/// What the model alone blocks falls at the end of its field, too, and not where the segment ends.
+#[test]
+fn a_block_by_the_model_alone() {
+    let value = "'; zz(select) 0x41|chr(39)";
+    let body = format!("a={value}&b=c&d={}", "e".repeat(200));
+    for (media, body) in [
+        ("application/x-www-form-urlencoded", body.as_str()),
+        ("multipart/mixed; boundary=\"-x\"", &multipart(value)),
+        (
+            "application/json",
+            &format!("{{\"a\": \"{value}\", \"b\": 1, \"c\": \"d\"}}"),
+        ),
+        ("text/xml", &format!("<a>{value}</a><b>c</b><d/>")),
+    ] {
+        let length = body.len();
+        let head = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        check(&[head.as_bytes(), body.as_bytes()].concat(), &[]);
+    }
+}
