@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filter_score::{
-    DeepJob, DeepScorer, DeepVerdict, PackSource, Policies, Policy, RuleSet, Scorer, Stream, builtin_packs,
+    DeepJob, DeepScorer, DeepVerdict, Model, PackSource, Policies, Policy, RuleSet, Scorer, Stream,
+    builtin_packs,
 };
 
 /// Makes every field with the word doubtful, so that any text can be measured.
@@ -48,7 +49,9 @@ fn main() {
         name: "doubt.toml",
         text: DOUBT,
     });
-    let rules = Arc::new(RuleSet::compile(&packs).expect("the packs compile"));
+    let model = Arc::new(Model::builtin().expect("the built-in model is sound"));
+    let rules = RuleSet::compile(&packs).expect("the packs compile");
+    let rules = Arc::new(rules.with_model(Some(model)));
     let policy = Policy {
         block: 1.0,
         anomaly: 1000,

@@ -1,6 +1,7 @@
 //! What the second tier is given of a request.
 
-use super::doubts::Doubts;
+use super::doubts::Doubt;
+use super::{DOUBT_BYTES, DOUBT_FIELDS};
 use crate::cache::LONGEST;
 use crate::findings::MAX_HITS;
 use crate::model::FamilySet;
@@ -8,10 +9,16 @@ use crate::policies::Policies;
 use crate::request::Request;
 
 /// One undecided request: its doubtful fields, and what the first tier made of it. Made once and filled again and
-/// again: [`Decision::copy_doubts`](crate::Decision::copy_doubts) allocates nothing. About 4 KiB.
+/// again: [`Decision::copy_doubts`](crate::Decision::copy_doubts) allocates nothing. About 6 KiB.
 #[derive(Debug)]
 pub struct DeepJob {
-    pub(super) doubts: Doubts,
+    /// All that the verdict depends on but policy and exclusions, in one text: numbers, rules, and the doubtful fields.
+    /// Lengths come first, so that no two requests have the same.
+    identity: Vec<u8>,
+    /// Their texts are in `identity`.
+    fields: Vec<Doubt>,
+    is_cut: bool,
+    has_exclusions: bool,
     /// The number of the policy that it is judged by, and which policies that is one of.
     pub(super) policy: u16,
     pub(super) policies: u64,
@@ -30,7 +37,10 @@ pub struct DeepJob {
 impl Default for DeepJob {
     fn default() -> Self {
         Self {
-            doubts: Doubts::new(),
+            identity: Vec::with_capacity(LONGEST_IDENTITY),
+            fields: Vec::with_capacity(DOUBT_FIELDS),
+            is_cut: false,
+            has_exclusions: false,
             policy: 0,
             policies: 0,
             model: 0.0,
@@ -45,7 +55,6 @@ impl Default for DeepJob {
 impl DeepJob {
     pub(crate) fn fill(&mut self, request: &Request, policies: &Policies) {
         let Request { findings, policy, .. } = request;
-        self.doubts.copy_from(findings.doubts());
         self.policy = *policy;
         self.policies = policies.id();
         self.model = findings.suspicion().score();
@@ -55,46 +64,60 @@ impl DeepJob {
         let counted = findings.hits().iter().filter(|hit| !hit.detect_only);
         self.rules.clear();
         self.rules.extend(counted.take(MAX_HITS).map(|hit| hit.rule.id));
+
+        let Self { identity, fields, .. } = self;
+        identity.clear();
+        identity.extend(self.model.to_bits().to_le_bytes());
+        identity.extend(self.others.0.to_le_bytes());
+        identity.extend(self.others.1.to_le_bytes());
+        identity.extend(self.anomaly.to_le_bytes());
+        identity.push(self.rules.len() as u8);
+        identity.extend(self.rules.iter().flat_map(|rule| rule.to_le_bytes()));
+        fields.clear();
+        let doubts = findings.doubts();
+        for (doubt, text) in doubts.iter() {
+            let name = doubt.name.as_bytes();
+            identity.extend([
+                doubt.target as u8,
+                u8::from(doubt.plus) | u8::from(doubt.name.is_truncated()) << 1,
+                name.len() as u8,
+            ]);
+            identity.extend((text.len() as u16).to_le_bytes());
+            identity.extend_from_slice(name);
+            fields.push(doubt.moved_to(identity.len()));
+            identity.extend_from_slice(text);
+        }
+        self.is_cut = doubts.is_cut();
+        self.has_exclusions = doubts.iter().any(|(doubt, _)| !doubt.excluded.is_empty());
+    }
+
+    /// The doubtful fields and their texts.
+    pub(super) fn doubts(&self) -> impl Iterator<Item = (&Doubt, &[u8])> {
+        self.fields
+            .iter()
+            .map(|doubt| (doubt, doubt.text_in(&self.identity)))
     }
 
     /// Whether the policies that it was found under exclude anything in it.
     pub(super) fn has_exclusions(&self) -> bool {
-        self.doubts.iter().any(|(doubt, _)| !doubt.excluded.is_empty())
+        self.has_exclusions
     }
 
     /// Whether some of the doubtful fields did not fit, so that the second tier sees only a part of them.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.doubts.is_cut()
+        self.is_cut
     }
 
     pub(super) fn has_rule(&self, id: u32) -> bool {
         self.rules.contains(&id)
     }
 
-    /// All that the verdict depends on but policy and exclusions, in one text; lengths come first, so that no two jobs have the same.
-    pub(super) fn identity(&self, out: &mut Vec<u8>) {
-        out.clear();
-        out.extend(self.model.to_bits().to_le_bytes());
-        out.extend(self.others.0.to_le_bytes());
-        out.extend(self.others.1.to_le_bytes());
-        out.extend(self.anomaly.to_le_bytes());
-        out.push(self.rules.len() as u8);
-        self.rules.iter().for_each(|rule| out.extend(rule.to_le_bytes()));
-        for (doubt, text) in self.doubts.iter() {
-            let name = doubt.name.as_bytes();
-            out.extend([
-                doubt.target as u8,
-                u8::from(doubt.plus) | u8::from(doubt.name.is_truncated()) << 1,
-                name.len() as u8,
-            ]);
-            out.extend((text.len() as u16).to_le_bytes());
-            out.extend_from_slice(name);
-            out.extend_from_slice(text);
-        }
+    pub(super) fn identity(&self) -> &[u8] {
+        &self.identity
     }
 }
 
 /// The longest identity: numbers, rules, and for each field five bytes, a name and its text.
-const LONGEST_IDENTITY: usize = 15 + 4 * MAX_HITS + super::DOUBT_FIELDS * (5 + 32) + super::DOUBT_BYTES;
+const LONGEST_IDENTITY: usize = 15 + 4 * MAX_HITS + DOUBT_FIELDS * (5 + 32) + DOUBT_BYTES;
 const _: () = assert!(LONGEST_IDENTITY <= LONGEST);

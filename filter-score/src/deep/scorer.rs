@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::known::{Known, KnownVerdicts};
 use super::readings::Readings;
 use super::{DOUBT_BYTES, DeepJob};
-use crate::cache::{Fingerprinter, LONGEST};
+use crate::cache::Fingerprinter;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Hit};
 use crate::model::{self, Inference, OwnedInference, Suspicion};
@@ -59,7 +59,6 @@ pub struct DeepScorer {
     readings: Readings,
     fingerprinter: Fingerprinter,
     known: KnownVerdicts,
-    identity: Vec<u8>,
     served: u64,
 }
 
@@ -77,7 +76,6 @@ impl DeepScorer {
             readings: Readings::default(),
             fingerprinter: Fingerprinter::new(key),
             known: KnownVerdicts::new(entries),
-            identity: Vec::with_capacity(LONGEST),
             served: 0,
         }
     }
@@ -112,8 +110,7 @@ impl DeepScorer {
             }
             return;
         }
-        job.identity(&mut self.identity);
-        let fingerprint = self.fingerprinter.of(&self.identity, job.policy);
+        let fingerprint = self.fingerprinter.of(job.identity(), job.policy);
         if let Some(known) = self.known.get(fingerprint) {
             self.served += 1;
             verdict.block = known.block;
@@ -143,7 +140,7 @@ impl DeepScorer {
         self.findings.clear();
         self.findings.discount(rules, |rule| job.has_rule(rule.id));
         let (mut suspected, mut suspect) = (job.model, None);
-        for (doubt, text) in job.doubts.iter() {
+        for (doubt, text) in job.doubts() {
             let place = doubt.place();
             self.findings.give(doubt.excluded);
             let model = model.filter(|_| !ruling.exclusions.silence_model_among(&doubt.excluded));

@@ -16,7 +16,7 @@ pub struct Deep {
     pub collect_us: u32,
     /// How long a request waits for its verdict before `engine.on_failure` decides, in milliseconds.
     pub deadline_ms: u32,
-    /// Requests of one queue that may wait at once, 5 KiB each.
+    /// Requests of one queue that may wait at once, 6 KiB each.
     pub queue: u32,
     /// Verdicts that each thread remembers; 0 for none.
     pub cache: u32,
