@@ -24,8 +24,6 @@ pub struct DeepJob {
     pub(super) policies: u64,
     /// What the first tier's model makes of it, 0..1.
     pub(super) model: f32,
-    /// What the model has seen beside a doubtful field: interesting fields and their best run.
-    pub(super) others: (u16, i32),
     /// Families of the rules that hit.
     pub(super) families: FamilySet,
     /// The first tier's anomaly sum.
@@ -44,7 +42,6 @@ impl Default for DeepJob {
             policy: 0,
             policies: 0,
             model: 0.0,
-            others: (0, 0),
             families: FamilySet::default(),
             anomaly: 0,
             rules: Vec::with_capacity(MAX_HITS),
@@ -58,7 +55,6 @@ impl DeepJob {
         self.policy = *policy;
         self.policies = policies.id();
         self.model = findings.suspicion().score();
-        self.others = findings.suspicion().others();
         self.families = findings.families();
         self.anomaly = findings.anomaly();
         let counted = findings.hits().iter().filter(|hit| !hit.detect_only);
@@ -68,8 +64,6 @@ impl DeepJob {
         let Self { identity, fields, .. } = self;
         identity.clear();
         identity.extend(self.model.to_bits().to_le_bytes());
-        identity.extend(self.others.0.to_le_bytes());
-        identity.extend(self.others.1.to_le_bytes());
         identity.extend(self.anomaly.to_le_bytes());
         identity.push(self.rules.len() as u8);
         identity.extend(self.rules.iter().flat_map(|rule| rule.to_le_bytes()));
@@ -119,5 +113,5 @@ impl DeepJob {
 }
 
 /// The longest identity: numbers, rules, and for each field five bytes, a name and its text.
-const LONGEST_IDENTITY: usize = 15 + 4 * MAX_HITS + DOUBT_FIELDS * (5 + 32) + DOUBT_BYTES;
+const LONGEST_IDENTITY: usize = 9 + 4 * MAX_HITS + DOUBT_FIELDS * (5 + 32) + DOUBT_BYTES;
 const _: () = assert!(LONGEST_IDENTITY <= LONGEST);

@@ -158,9 +158,8 @@ impl DeepScorer {
                     && plain
                     && model::interesting(place, reading, classes, true)
                 {
-                    // Only what is decoded all the way is like what the model has learnt from; and each reading for itself:
-                    // beside others of the same field it would look like one field of many.
-                    self.suspicion.resume(job.others);
+                    // Only what is decoded all the way is like what the model has learnt from.
+                    self.suspicion.clear();
                     self.suspicion
                         .weigh(model, place, reading, decodings, job.anomaly, job.families);
                     if self.suspicion.score() > suspected {

@@ -8,7 +8,6 @@ use crate::target::Target;
 /// What the trees know of a field and of the request up to it; each name says what is counted.
 pub(crate) const NAMES: [&str; FEATURES] = [
     "best run of the field",
-    "best run of the other fields",
     "best run a position",
     "length of the best run",
     "length of the field",
@@ -39,7 +38,6 @@ pub(crate) const NAMES: [&str; FEATURES] = [
     "changes between words and marks",
     "longest run of marks",
     "kind of target",
-    "interesting fields so far",
     "lenient decodings",
     "anomaly sum",
     "rules on SQL",
@@ -50,12 +48,12 @@ pub(crate) const NAMES: [&str; FEATURES] = [
     "rules on scanners",
     "rules on the protocol",
 ];
-pub(crate) const FEATURES: usize = 42;
+pub(crate) const FEATURES: usize = 40;
 /// The first feature that tells of rules; all after it do.
-pub(crate) const FIRST_OF_RULES: usize = 34;
+pub(crate) const FIRST_OF_RULES: usize = 32;
 
 /// Changes whenever features or n-grams get another meaning: a model fits one version only.
-pub(crate) const FEATURE_VERSION: u16 = 1;
+pub(crate) const FEATURE_VERSION: u16 = 2;
 
 pub(crate) type Features = [i16; FEATURES];
 
@@ -78,8 +76,6 @@ pub(crate) fn region(text: &[u8], end: usize) -> std::ops::Range<usize> {
 pub(crate) struct Context {
     pub(crate) target: Target,
     pub(crate) decodings: DecodingSet,
-    /// Interesting fields so far, this one among them.
-    pub(crate) fields: u16,
     /// Sum of the severities of the rules that hit so far.
     pub(crate) anomaly: u32,
     pub(crate) families: FamilySet,
@@ -149,8 +145,9 @@ impl Shape {
 }
 
 /// The features of a field. `run`: its best run, within the `region` of the text (its start may be cut off);
-/// `length`: of the whole text; `others`: the best run of the fields before it.
-pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, context: Context) -> Features {
+/// `length`: of the whole text. What other fields there are is no feature: attacks that are known as single strings would
+/// teach that requests with few fields are attacks.
+pub(crate) fn features(region: &[u8], length: usize, run: Run, context: Context) -> Features {
     let counts = counts(region);
     let shape = Shape::of(region);
     let range = |range: std::ops::RangeInclusive<u8>| {
@@ -182,7 +179,7 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         .iter()
         .filter(|one| context.decodings.contains(**one))
         .count();
-    let unsigned: [u32; FEATURES - 4] = [
+    let unsigned: [u32; FEATURES - 3] = [
         length.min(4096) as u32,
         of_256(letters),
         of_256(digits),
@@ -211,7 +208,6 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         shape.changes * 256 / size,
         shape.longest_marks,
         kind_of(context.target),
-        u32::from(context.fields.min(64)),
         lenient as u32,
         context.anomaly.min(10),
         flag(context.families.has(&[Family::Sqli])),
@@ -226,12 +222,7 @@ pub(crate) fn features(region: &[u8], length: usize, run: Run, others: i32, cont
         flag(context.families.has(&[Family::Scanner])),
         flag(context.families.has(&[Family::Protocol])),
     ];
-    let runs = [
-        run.sum.min(SURE),
-        others.min(SURE),
-        run.sum / positions,
-        positions,
-    ];
+    let runs = [run.sum.min(SURE), run.sum / positions, positions];
     let mut features = [0; FEATURES];
     let values = runs.into_iter().chain(unsigned.into_iter().map(u32::cast_signed));
     for (feature, value) in features.iter_mut().zip(values) {
@@ -283,12 +274,11 @@ mod tests {
         let context = Context {
             target: Target::Query,
             decodings: DecodingSet::default(),
-            fields: 1,
             anomaly: 0,
             families: FamilySet::default(),
         };
         let region = &text[region(text, text.len())];
-        features(region, text.len(), Run::default(), 0, context)
+        features(region, text.len(), Run::default(), context)
     }
 
     fn named(text: &str, name: &str) -> i16 {

@@ -106,9 +106,9 @@ impl Model {
         self.training
     }
 
-    /// The features of a field whose best run ends at `end`; `others`: the best run of the fields before it.
-    pub(crate) fn features(&self, text: &[u8], end: usize, others: i32, context: Context) -> Features {
-        features(&self.linear, text, end, others, context)
+    /// The features of a field whose best run ends at `end`.
+    pub(crate) fn features(&self, text: &[u8], end: usize, context: Context) -> Features {
+        features(&self.linear, text, end, context)
     }
 
     /// The score of a field, in 1/[`CERTAIN`].
@@ -118,9 +118,9 @@ impl Model {
 }
 
 /// The features of a field under a linear model.
-pub(crate) fn features(linear: &Linear, text: &[u8], end: usize, others: i32, context: Context) -> Features {
+pub(crate) fn features(linear: &Linear, text: &[u8], end: usize, context: Context) -> Features {
     let region = &text[feature::region(text, end)];
-    feature::features(region, text.len(), linear.run(region), others, context)
+    feature::features(region, text.len(), linear.run(region), context)
 }
 
 #[cfg(test)]

@@ -26,8 +26,6 @@ pub(crate) struct Suspect {
 pub(crate) struct Suspicion {
     /// Interesting fields so far.
     fields: u16,
-    /// Best run of any field.
-    best: i32,
     /// Highest score of any field, in 1/[`CERTAIN`].
     score: u16,
     /// The field that has the score; means nothing while that is 0.
@@ -38,7 +36,6 @@ impl Suspicion {
     pub(crate) fn new() -> Self {
         Self {
             fields: 0,
-            best: 0,
             score: 0,
             suspect: Suspect {
                 target: Target::Request,
@@ -52,20 +49,7 @@ impl Suspicion {
 
     pub(crate) fn clear(&mut self) {
         self.fields = 0;
-        self.best = 0;
         self.score = 0;
-    }
-
-    /// Begins anew beside the fields that `other` has weighed.
-    pub(crate) fn resume(&mut self, (fields, best): (u16, i32)) {
-        self.fields = fields;
-        self.best = best;
-        self.score = 0;
-    }
-
-    /// Interesting fields so far, without the last, and the best run of any.
-    pub(crate) fn others(&self) -> (u16, i32) {
-        (self.fields.saturating_sub(1), self.best)
     }
 
     /// The highest score of any field so far, 0..1.
@@ -110,20 +94,18 @@ impl Suspicion {
             let context = Context {
                 target: place.target,
                 decodings,
-                fields: self.fields,
                 anomaly,
                 families,
             };
             suspected = self.judge(model, place, text, end, context);
         }
-        self.best = self.best.max(sum);
         suspected
     }
 
     #[cold]
     fn judge(&mut self, model: &Model, place: Place<'_>, text: &[u8], end: usize, context: Context) -> bool {
         let region = feature::region(text, end);
-        let score = model.score(&model.features(text, end, self.best, context));
+        let score = model.score(&model.features(text, end, context));
         if score > self.score {
             self.score = score;
             self.suspect = Suspect {

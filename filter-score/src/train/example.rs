@@ -40,8 +40,6 @@ impl Kind {
 pub(super) struct Example {
     pub(super) kind: Kind,
     pub(super) field: Field,
-    /// Interesting fields of its request up to this one.
-    pub(super) number: u16,
     /// Of the record it is from, counted within its kind.
     pub(super) record: u32,
     pub(super) fold: u8,
@@ -70,7 +68,6 @@ impl Example {
         Context {
             target: self.field.target,
             decodings: self.field.decodings,
-            fields: self.number,
             anomaly: self.field.anomaly,
             families: self.field.families,
         }
@@ -215,11 +212,10 @@ impl Examples {
     }
 
     fn add(&mut self, kind: Kind, fields: Vec<Field>, record: u32, fold: u8, blocked: bool, group: u32) {
-        for (at, field) in fields.into_iter().enumerate() {
+        for field in fields {
             self.all.push(Example {
                 kind,
                 field,
-                number: (at + 1).min(usize::from(u16::MAX)) as u16,
                 record,
                 fold,
                 blocked,
@@ -283,28 +279,24 @@ impl<'a> Single<'a> {
 
     /// The field that a value makes in one of the places it may come in, and whether rules block it there.
     fn fields(&mut self, value: &[u8], random: &mut Random) -> (Vec<Field>, bool) {
-        let (target, plus) = random.choose(&[
-            (Target::Query, true),
-            (Target::Query, true),
-            (Target::Query, true),
-            (Target::Form, true),
-            (Target::Form, true),
-            (Target::Cookie, false),
-            (Target::Header, false),
-            (Target::Json, false),
-            (Target::Json, false),
-            (Target::Body, false),
+        let (target, plus, encode) = random.choose(&[
+            (Target::Query, true, percent_encoded as fn(&[u8]) -> Vec<u8>),
+            (Target::Query, true, percent_encoded),
+            (Target::Query, true, percent_encoded),
+            (Target::Form, true, percent_encoded),
+            (Target::Form, true, percent_encoded),
+            // As multipart has it.
+            (Target::Form, false, <[u8]>::to_vec),
+            (Target::Form, false, <[u8]>::to_vec),
+            (Target::Cookie, false, percent_encoded),
+            (Target::Header, false, percent_encoded),
+            (Target::Json, false, json_string),
+            (Target::Json, false, json_string),
+            (Target::Xml, false, xml_text),
+            (Target::Body, false, <[u8]>::to_vec),
         ]);
         let value = &value[..value.len().min(Policy::default().limits.window as usize / 4)];
-        let raw = match target {
-            Target::Json => json_string(value),
-            Target::Body => value.to_vec(),
-            _ => {
-                let mut encoded = Vec::new();
-                percent_encode(value, &mut encoded);
-                encoded
-            }
-        };
+        let raw = encode(value);
         self.scratch.tap = Some(Tap::default());
         self.findings.clear();
         let place = Place { target, name: b"q" };
@@ -319,6 +311,25 @@ impl<'a> Single<'a> {
         let fields = self.scratch.tap.take().unwrap_or_default().fields;
         (fields, self.findings.anomaly() >= Policy::default().anomaly)
     }
+}
+
+fn percent_encoded(value: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(3 * value.len());
+    percent_encode(value, &mut encoded);
+    encoded
+}
+
+/// As an XML library writes text.
+fn xml_text(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + 16);
+    for &byte in value {
+        match byte {
+            b'<' => out.extend(b"&lt;"),
+            b'&' => out.extend(b"&amp;"),
+            _ => out.push(byte),
+        }
+    }
+    out
 }
 
 /// As a JSON library writes it, without the quotes.

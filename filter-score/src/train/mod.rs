@@ -153,18 +153,13 @@ struct Scored {
 
 impl HeldOut {
     fn new(examples: &[Example], folds: &[Linear]) -> Self {
-        let mut best = 0;
         let fields = examples
             .iter()
             .map(|example| {
-                if example.number == 1 {
-                    best = 0;
-                }
                 let linear = &folds[usize::from(example.fold % FOLDS)];
                 let text = &example.field.text;
                 let (sum, end) = linear.peak(text);
-                let features = model::features(linear, text, end, best, example.context());
-                best = best.max(sum);
+                let features = model::features(linear, text, end, example.context());
                 Scored { sum, features }
             })
             .collect();
