@@ -81,6 +81,8 @@ pub(crate) struct Detector {
     pub(crate) grade: Grade,
     /// Lower-case literals; one of them, or a byte of `classes`, is part of whatever is detected.
     pub(crate) literals: &'static [&'static str],
+    /// The same, but they count only as words of their own.
+    pub(crate) words: &'static [&'static str],
     pub(crate) classes: Classes,
 }
 
@@ -90,6 +92,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlBare,
         grade: Grade::Certain,
         literals: sql::LITERALS,
+        words: sql::WORDS,
         classes: NONE,
     },
     Detector {
@@ -97,6 +100,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlBare,
         grade: Grade::Likely,
         literals: sql::LITERALS,
+        words: sql::WORDS,
         classes: NONE,
     },
     Detector {
@@ -104,6 +108,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlQuoted,
         grade: Grade::Certain,
         literals: &[],
+        words: &[],
         classes: Classes::QUOTE,
     },
     Detector {
@@ -111,6 +116,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlQuoted,
         grade: Grade::Likely,
         literals: &[],
+        words: &[],
         classes: Classes::QUOTE,
     },
     Detector {
@@ -118,6 +124,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Path,
         grade: Grade::Certain,
         literals: path::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -125,6 +132,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Path,
         grade: Grade::Likely,
         literals: path::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -132,6 +140,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Shell,
         grade: Grade::Certain,
         literals: shell::LITERALS,
+        words: &[],
         classes: shell::CLASSES,
     },
     Detector {
@@ -139,6 +148,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Html,
         grade: Grade::Certain,
         literals: html::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -146,6 +156,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Html,
         grade: Grade::Likely,
         literals: html::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -153,6 +164,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Script,
         grade: Grade::Certain,
         literals: script::LITERALS,
+        words: &[],
         classes: NONE,
     },
 ];
@@ -288,7 +300,7 @@ mod tests {
     #[test]
     fn gates_are_well_formed() {
         for detector in &DETECTORS {
-            for literal in detector.literals {
+            for literal in detector.literals.iter().chain(detector.words) {
                 assert!(
                     literal.len() >= 2 && *literal == literal.to_ascii_lowercase(),
                     "{literal}"

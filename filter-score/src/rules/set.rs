@@ -7,7 +7,8 @@ use super::error::{PackError, Place};
 use super::literals::{self, MIN_LITERAL};
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
-use super::prefilter::{Classes, Owner, Prefilter};
+use super::prefilter::{Classes, Owner};
+use super::sieve::Sieve;
 use crate::decode::DecodingSet;
 use crate::detect::Detector;
 use crate::http::Violation;
@@ -86,7 +87,7 @@ impl RuleBits {
 #[derive(Debug)]
 pub struct RuleSet {
     pub(crate) rules: Vec<Rule>,
-    pub(crate) prefilter: Prefilter,
+    pub(crate) prefilter: Sieve,
     /// Rules without literals run wherever a byte of their class occurs.
     pub(crate) gated: Vec<(Classes, u16)>,
     /// All classes in `gated`.
@@ -113,7 +114,7 @@ impl RuleSet {
             return Err(errors);
         }
         Ok(Self {
-            prefilter: Prefilter::new(compiler.literals),
+            prefilter: Sieve::new(compiler.literals, &compiler.rules),
             rules: compiler.rules,
             gated_classes: compiler
                 .gated
@@ -211,7 +212,8 @@ impl Compiler {
                     before: None,
                 };
                 let literal = |literal: &&str| (literal.as_bytes().to_vec(), owner);
-                self.literals.extend(detector.literals.iter().map(literal));
+                self.literals
+                    .extend(detector.literals.iter().chain(detector.words).map(literal));
                 if !detector.classes.is_empty() {
                     self.gated.push((detector.classes, index));
                 }

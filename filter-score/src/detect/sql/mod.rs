@@ -14,13 +14,18 @@ use self::lexer::{Context, Kind, Lexer, Token};
 use self::shape::Shapes;
 use super::{Evidence, Grade};
 
-/// Words of which an injection that closes no quote has at least one.
+/// An injection that closes no quote has one of these, or one of [`WORDS`].
 pub(super) const LITERALS: &[&str] = &[
+    "||", "&&", "dbms_", "pg_", "/*!", ";--", "; --", "@@", // Comments after a value.
+    " --", "\t--", "\n--", "+--", "/--", ")--", "'--", "\"--", "`--", "]--", "0--", "1--", "2--", "3--",
+    "4--", "5--", "6--", "7--", "8--", "9--", "null--", "true--", "false--",
+];
+
+/// Words of which an injection that closes no quote has at least one, with what follows the short ones.
+pub(super) const WORDS: &[&str] = &[
     "or ",
     "or'",
     "or\"",
-    "and'",
-    "and\"",
     "or(",
     "or\t",
     "or\n",
@@ -31,6 +36,8 @@ pub(super) const LITERALS: &[&str] = &[
     "or~",
     "or@",
     "and ",
+    "and'",
+    "and\"",
     "and(",
     "and\t",
     "and\n",
@@ -41,8 +48,6 @@ pub(super) const LITERALS: &[&str] = &[
     "and~",
     "and@",
     "xor",
-    "||",
-    "&&",
     "union",
     "select",
     "having",
@@ -57,6 +62,8 @@ pub(super) const LITERALS: &[&str] = &[
     "case",
     "if(",
     "if (",
+    "iif(",
+    "iif (",
     "insert",
     "update",
     "delete",
@@ -65,16 +72,11 @@ pub(super) const LITERALS: &[&str] = &[
     "create",
     "truncate",
     "exec",
+    "execute",
     "declare",
     "shutdown",
     "sleep",
     "benchmark",
-    "dbms_",
-    "pg_",
-    "/*!",
-    ";--",
-    "; --",
-    "--",
 ];
 
 /// Tokens that are looked at together.
