@@ -283,65 +283,49 @@ impl Prefilter {
             .as_ref()
             .try_into()
             .unwrap_or_else(|_| unreachable!("made with this size"));
-        let mut state = 0u64;
-        let mut seen = 0u64;
+        let mut state = 0;
+        let mut seen = 0;
+        // One bit for each place of the block, the last place in the lowest.
+        let mut step = |byte: u8, hits: u64| {
+            let entry = self.table[usize::from(byte)];
+            seen |= entry;
+            state = ((state << SHIFT) ^ entry) & HASH_MASK;
+            hits << 1 | (bitmap[(state >> 6) as usize] >> (state & 63) & 1)
+        };
         let (blocks, tail) = field.as_chunks::<BLOCK>();
         for (index, block) in blocks.iter().enumerate() {
-            let before = state;
-            let mut hits = 0;
-            for &byte in block {
-                let entry = self.table[usize::from(byte)];
-                seen |= entry;
-                state = ((state << SHIFT) ^ entry) & HASH_MASK;
-                hits |= bitmap[(state >> 6) as usize] >> (state & 63);
-            }
-            if hits & 1 != 0 {
-                self.examine(field, index * BLOCK, *block, before, target, candidates);
+            let hits = block.iter().fold(0, |hits, byte| step(*byte, hits));
+            if hits != 0 {
+                self.examine(field, index * BLOCK + BLOCK - 1, hits, target, candidates);
             }
         }
         // Filled up with a byte that has no class. One byte after the end completes the trigram of a two-byte
         // literal that ends the field.
-        let mut last = [FILLER; BLOCK];
-        last[..tail.len()].copy_from_slice(tail);
-        let before = state;
-        let mut hits = 0;
-        for &byte in &last[..=tail.len()] {
-            let entry = self.table[usize::from(byte)];
-            seen |= entry;
-            state = ((state << SHIFT) ^ entry) & HASH_MASK;
-            hits |= bitmap[(state >> 6) as usize] >> (state & 63);
-        }
-        if hits & 1 != 0 {
-            self.examine(field, blocks.len() * BLOCK, last, before, target, candidates);
+        let hits = tail
+            .iter()
+            .chain(&[FILLER])
+            .fold(0, |hits, byte| step(*byte, hits));
+        if hits != 0 {
+            self.examine(field, field.len(), hits, target, candidates);
         }
         Classes(seen >> CLASS_SHIFT << CLASS_SHIFT)
     }
 
-    /// Compares the literals of every set bit in a block that stands at `at`.
+    /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
     #[inline(never)]
-    fn examine(
-        &self,
-        field: &[u8],
-        at: usize,
-        block: [u8; BLOCK],
-        mut state: u64,
-        target: Target,
-        candidates: &mut Candidates,
-    ) {
-        for (place, byte) in block.into_iter().enumerate() {
-            state = ((state << SHIFT) ^ self.table[usize::from(byte)]) & HASH_MASK;
-            if self.bitmap[(state >> 6) as usize] >> (state & 63) & 1 == 0 {
-                continue;
-            }
-            let group = &self.groups[self.slots[state as usize] as usize];
-            let position = at + place;
-            let code_at = |at: Option<usize>| {
-                let byte = at.and_then(|at| field.get(at)).unwrap_or(&FILLER);
-                self.table[usize::from(*byte)] & CODE_MASK
-            };
+    fn examine(&self, field: &[u8], last: usize, mut hits: u64, target: Target, candidates: &mut Candidates) {
+        let code_at = |at: usize| self.table[usize::from(*field.get(at).unwrap_or(&FILLER))] & CODE_MASK;
+        while hits != 0 {
+            let place = u64::BITS - 1 - hits.leading_zeros();
+            hits ^= 1 << place;
+            // Two bytes before the field's first there is nothing, of which the hash is that of code 0.
+            let position = last - place as usize;
+            let before = |back: usize| position.checked_sub(back).map_or(0, code_at);
+            let slot = before(2) << (2 * SHIFT) ^ before(1) << SHIFT ^ code_at(position);
+            let group = &self.groups[self.slots[slot as usize] as usize];
             if group.targets.contains(target)
-                && group.before >> code_at(position.checked_sub(3)) & 1 != 0
-                && group.after >> code_at(Some(position + 1)) & 1 != 0
+                && group.before >> before(3) & 1 != 0
+                && group.after >> code_at(position + 1) & 1 != 0
             {
                 self.compare(field, position, group, target, candidates);
             }
