@@ -10,7 +10,7 @@ pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     }
     let mut rest = input;
-    while let Some(&byte) = rest.first() {
+    while !rest.is_empty() {
         let skipped = match rest {
             [b'$', b'{', name @ ..] if starts_ifs(name) => {
                 out.push(b' ');
@@ -28,8 +28,10 @@ pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
             [b'$', b'@' | b'*', ..] => 2,
             [b'\'' | b'"' | b'\\' | b'^' | b'`', ..] => 1,
             _ => {
-                out.push(byte);
-                1
+                let plain = rest[1..].iter().take_while(|byte| !TRICKS[usize::from(**byte)]);
+                let plain = 1 + plain.count();
+                out.extend_from_slice(&rest[..plain]);
+                plain
             }
         };
         rest = &rest[skipped..];

@@ -213,6 +213,9 @@ fn command_after(
     for _ in 0..PREFIXES {
         let spaces = blanks(text, from);
         let glued = spaces == 0;
+        if !word::may_be_command(&text[(from + spaces).min(text.len())..]) {
+            return None;
+        }
         let word = Word::read(text, from + spaces);
         if word.names_system_directory() && separator != Separator::Start {
             return found(word.end, "pattern for a system directory");

@@ -265,7 +265,10 @@ impl Compiler {
         }
         let leads = literals::leads(&regex.text).filter(|leads| {
             // What the author gives may be longer than what leads.
-            given.is_empty() || leads.iter().all(|lead| literals::is_rare(&lead.literal))
+            given.is_empty()
+                || leads
+                    .iter()
+                    .all(|lead| lead.literal.len() > MIN_LITERAL && literals::is_rare(&lead.literal))
         });
         if let Some(leads) = leads {
             self.literals.extend(leads.into_iter().map(|lead| {
