@@ -334,6 +334,7 @@ impl<'a> Evaluator<'a> {
                         self.record(rule, place, evidence(text, end), "", decodings);
                     }
                 }
+                Some(Check::Detector(detector)) if !detector.reading.sees(decodings) => {}
                 Some(Check::Detector(detector)) => {
                     let asked = &mut self.scratch.found[detector.reading as usize];
                     let found = match *asked {

@@ -10,6 +10,7 @@ mod script;
 mod shell;
 mod sql;
 
+use crate::decode::DecodingSet;
 use crate::rules::prefilter::Classes;
 
 /// What convinced a detector.
@@ -47,6 +48,11 @@ pub(crate) enum Reading {
 pub(crate) const READINGS: usize = 6;
 
 impl Reading {
+    /// Whether a field can say something new after these decodings: resolved paths are about paths alone.
+    pub(crate) fn sees(self, decodings: DecodingSet) -> bool {
+        !decodings.contains(DecodingSet::PATH) || matches!(self, Self::Path | Self::Shell)
+    }
+
     /// The surest finding in a field.
     pub(crate) fn of(self, text: &[u8]) -> Option<(Grade, Evidence)> {
         match self {
