@@ -41,7 +41,10 @@ fn unusual(input: &[u8]) -> bool {
             return !matches!(input.get(at + 1), Some(b'"' | b'\''));
         }
         match &input[at + 1..] {
-            [b'/', ..] => at == 0 || input[at - 1] != b':',
+            // Where a path begins inside of a text, one slash is found in two.
+            [b'/', ..] => {
+                at == 0 || !matches!(input[at - 1], b':' | b'"' | b'\'' | b'=' | b'(' | b',' | b' ')
+            }
             [b'.'] | [b'.', b'/' | b'\\', ..] | [b'.', b'.'] | [b'.', b'.', b'/' | b'\\', ..] => true,
             _ => false,
         }

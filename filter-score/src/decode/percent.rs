@@ -16,7 +16,7 @@ pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
     out.clear();
     let space = if plus { b'+' } else { b'%' };
     let mut rest = input;
-    while let Some(plain) = rest.iter().position(|byte| *byte == b'%' || *byte == space) {
+    while let Some(plain) = memchr::memchr2(b'%', space, rest) {
         out.extend_from_slice(&rest[..plain]);
         rest = &rest[plain..];
         if rest[0] != b'%' {

@@ -73,11 +73,11 @@ impl Inspection<'_> {
     /// Takes content: all of it, or up to the end of a unit in which something was found. `last`: the
     /// content ends with `piece`.
     pub(super) fn take_content(&mut self, piece: &[u8], last: bool) -> usize {
-        let found = self.evaluator.findings.anomaly();
+        let found = self.evaluator.findings.mark();
         let mut at = 0;
         let plain = !self.decoders.is_active();
         while at < piece.len()
-            && self.evaluator.findings.anomaly() == found
+            && self.evaluator.findings.mark() == found
             && self.decoders.is_active() != plain
         {
             let room = self.limits.window as usize - self.carry.len();

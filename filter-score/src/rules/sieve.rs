@@ -24,6 +24,9 @@ pub(crate) struct Sieve {
     named: Prefilter,
     /// Lower-case names of the headers that `named` is about.
     names: Vec<String>,
+    /// Their first letters and their lengths, a bit each: most other names are told from them by that.
+    firsts: u32,
+    lengths: u32,
 }
 
 impl Sieve {
@@ -54,7 +57,10 @@ impl Sieve {
             .collect();
         names.sort();
         names.dedup();
+        let bits = |bit: fn(&String) -> u32| names.iter().map(bit).fold(0, |all, bit| all | bit);
         Self {
+            firsts: bits(|name| first_bit(name.as_bytes())),
+            lengths: bits(|name| length_bit(name.as_bytes())),
             every: Prefilter::new(literals(every)),
             named: Prefilter::new(literals(named)),
             names,
@@ -77,10 +83,22 @@ impl Sieve {
     }
 
     fn is_named(&self, name: &[u8]) -> bool {
-        self.names
-            .iter()
-            .any(|known| known.len() == name.len() && name.eq_ignore_ascii_case(known.as_bytes()))
+        self.firsts & first_bit(name) != 0
+            && self.lengths & length_bit(name) != 0
+            && self
+                .names
+                .iter()
+                .any(|known| known.len() == name.len() && name.eq_ignore_ascii_case(known.as_bytes()))
     }
+}
+
+/// Letters of both cases have the same one.
+fn first_bit(name: &[u8]) -> u32 {
+    1 << (name.first().unwrap_or(&0) & 31)
+}
+
+fn length_bit(name: &[u8]) -> u32 {
+    1 << (name.len() & 31)
 }
 
 /// Whether a literal counts only as a word of its own.
