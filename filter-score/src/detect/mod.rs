@@ -48,9 +48,9 @@ pub(crate) enum Reading {
 pub(crate) const READINGS: usize = 6;
 
 impl Reading {
-    /// Whether a field can say something new after these decodings: resolved paths are about paths alone.
+    /// Whether a field can say something new after these decodings: what resolves paths joins no markup or strings.
     pub(crate) fn sees(self, decodings: DecodingSet) -> bool {
-        !decodings.contains(DecodingSet::PATH) || matches!(self, Self::Path | Self::Shell)
+        !decodings.contains(DecodingSet::PATH) || matches!(self, Self::Path | Self::Shell | Self::SqlBare)
     }
 
     /// The surest finding in a field.

@@ -140,6 +140,8 @@ pub(crate) struct Literal {
     pub(crate) bytes: Vec<u8>,
     /// It counts only where [`stands_alone`].
     pub(crate) word: bool,
+    /// The owner is a detector, which says more than a pattern that some text might be of interest.
+    pub(crate) detector: bool,
     pub(crate) owner: Owner,
     /// Where the owner looks.
     pub(crate) targets: TargetSet,
@@ -213,7 +215,8 @@ impl Prefilter {
                     .iter()
                     .fold(TargetSet::default(), |all, literal| all | literal.targets),
                 word: group[0].word,
-                telling: group[0].word || (literal.len() > 2 && !is_ordinary(literal)),
+                telling: group.iter().any(|literal| literal.detector)
+                    || (literal.len() > 2 && !is_ordinary(literal)),
                 owners: first_owner..owners.len() as u32,
             });
             let codes = |byte: Option<&u8>| byte.map_or(u64::MAX, |byte| 1 << code(*byte));
@@ -450,14 +453,16 @@ const ORDINARY: &str = "get post http/1.1 host: www. connection: keep-alive cach
     application/x-www-form-urlencoded; charset=utf-8 content-length: 100 if-modified-since: mon, 01 jan 2024 00:00:00 gmt \
     if-none-match: etag w/\" authorization: bearer x-requested-with: xmlhttprequest https%3a%2f%2fwww.example.com%2f {\"name\":\"value\",\
     \"type\":1,\"data\":[{\"id\":true}]} &page=1&size=20&time=1688000000&callback=json .js?v= .css .png .jpg /static/ /api/v1/ \
-    www.bing.com/ blog/ logs/ login open product %20%20%20 %25%25%25 %26%26 %3d %3f %22%22 %7b%22 %5b%22 %2520 {%22 url= \
+    action= user message error status process window onload location width height version event content title create storage";
+
+/// Further text that is frequent, but says too little of a whole literal: words, numbers, escapes.
+const FREQUENT: &str = "www.bing.com/ blog/ logs/ login open product %20%20%20 %25%25%25 %26%26 %3d %3f %22%22 %7b%22 %5b%22 %2520 {%22 url= \
     search home close per more source use show instance install method load order under new key index read find number promise \
     profile detail result parent account end file delete put target has low function export library relation part start \
     unit count mail entity security enable banner transform let safe base indicator list follow collection performance \
     resource config default module video service free write property article related option provider client \
     previous dispatch discount calendar interaction translate sequence section second separate _id _re _se _pa _fi _pr _co \
-    _te _name _lo _di _ne _ty _page _from _data _type _count _list user_id 0.0.0.0 1.0.2 333 375 376 500 666 \
-    action= user message error status process window onload location width height version event content title create storage";
+    _te _name _lo _di _ne _ty _page _from _data _type _count _list user_id 0.0.0.0 1.0.2 333 375 376 500 666";
 
 /// Whether ordinary requests are full of this literal.
 pub(super) fn is_ordinary(literal: &[u8]) -> bool {
@@ -475,7 +480,8 @@ fn rarest_trigram(literal: &[u8]) -> usize {
     };
     let score = |at: usize| {
         let trigram = &literal[at..at + 3];
-        let ordinary = memchr::memmem::find_iter(ORDINARY.as_bytes(), trigram).count();
+        let count = |text: &str| memchr::memmem::find_iter(text.as_bytes(), trigram).count();
+        let ordinary = count(ORDINARY) + count(FREQUENT);
         let rare = trigram.iter().map(|byte| rarity(*byte)).sum::<u32>();
         // Bytes on both sides tell more than a byte on one.
         let sides = usize::from(at > 0) + usize::from(at + 3 < literal.len());
@@ -504,6 +510,7 @@ mod tests {
         Literal {
             bytes: text.as_bytes().to_vec(),
             word: false,
+            detector: false,
             owner,
             targets: TargetSet::of(Target::Query),
         }

@@ -42,6 +42,7 @@ impl Sieve {
                 let rule = &rules[usize::from(owner.rule)];
                 let literal = Literal {
                     word: is_word(rule, &bytes),
+                    detector: matches!(rule.check, Check::Detector(_)),
                     targets: rule.targets,
                     bytes,
                     owner,
@@ -50,20 +51,20 @@ impl Sieve {
             })
             .partition(|(by_name, _)| *by_name);
         let literals = |part: Vec<(bool, Literal)>| part.into_iter().map(|(_, literal)| literal).collect();
-        let mut names: Vec<_> = rules
+        let mut headers: Vec<_> = rules
             .iter()
             .filter(|rule| by_name(rule))
             .flat_map(|rule| rule.headers.iter().cloned())
             .collect();
-        names.sort();
-        names.dedup();
-        let bits = |bit: fn(&String) -> u32| names.iter().map(bit).fold(0, |all, bit| all | bit);
+        headers.sort();
+        headers.dedup();
+        let bits = |bit: fn(&String) -> u32| headers.iter().map(bit).fold(0, |all, bit| all | bit);
         Self {
             firsts: bits(|name| first_bit(name.as_bytes())),
             lengths: bits(|name| length_bit(name.as_bytes())),
             every: Prefilter::new(literals(every)),
             named: Prefilter::new(literals(named)),
-            names,
+            names: headers,
         }
     }
 
