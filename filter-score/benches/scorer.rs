@@ -46,6 +46,9 @@ fn browser_get(page: u32) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Makes the request with a number.
+type Numbered = fn(u32) -> Vec<u8>;
+
 fn post(media_type: &str, body: &str) -> Vec<u8> {
     format!(
         "POST /account/save HTTP/1.1\r\nHost: www.example.com\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -117,7 +120,7 @@ fn feed(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| bencher.iter(|| score(&mut scorer, &request)));
     }
     // Each request is another, with lines that were seen before.
-    let lines: [(&str, fn(u32) -> Vec<u8>); 2] = [
+    let lines: [(&str, Numbered); 2] = [
         ("get-242/known-lines", short_get),
         ("get-600/known-lines", browser_get),
     ];

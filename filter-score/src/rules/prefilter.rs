@@ -4,7 +4,8 @@
 //! in a bitmap indexed by a hash of the last three folded bytes. A literal is entered under its rarest
 //! three bytes. The look-ups do not depend on each other (unlike the steps of an automaton), so the
 //! pass runs at about a nanosecond a byte, whatever the number of rules; only a bit that is set costs
-//! more: the literals entered there are compared.
+//! more. Most of those are ruled out by the bytes before and after the three, or because the literals entered there
+//! are of rules about other targets; what is left is compared.
 
 use super::candidates::{Candidates, Sighting};
 use crate::target::{Target, TargetSet};
@@ -216,7 +217,8 @@ impl Prefilter {
                     .fold(TargetSet::default(), |all, literal| all | literal.targets),
                 word: group[0].word,
                 telling: group.iter().any(|literal| literal.detector)
-                    || (literal.len() > 2 && !is_ordinary(literal)),
+                    || literal.len() > 2
+                    || !is_ordinary(literal),
                 owners: first_owner..owners.len() as u32,
             });
             let codes = |byte: Option<&u8>| byte.map_or(u64::MAX, |byte| 1 << code(*byte));
