@@ -54,7 +54,7 @@ pub(crate) struct Scratch {
     /// What a value holds in base64, and what that holds.
     nested: [Vec<u8>; NESTING],
     unescaped: Vec<u8>,
-    /// The field at hand has a literal of a rule that applies to it.
+    /// The field at hand has a literal of a rule that applies to it, and not one that ordinary requests are full of.
     noted: bool,
     /// Where interesting fields go when a model is trained.
     pub(crate) tap: Option<Tap>,
@@ -280,8 +280,10 @@ impl<'a> Evaluator<'a> {
 
     /// Scores one reading of a field as it is.
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
-        let classes = self.rules.prefilter.scan(text, &mut self.scratch.candidates);
-        let literals = self.scratch.candidates.everywhere_count();
+        let classes = self
+            .rules
+            .prefilter
+            .scan(place, text, &mut self.scratch.candidates);
         if classes.intersects(self.rules.gated_classes) {
             for (gate, rule) in &self.rules.gated {
                 if classes.intersects(*gate) {
@@ -290,22 +292,15 @@ impl<'a> Evaluator<'a> {
             }
         }
         if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, classes, decodings, literals);
+            self.confirm(place, text, classes, decodings);
             self.scratch.candidates.clear();
         }
         classes
     }
 
-    /// Runs the patterns of the candidates; the first `literals` of them have a literal in the text.
+    /// Runs the patterns of the candidates.
     #[cold]
-    fn confirm(
-        &mut self,
-        place: Place<'_>,
-        text: &[u8],
-        classes: Classes,
-        decodings: DecodingSet,
-        literals: usize,
-    ) {
+    fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
         let mut index = 0;
         while let Some(sighting) = self.scratch.candidates.sighting(index) {
             index += 1;
@@ -315,7 +310,7 @@ impl<'a> Evaluator<'a> {
             {
                 continue;
             }
-            self.scratch.noted = true;
+            self.scratch.noted |= self.scratch.candidates.is_told(rule);
             let Some(Check::Pattern(pattern)) = self.runnable(rule) else {
                 continue;
             };
@@ -341,13 +336,14 @@ impl<'a> Evaluator<'a> {
             if !self.applies(rule, place, classes, decodings) {
                 continue;
             }
-            self.scratch.noted |= index <= literals;
+            self.scratch.noted |= self.scratch.candidates.is_told(rule);
             match self.runnable(rule) {
                 Some(Check::Pattern(pattern)) => {
                     if let Some(end) = pattern.find(text) {
                         self.record(rule, place, evidence(text, end), "", decodings);
                     }
                 }
+                Some(Check::Detector(detector)) if !detector.reading.sees(decodings) => {}
                 Some(Check::Detector(detector)) => {
                     let asked = &mut self.scratch.found[detector.reading as usize];
                     let found = match *asked {

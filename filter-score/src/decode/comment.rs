@@ -1,5 +1,10 @@
 //! SQL comments, which separate words where a filter looks for spaces.
 
+use super::marks;
+
+/// Bytes that comments begin or end with.
+const MARKS: [bool; 256] = marks(b"/*-#");
+
 /// Replaces `/* … */` by a space, unwraps the conditional `/*! … */` of `MySQL`, and ends `--` and `#`
 /// comments at the line end. True if anything changed. An open comment runs to the end, as in `MySQL`.
 pub(crate) fn strip(input: &[u8], out: &mut Vec<u8>) -> bool {
@@ -7,7 +12,7 @@ pub(crate) fn strip(input: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     let last_line_end = memchr::memrchr(b'\n', input).unwrap_or(0);
     let mut rest = input;
-    while let Some(&byte) = rest.first() {
+    while !rest.is_empty() {
         let at = input.len() - rest.len();
         match rest {
             [b'/', b'*', b'!', body @ ..] => {
@@ -37,8 +42,10 @@ pub(crate) fn strip(input: &[u8], out: &mut Vec<u8>) -> bool {
                 changed = true;
             }
             _ => {
-                out.push(byte);
-                rest = &rest[1..];
+                let plain = rest[1..].iter().position(|byte| MARKS[usize::from(*byte)]);
+                let (plain, tail) = rest.split_at(plain.map_or(rest.len(), |at| at + 1));
+                out.extend_from_slice(plain);
+                rest = tail;
             }
         }
     }

@@ -111,13 +111,34 @@ impl fmt::Display for DecodingSet {
     }
 }
 
+/// A table of which bytes are in `set`: one look-up a byte passes over all others.
+pub(crate) const fn marks(set: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < set.len() {
+        table[set[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
 /// Value of a hexadecimal digit.
+#[inline]
 pub(crate) const fn hex(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
+    const NONE: u8 = 0xff;
+    const VALUES: [u8; 256] = {
+        let mut table = [NONE; 256];
+        let mut value = 0;
+        while value < 16 {
+            table[b"0123456789abcdef"[value as usize] as usize] = value;
+            table[b"0123456789ABCDEF"[value as usize] as usize] = value;
+            value += 1;
+        }
+        table
+    };
+    match VALUES[byte as usize] {
+        NONE => None,
+        value => Some(value),
     }
 }
 

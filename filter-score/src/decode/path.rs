@@ -36,12 +36,18 @@ pub(crate) fn normalise(input: &[u8], out: &mut Vec<u8>) -> bool {
 /// Whether there is anything to do, found without copying.
 fn unusual(input: &[u8]) -> bool {
     memchr::memchr2_iter(b'/', b'\\', input).any(|at| {
-        input[at] == b'\\'
-            || match &input[at + 1..] {
-                [b'/', ..] => at == 0 || input[at - 1] != b':',
-                [b'.'] | [b'.', b'/' | b'\\', ..] | [b'.', b'.'] | [b'.', b'.', b'/' | b'\\', ..] => true,
-                _ => false,
+        if input[at] == b'\\' {
+            // Before a quote it is no separator.
+            return !matches!(input.get(at + 1), Some(b'"' | b'\''));
+        }
+        match &input[at + 1..] {
+            // Where a path begins inside of a text, one slash is found in two.
+            [b'/', ..] => {
+                at == 0 || !matches!(input[at - 1], b':' | b'"' | b'\'' | b'=' | b'(' | b',' | b' ')
             }
+            [b'.'] | [b'.', b'/' | b'\\', ..] | [b'.', b'.'] | [b'.', b'.', b'/' | b'\\', ..] => true,
+            _ => false,
+        }
     })
 }
 

@@ -14,38 +14,41 @@ pub(crate) struct Outcome {
 pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
     let mut outcome = Outcome::default();
     out.clear();
+    let space = if plus { b'+' } else { b'%' };
     let mut rest = input;
-    while let Some(&byte) = rest.first() {
-        if byte == b'%' {
-            if let [_, high, low, tail @ ..] = rest
-                && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-            {
-                out.push(high << 4 | low);
-                rest = tail;
-                outcome.changed = true;
-                continue;
-            }
-            if let [_, b'u' | b'U', a, b, c, d, tail @ ..] = rest
-                && let (Some(a), Some(b), Some(c), Some(d)) = (hex(*a), hex(*b), hex(*c), hex(*d))
-            {
-                push_code_point(
-                    out,
-                    u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d),
-                );
-                rest = tail;
-                outcome.changed = true;
-                continue;
-            }
-            outcome.malformed = true;
-        } else if byte == b'+' && plus {
+    while let Some(plain) = memchr::memchr2(b'%', space, rest) {
+        out.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        if rest[0] != b'%' {
             out.push(b' ');
             rest = &rest[1..];
             outcome.changed = true;
             continue;
         }
-        out.push(byte);
+        if let [_, high, low, tail @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            out.push(high << 4 | low);
+            rest = tail;
+            outcome.changed = true;
+            continue;
+        }
+        if let [_, b'u' | b'U', a, b, c, d, tail @ ..] = rest
+            && let (Some(a), Some(b), Some(c), Some(d)) = (hex(*a), hex(*b), hex(*c), hex(*d))
+        {
+            push_code_point(
+                out,
+                u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d),
+            );
+            rest = tail;
+            outcome.changed = true;
+            continue;
+        }
+        outcome.malformed = true;
+        out.push(b'%');
         rest = &rest[1..];
     }
+    out.extend_from_slice(rest);
     outcome
 }
 

@@ -1,5 +1,7 @@
 //! Shell quoting that splits a word without changing it: `c'a't`, `c\at`, `c^at`, `$IFS`, `$@`.
 
+use super::marks;
+
 /// Removes quotes, backslashes and carets inside words and turns `$IFS` into a space. True if
 /// anything changed; text without such tricks is recognised without copying.
 pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
@@ -8,7 +10,7 @@ pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     }
     let mut rest = input;
-    while let Some(&byte) = rest.first() {
+    while !rest.is_empty() {
         let skipped = match rest {
             [b'$', b'{', name @ ..] if starts_ifs(name) => {
                 out.push(b' ');
@@ -26,8 +28,10 @@ pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
             [b'$', b'@' | b'*', ..] => 2,
             [b'\'' | b'"' | b'\\' | b'^' | b'`', ..] => 1,
             _ => {
-                out.push(byte);
-                1
+                let plain = rest[1..].iter().take_while(|byte| !TRICKS[usize::from(**byte)]);
+                let plain = 1 + plain.count();
+                out.extend_from_slice(&rest[..plain]);
+                plain
             }
         };
         rest = &rest[skipped..];
@@ -39,23 +43,31 @@ fn starts_ifs(name: &[u8]) -> bool {
     name.len() >= 3 && name[..3].eq_ignore_ascii_case(b"ifs")
 }
 
+/// Bytes that tricks begin with.
+const TRICKS: [bool; 256] = marks(b"'\"^`\\$");
+
 fn tricky(input: &[u8]) -> bool {
     let word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
-    input.iter().enumerate().any(|(at, byte)| match byte {
-        b'\'' | b'"' | b'^' | b'`' => {
-            let next = input.get(at + 1);
-            at > 0
-                && word(input.get(at - 1))
-                && (word(next) || (next == Some(byte) && word(input.get(at + 2))))
-        }
-        b'\\' => word(input.get(at + 1)),
-        b'$' => match &input[at + 1..] {
-            [b'{', name @ ..] if starts_ifs(name) => true,
-            [b'@' | b'*', ..] => true,
-            name => starts_ifs(name),
-        },
-        _ => false,
-    })
+    let mark = |(_, byte): &(usize, &u8)| TRICKS[usize::from(**byte)];
+    input
+        .iter()
+        .enumerate()
+        .filter(mark)
+        .any(|(at, byte)| match byte {
+            b'\'' | b'"' | b'^' | b'`' => {
+                let next = input.get(at + 1);
+                at > 0
+                    && word(input.get(at - 1))
+                    && (word(next) || (next == Some(byte) && word(input.get(at + 2))))
+            }
+            b'\\' => word(input.get(at + 1)),
+            b'$' => match &input[at + 1..] {
+                [b'{', name @ ..] if starts_ifs(name) => true,
+                [b'@' | b'*', ..] => true,
+                name => starts_ifs(name),
+            },
+            _ => false,
+        })
 }
 
 #[cfg(test)]

@@ -25,8 +25,13 @@ pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     let mut rest = input;
     while let Some(&byte) = rest.first() {
+        if byte < 0x80 {
+            let ascii = rest.iter().position(|byte| *byte >= 0x80).unwrap_or(rest.len());
+            out.extend_from_slice(&rest[..ascii]);
+            rest = &rest[ascii..];
+            continue;
+        }
         let (folded, length) = match rest {
-            _ if byte < 0x80 => (None, 1),
             // Two bytes where one does (RFC 3629 §10). Old decoders did not look at the second
             // byte's upper bits, hence `%c0%2e` beside `%c0%ae`.
             [0xc0 | 0xc1, second, ..] => (Some((byte & 1) << 6 | (second & 0x3f)), 2),

@@ -10,6 +10,7 @@ mod script;
 mod shell;
 mod sql;
 
+use crate::decode::DecodingSet;
 use crate::rules::prefilter::Classes;
 
 /// What convinced a detector.
@@ -47,6 +48,11 @@ pub(crate) enum Reading {
 pub(crate) const READINGS: usize = 6;
 
 impl Reading {
+    /// Whether a field can say something new after these decodings: what resolves paths joins no markup or strings.
+    pub(crate) fn sees(self, decodings: DecodingSet) -> bool {
+        !decodings.contains(DecodingSet::PATH) || matches!(self, Self::Path | Self::Shell | Self::SqlBare)
+    }
+
     /// The surest finding in a field.
     pub(crate) fn of(self, text: &[u8]) -> Option<(Grade, Evidence)> {
         match self {
@@ -81,6 +87,8 @@ pub(crate) struct Detector {
     pub(crate) grade: Grade,
     /// Lower-case literals; one of them, or a byte of `classes`, is part of whatever is detected.
     pub(crate) literals: &'static [&'static str],
+    /// The same, but they count only as words of their own.
+    pub(crate) words: &'static [&'static str],
     pub(crate) classes: Classes,
 }
 
@@ -90,6 +98,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlBare,
         grade: Grade::Certain,
         literals: sql::LITERALS,
+        words: sql::WORDS,
         classes: NONE,
     },
     Detector {
@@ -97,6 +106,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlBare,
         grade: Grade::Likely,
         literals: sql::LITERALS,
+        words: sql::WORDS,
         classes: NONE,
     },
     Detector {
@@ -104,6 +114,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlQuoted,
         grade: Grade::Certain,
         literals: &[],
+        words: &[],
         classes: Classes::QUOTE,
     },
     Detector {
@@ -111,6 +122,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::SqlQuoted,
         grade: Grade::Likely,
         literals: &[],
+        words: &[],
         classes: Classes::QUOTE,
     },
     Detector {
@@ -118,6 +130,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Path,
         grade: Grade::Certain,
         literals: path::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -125,6 +138,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Path,
         grade: Grade::Likely,
         literals: path::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -132,6 +146,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Shell,
         grade: Grade::Certain,
         literals: shell::LITERALS,
+        words: &[],
         classes: shell::CLASSES,
     },
     Detector {
@@ -139,6 +154,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Html,
         grade: Grade::Certain,
         literals: html::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -146,6 +162,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Html,
         grade: Grade::Likely,
         literals: html::LITERALS,
+        words: &[],
         classes: NONE,
     },
     Detector {
@@ -153,6 +170,7 @@ static DETECTORS: [Detector; 10] = [
         reading: Reading::Script,
         grade: Grade::Certain,
         literals: script::LITERALS,
+        words: &[],
         classes: NONE,
     },
 ];
@@ -288,7 +306,7 @@ mod tests {
     #[test]
     fn gates_are_well_formed() {
         for detector in &DETECTORS {
-            for literal in detector.literals {
+            for literal in detector.literals.iter().chain(detector.words) {
                 assert!(
                     literal.len() >= 2 && *literal == literal.to_ascii_lowercase(),
                     "{literal}"

@@ -4,6 +4,7 @@
 //! a space before a bracket and words in it; code has not.
 
 use super::Evidence;
+use crate::decode::marks;
 
 /// Names that are looked at, and the runs of brackets of code without letters.
 pub(super) const LITERALS: &[&str] = &[
@@ -83,14 +84,7 @@ pub(super) fn certain(text: &[u8]) -> Option<Evidence> {
             run = 0;
             continue;
         }
-        run = if matches!(
-            byte,
-            b'[' | b']' | b'(' | b')' | b'!' | b'+' | b'{' | b'}' | b'/' | b'"' | b'\'' | b'$' | b'_'
-        ) {
-            run + 1
-        } else {
-            0
-        };
+        run = if BRACKETS[usize::from(byte)] { run + 1 } else { 0 };
         if run >= LETTERLESS && run.is_multiple_of(8) && letterless(&text[at + 1 - run..=at]) {
             return Some(Evidence {
                 start: at + 1 - run,
@@ -118,12 +112,16 @@ fn letterless(run: &[u8]) -> bool {
     pairs >= 5 && window.contains(&b'+') && window.contains(&b'[')
 }
 
+/// Bytes of which code without letters is made.
+const BRACKETS: [bool; 256] = marks(b"[]()!+{}/\"'$_");
+const NAME: [bool; 256] = marks(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$");
+
 fn starts_name(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'$')
+    is_name(byte) && !byte.is_ascii_digit()
 }
 
 fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
+    NAME[usize::from(byte)]
 }
 
 /// A name and what stands around it.
@@ -153,7 +151,11 @@ impl<'a> Name<'a> {
 
     fn judge(&self) -> Option<&'static str> {
         const LONGEST: usize = 16;
+        const SHORTEST: usize = 3;
         let name = &self.text[self.start..self.end];
+        if name.len() < SHORTEST {
+            return None;
+        }
         let mut folded = [0; LONGEST];
         let folded = folded.get_mut(..name.len())?;
         folded.copy_from_slice(name);

@@ -7,6 +7,7 @@ mod word;
 use self::command::Command;
 use self::word::Word;
 use super::Evidence;
+use crate::decode::marks;
 use crate::rules::prefilter::Classes;
 
 /// Separators that are rare elsewhere.
@@ -134,12 +135,26 @@ const ONE_LINER: usize = 160;
 /// A command beyond doubt.
 pub(super) fn certain(text: &[u8]) -> Option<Evidence> {
     let mut backticks = 0;
-    (0..text.len()).find_map(|at| {
-        let separator = Separator::at(text, at)?;
-        backticks += usize::from(separator.0 == Separator::Backtick);
-        command_after(text, at, separator, backticks % 2 == 1)
-    })
+    let mut at = 0;
+    while at < text.len() {
+        if let Some(separator) = Separator::at(text, at) {
+            backticks += usize::from(separator.0 == Separator::Backtick);
+            let found = command_after(text, at, separator, backticks % 2 == 1);
+            if found.is_some() {
+                return found;
+            }
+        }
+        at += 1;
+        at += text[at..]
+            .iter()
+            .take_while(|byte| !SEPARATORS[usize::from(**byte)])
+            .count();
+    }
+    None
 }
+
+/// Bytes that a separator begins with, apart from the start of the field.
+const SEPARATORS: [bool; 256] = marks(b"|&;\n`$<>{\\");
 
 /// What makes the shell begin a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +213,9 @@ fn command_after(
     for _ in 0..PREFIXES {
         let spaces = blanks(text, from);
         let glued = spaces == 0;
+        if !word::may_be_command(&text[(from + spaces).min(text.len())..]) {
+            return None;
+        }
         let word = Word::read(text, from + spaces);
         if word.names_system_directory() && separator != Separator::Start {
             return found(word.end, "pattern for a system directory");

@@ -189,12 +189,16 @@ pub(crate) fn sniff(kind: BodyKind, start: &[u8]) -> Sniffed {
 pub(crate) fn is_binary(window: &[u8]) -> bool {
     let mut odd = 0;
     let mut rest = window;
-    while let Some(&byte) = rest.first() {
+    loop {
+        let plain = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e);
+        let Some(at) = rest.iter().position(|byte| !plain(byte)) else {
+            break;
+        };
+        rest = &rest[at..];
         let continuation = |count: usize| {
             rest.len() <= count || rest[1..=count].iter().all(|byte| (0x80..0xc0).contains(byte))
         };
-        let length = match byte {
-            b'\t' | b'\n' | b'\r' | 0x20..=0x7e => 1,
+        let length = match rest[0] {
             0xc2..=0xdf if continuation(1) => 2,
             0xe0..=0xef if continuation(2) => 3,
             0xf0..=0xf4 if continuation(3) => 4,

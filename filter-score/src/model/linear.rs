@@ -73,21 +73,22 @@ pub(crate) struct Linear {
 impl Linear {
     #[inline]
     pub(crate) fn weight(&self, window: u64) -> i32 {
-        slots(window)
-            .into_iter()
-            .map(|slot| i32::from(self.weights[slot]))
-            .sum()
+        let [bigram, trigram, pentagram] = slots(window);
+        let at = |slot: usize| i32::from(self.weights[slot]);
+        at(bigram) + at(trigram) + at(pentagram)
     }
 
     /// Sum and end of the best run. About a nanosecond a byte.
     pub(crate) fn peak(&self, text: &[u8]) -> (i32, usize) {
+        // A run that fell below nothing is not worth keeping.
         let (mut window, mut run, mut best, mut end) = (0, 0i32, 0, 0);
         for (at, byte) in text.iter().enumerate() {
             window = slide(window, SYMBOLS[usize::from(*byte)]);
-            // A run that fell below nothing is not worth keeping.
             run = (leak(run) + self.weight(window)).max(0);
-            end = if run > best { at + 1 } else { end };
-            best = best.max(run);
+            if run > best {
+                best = run;
+                end = at + 1;
+            }
         }
         run = leak(run) + self.weight(slide(window, EDGE));
         if run > best {

@@ -19,6 +19,9 @@ pub(crate) struct Sighting {
 pub(crate) struct Candidates {
     everywhere: Vec<u16>,
     in_everywhere: RuleBits,
+    /// Rules with a literal that tells something.
+    told: RuleBits,
+    any_told: bool,
     sightings: Vec<Sighting>,
 }
 
@@ -27,6 +30,8 @@ impl Candidates {
         Self {
             everywhere: Vec::with_capacity(rules),
             in_everywhere: RuleBits::new(rules),
+            told: RuleBits::new(rules),
+            any_told: false,
             sightings: Vec::with_capacity(MAX_PLACES),
         }
     }
@@ -40,6 +45,9 @@ impl Candidates {
         for rule in self.everywhere.drain(..) {
             self.in_everywhere.remove(usize::from(rule));
         }
+        if std::mem::take(&mut self.any_told) {
+            self.told.clear();
+        }
     }
 
     /// The rule may match anywhere.
@@ -47,6 +55,17 @@ impl Candidates {
         if self.in_everywhere.insert(usize::from(rule)) {
             self.everywhere.push(rule);
         }
+    }
+
+    /// A literal of the rule was seen that ordinary requests are not full of.
+    pub(crate) fn tell(&mut self, rule: u16) {
+        self.told.insert(usize::from(rule));
+        self.any_told = true;
+    }
+
+    /// Whether a literal of the rule was seen that ordinary requests are not full of.
+    pub(crate) fn is_told(&self, rule: usize) -> bool {
+        self.told.contains(rule)
     }
 
     /// A match of the rule may begin at the offsets of the sighting.
@@ -61,11 +80,6 @@ impl Candidates {
     /// The sightings of a rule need not be followed one by one: it runs over the whole field.
     pub(crate) fn is_everywhere(&self, rule: u16) -> bool {
         self.in_everywhere.contains(usize::from(rule))
-    }
-
-    /// How many rules may match anywhere.
-    pub(crate) fn everywhere_count(&self) -> usize {
-        self.everywhere.len()
     }
 
     pub(crate) fn sighting(&self, index: usize) -> Option<Sighting> {

@@ -5,7 +5,7 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::prefilter::Classes;
+use super::prefilter::{Classes, is_ordinary};
 
 /// Shorter literals are no use: they occur everywhere.
 pub(crate) const MIN_LITERAL: usize = 2;
@@ -60,14 +60,16 @@ fn lead_of_concat(parts: &[Hir]) -> Option<Vec<Lead>> {
     let (mut least, mut most) = (0, 0);
     for (at, part) in parts.iter().enumerate() {
         let mut run = vec![Vec::new()];
+        let mut next = at;
         for part in &parts[at..] {
             match analyse(part).exact {
                 Some(set) if run.len() * set.len() <= MAX_SET => run = cross(&run, &set),
                 _ => break,
             }
+            next += 1;
         }
         let inner = lead(part).map(|leads| shifted(leads, least, most));
-        let joined = joined(parts, at, least, most);
+        let joined = parts.get(next).and_then(|after| joined(&run, after, least, most));
         best = [best, leads_of(run, least, most), inner, joined]
             .into_iter()
             .flatten()
@@ -81,16 +83,15 @@ fn lead_of_concat(parts: &[Hir]) -> Option<Vec<Lead>> {
     best
 }
 
-/// What leads the part after `at`, with the few strings that `at` stands for before it.
-fn joined(parts: &[Hir], at: usize, least: usize, most: usize) -> Option<Vec<Lead>> {
-    let before = analyse(&parts[at]).exact?;
-    let leads = lead(parts.get(at + 1)?)?;
+/// What leads the part `after` a few strings, with those before it.
+fn joined(run: &[Vec<u8>], after: &Hir, least: usize, most: usize) -> Option<Vec<Lead>> {
+    let leads = lead(after)?;
     let at_once = leads.iter().all(|lead| lead.before == (0, 0));
-    if !at_once || before.len() * leads.len() > 2 * MAX_SET {
+    if !at_once || run.len() * leads.len() > 2 * MAX_SET {
         return None;
     }
     let after: Vec<_> = leads.into_iter().map(|lead| lead.literal).collect();
-    leads_of(cross(&before, &after), least, most)
+    leads_of(cross(run, &after), least, most)
 }
 
 fn leads_of(literals: Vec<Vec<u8>>, least: usize, most: usize) -> Option<Vec<Lead>> {
@@ -115,11 +116,14 @@ fn shifted(mut leads: Vec<Lead>, least: usize, most: usize) -> Vec<Lead> {
     leads
 }
 
-/// Longer literals are seldom seen in vain, up to a point; then few places to begin at and few literals count.
-fn rank(leads: &[Lead]) -> (usize, std::cmp::Reverse<(u8, usize)>) {
+/// What no ordinary request has is seldom seen in vain, and so are longer literals, up to a point; then few places to
+/// begin at and few literals count.
+fn rank(leads: &[Lead]) -> (bool, usize, std::cmp::Reverse<(u8, usize)>) {
     let shortest = leads.iter().map(|lead| lead.literal.len()).min().unwrap_or(0);
     let spread = leads.iter().map(|lead| lead.before.1 - lead.before.0).max();
+    let ordinary = leads.iter().any(|lead| is_ordinary(&lead.literal));
     (
+        !ordinary && shortest > MIN_LITERAL,
         shortest.min(5),
         std::cmp::Reverse((spread.unwrap_or(0), leads.len())),
     )

@@ -13,6 +13,7 @@ mod pattern;
 pub(crate) mod prefilter;
 mod samples;
 mod set;
+mod sieve;
 
 pub use builtin::builtin_packs;
 pub use description::RuleDescription;

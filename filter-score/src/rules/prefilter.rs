@@ -4,9 +4,11 @@
 //! in a bitmap indexed by a hash of the last three folded bytes. A literal is entered under its rarest
 //! three bytes. The look-ups do not depend on each other (unlike the steps of an automaton), so the
 //! pass runs at about a nanosecond a byte, whatever the number of rules; only a bit that is set costs
-//! more: the literals entered there are compared.
+//! more. Most of those are ruled out by the bytes before and after the three, or because the literals entered there
+//! are of rules about other targets; what is left is compared.
 
 use super::candidates::{Candidates, Sighting};
+use crate::target::{Target, TargetSet};
 
 /// Bits of the trigram hash.
 const HASH_BITS: u32 = 18;
@@ -14,6 +16,9 @@ const SLOTS: usize = 1 << HASH_BITS;
 const HASH_MASK: u64 = SLOTS as u64 - 1;
 /// Each step shifts by this much, so that a byte has left the hash after three.
 const SHIFT: u32 = HASH_BITS / 3;
+
+/// A byte's part of the hash.
+const CODE_MASK: u64 = (1 << SHIFT) - 1;
 
 /// Bytes that are looked at together.
 const BLOCK: usize = 8;
@@ -108,6 +113,25 @@ impl Classes {
     }
 }
 
+/// Literals with the same anchor.
+#[derive(Debug)]
+struct Group {
+    /// Which of the 64 codes may stand before the anchor, and after it.
+    before: u64,
+    after: u64,
+    targets: TargetSet,
+    /// Its literals, in `Prefilter::members`.
+    members: std::ops::Range<u32>,
+}
+
+/// One of the places where a literal is entered.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    entry: usize,
+    before: u64,
+    after: u64,
+}
+
 #[derive(Debug)]
 struct Entry {
     /// Start of the folded literal in `Prefilter::bytes`.
@@ -115,8 +139,27 @@ struct Entry {
     length: u16,
     /// Bytes of the literal after its anchoring trigram.
     after: u16,
+    targets: TargetSet,
+    /// It counts only as a word of its own.
+    word: bool,
+    /// Ordinary requests are not full of it.
+    telling: bool,
     /// Who has this literal, in `Prefilter::owners`.
     owners: std::ops::Range<u32>,
+}
+
+/// What the prefilter looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Literal {
+    /// Folded to lower case, at least two.
+    pub(crate) bytes: Vec<u8>,
+    /// It counts only where [`stands_alone`].
+    pub(crate) word: bool,
+    /// The owner is a detector, which says more than a pattern that some text might be of interest.
+    pub(crate) detector: bool,
+    pub(crate) owner: Owner,
+    /// Where the owner looks.
+    pub(crate) targets: TargetSet,
 }
 
 /// A rule, and where its matches begin when one of its literals was seen.
@@ -129,7 +172,10 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// Its literal was seen at `start`.
-    fn saw(self, start: usize, candidates: &mut Candidates) {
+    fn saw(self, start: usize, telling: bool, candidates: &mut Candidates) {
+        if telling {
+            candidates.tell(self.rule);
+        }
         match self.before {
             None => candidates.everywhere(self.rule),
             Some((least, most)) => {
@@ -150,35 +196,46 @@ pub(crate) struct Prefilter {
     /// Hash contribution in the low bits, class bits above.
     table: Box<[u64; 256]>,
     bitmap: Box<[u64]>,
-    /// `entries[slots[h]..slots[h + 1]]` are anchored at hash `h`.
+    /// Which of `groups` is anchored at a hash whose bit is set.
     slots: Vec<u32>,
+    groups: Vec<Group>,
+    /// The literals of the groups, in `entries`.
+    members: Vec<u32>,
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    owners: Vec<Owner>,
+    owners: Vec<(Owner, TargetSet)>,
 }
 
 impl Prefilter {
-    /// `literals`: folded to lower case, at least two bytes each, with the rule they belong to.
-    pub(crate) fn new(mut literals: Vec<(Vec<u8>, Owner)>) -> Self {
-        literals.sort();
+    pub(crate) fn new(mut literals: Vec<Literal>) -> Self {
+        literals.sort_by(|a, b| (&a.bytes, a.word, a.owner).cmp(&(&b.bytes, b.word, b.owner)));
         literals.dedup();
         let table = table();
-        let mut anchored: Vec<(u64, Entry)> = Vec::new();
+        let mut anchored: Vec<(u64, Anchor)> = Vec::new();
         let mut bytes = Vec::new();
-        let mut owners: Vec<Owner> = Vec::new();
-        for group in literals.chunk_by(|a, b| a.0 == b.0) {
-            let literal = &group[0].0;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut owners = Vec::new();
+        for group in literals.chunk_by(|a, b| (&a.bytes, a.word) == (&b.bytes, b.word)) {
+            let literal = &group[0].bytes;
             let start = bytes.len() as u32;
             bytes.extend_from_slice(literal);
             let first_owner = owners.len() as u32;
-            owners.extend(group.iter().map(|(_, owner)| *owner));
-            let owner_range = first_owner..owners.len() as u32;
-            let entry = |after: usize| Entry {
+            owners.extend(group.iter().map(|literal| (literal.owner, literal.targets)));
+            let entry = entries.len();
+            entries.push(Entry {
                 start,
                 length: literal.len() as u16,
-                after: after as u16,
-                owners: owner_range.clone(),
-            };
+                after: 0,
+                targets: group
+                    .iter()
+                    .fold(TargetSet::default(), |all, literal| all | literal.targets),
+                word: group[0].word,
+                telling: group.iter().any(|literal| literal.detector)
+                    || literal.len() > 2
+                    || !is_ordinary(literal),
+                owners: first_owner..owners.len() as u32,
+            });
+            let codes = |byte: Option<&u8>| byte.map_or(u64::MAX, |byte| 1 << code(*byte));
             if literal.len() == 2 {
                 // Anchored on the byte after it, whatever that is; past the end of the field it is the filler.
                 let mut hashes: Vec<u64> = (0..=255)
@@ -186,97 +243,128 @@ impl Prefilter {
                     .collect();
                 hashes.sort_unstable();
                 hashes.dedup();
-                anchored.extend(hashes.into_iter().map(|hash| (hash, entry(usize::MAX))));
+                entries[entry].after = u16::MAX;
+                let anchor = Anchor {
+                    entry,
+                    before: u64::MAX,
+                    after: u64::MAX,
+                };
+                anchored.extend(hashes.into_iter().map(|hash| (hash, anchor)));
             } else {
                 let at = rarest_trigram(literal);
-                anchored.push((hash(&table, &literal[at..at + 3]), entry(literal.len() - at - 3)));
+                entries[entry].after = (literal.len() - at - 3) as u16;
+                let anchor = Anchor {
+                    entry,
+                    before: codes(at.checked_sub(1).map(|before| &literal[before])),
+                    after: codes(literal.get(at + 3)),
+                };
+                anchored.push((hash(&table, &literal[at..at + 3]), anchor));
             }
         }
-        anchored.sort_by_key(|(hash, _)| *hash);
+        anchored.sort_by_key(|(hash, anchor)| (*hash, anchor.entry));
         let mut bitmap = vec![0u64; SLOTS / 64];
-        let mut slots = vec![0u32; SLOTS + 1];
-        for (hash, _) in &anchored {
+        let mut slots = vec![0u32; SLOTS];
+        let mut groups = Vec::new();
+        let mut members = Vec::new();
+        for group in anchored.chunk_by(|a, b| a.0 == b.0) {
+            let hash = group[0].0;
             bitmap[(hash >> 6) as usize] |= 1 << (hash & 63);
-            slots[*hash as usize + 1] += 1;
+            slots[hash as usize] = groups.len() as u32;
+            let first = members.len() as u32;
+            members.extend(group.iter().map(|(_, anchor)| anchor.entry as u32));
+            groups.push(Group {
+                before: group.iter().fold(0, |all, (_, anchor)| all | anchor.before),
+                after: group.iter().fold(0, |all, (_, anchor)| all | anchor.after),
+                targets: group.iter().fold(TargetSet::default(), |all, (_, anchor)| {
+                    all | entries[anchor.entry].targets
+                }),
+                members: first..members.len() as u32,
+            });
         }
-        for slot in 0..SLOTS {
-            slots[slot + 1] += slots[slot];
-        }
-        let entries = anchored.into_iter().map(|(_, entry)| entry).collect();
         Self {
             table,
             bitmap: bitmap.into(),
             slots,
+            groups,
+            members,
             entries,
             bytes,
             owners,
         }
     }
 
-    /// Adds the rules whose literals occur in `field` to `candidates` and returns the classes of bytes
+    /// Adds the rules that are about `target` and whose literals occur in `field` to `candidates` and returns the classes of bytes
     /// that occur. Cost: linear in the field.
     #[inline]
-    pub(crate) fn scan(&self, field: &[u8], candidates: &mut Candidates) -> Classes {
+    pub(crate) fn scan(&self, field: &[u8], target: Target, candidates: &mut Candidates) -> Classes {
         let bitmap: &[u64; SLOTS / 64] = self
             .bitmap
             .as_ref()
             .try_into()
             .unwrap_or_else(|_| unreachable!("made with this size"));
-        let mut state = 0u64;
-        let mut seen = 0u64;
+        let mut state = 0;
+        let mut seen = 0;
+        // One bit for each place of the block, the last place in the lowest.
+        let mut step = |byte: u8, hits: u64| {
+            let entry = self.table[usize::from(byte)];
+            seen |= entry;
+            state = ((state << SHIFT) ^ entry) & HASH_MASK;
+            hits << 1 | (bitmap[(state >> 6) as usize] >> (state & 63) & 1)
+        };
         let (blocks, tail) = field.as_chunks::<BLOCK>();
         for (index, block) in blocks.iter().enumerate() {
-            let before = state;
-            let mut hits = 0;
-            for &byte in block {
-                let entry = self.table[usize::from(byte)];
-                seen |= entry;
-                state = ((state << SHIFT) ^ entry) & HASH_MASK;
-                hits |= bitmap[(state >> 6) as usize] >> (state & 63);
-            }
-            if hits & 1 != 0 {
-                self.examine(field, index * BLOCK, *block, before, candidates);
+            let hits = block.iter().fold(0, |hits, byte| step(*byte, hits));
+            if hits != 0 {
+                self.examine(field, index * BLOCK + BLOCK - 1, hits, target, candidates);
             }
         }
         // Filled up with a byte that has no class. One byte after the end completes the trigram of a two-byte
         // literal that ends the field.
-        let mut last = [FILLER; BLOCK];
-        last[..tail.len()].copy_from_slice(tail);
-        let before = state;
-        let mut hits = 0;
-        for &byte in &last[..=tail.len()] {
-            let entry = self.table[usize::from(byte)];
-            seen |= entry;
-            state = ((state << SHIFT) ^ entry) & HASH_MASK;
-            hits |= bitmap[(state >> 6) as usize] >> (state & 63);
-        }
-        if hits & 1 != 0 {
-            self.examine(field, blocks.len() * BLOCK, last, before, candidates);
+        let hits = tail
+            .iter()
+            .chain(&[FILLER])
+            .fold(0, |hits, byte| step(*byte, hits));
+        if hits != 0 {
+            self.examine(field, field.len(), hits, target, candidates);
         }
         Classes(seen >> CLASS_SHIFT << CLASS_SHIFT)
     }
 
-    /// Compares the literals of every set bit in a block that stands at `at`.
-    #[cold]
-    fn examine(
-        &self,
-        field: &[u8],
-        at: usize,
-        block: [u8; BLOCK],
-        mut state: u64,
-        candidates: &mut Candidates,
-    ) {
-        for (place, byte) in block.into_iter().enumerate() {
-            state = ((state << SHIFT) ^ self.table[usize::from(byte)]) & HASH_MASK;
-            if self.bitmap[(state >> 6) as usize] >> (state & 63) & 1 != 0 {
-                self.compare(field, at + place, state as usize, candidates);
+    /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
+    #[inline(never)]
+    fn examine(&self, field: &[u8], last: usize, mut hits: u64, target: Target, candidates: &mut Candidates) {
+        let code_at = |at: usize| self.table[usize::from(*field.get(at).unwrap_or(&FILLER))] & CODE_MASK;
+        while hits != 0 {
+            let place = u64::BITS - 1 - hits.leading_zeros();
+            hits ^= 1 << place;
+            // Two bytes before the field's first there is nothing, of which the hash is that of code 0.
+            let position = last - place as usize;
+            let before = |back: usize| position.checked_sub(back).map_or(0, code_at);
+            let slot = before(2) << (2 * SHIFT) ^ before(1) << SHIFT ^ code_at(position);
+            let group = &self.groups[self.slots[slot as usize] as usize];
+            if group.targets.contains(target)
+                && group.before >> before(3) & 1 != 0
+                && group.after >> code_at(position + 1) & 1 != 0
+            {
+                self.compare(field, position, group, target, candidates);
             }
         }
     }
 
-    /// Compares the literals of one slot with what ends at `position`.
-    fn compare(&self, field: &[u8], position: usize, slot: usize, candidates: &mut Candidates) {
-        for entry in &self.entries[self.slots[slot] as usize..self.slots[slot + 1] as usize] {
+    /// Compares the literals of one group with what stands around its anchor, which ends at `position`.
+    fn compare(
+        &self,
+        field: &[u8],
+        position: usize,
+        group: &Group,
+        target: Target,
+        candidates: &mut Candidates,
+    ) {
+        for member in &self.members[group.members.start as usize..group.members.end as usize] {
+            let entry = &self.entries[*member as usize];
+            if !entry.targets.contains(target) {
+                continue;
+            }
             // One past the literal's last byte; for a two-byte literal that is `position` itself.
             let end = if entry.after == u16::MAX {
                 position
@@ -290,13 +378,43 @@ impl Prefilter {
                 continue;
             };
             let literal = &self.bytes[entry.start as usize..entry.start as usize + usize::from(entry.length)];
-            if found.eq_ignore_ascii_case(literal) {
-                for owner in &self.owners[entry.owners.start as usize..entry.owners.end as usize] {
-                    owner.saw(start, candidates);
+            if found.eq_ignore_ascii_case(literal) && (!entry.word || stands_alone(field, start, end)) {
+                for (owner, targets) in &self.owners[entry.owners.start as usize..entry.owners.end as usize] {
+                    if targets.contains(target) {
+                        owner.saw(start, entry.telling, candidates);
+                    }
                 }
             }
         }
     }
+}
+
+/// Whether what stands at `start..end` may be a word of its own: it is no part of a longer one. Digits before it may
+/// be a number that it follows (`1or`), and a word after an escape's mark may have the escape before it (`\nor`).
+fn stands_alone(field: &[u8], start: usize, end: usize) -> bool {
+    /// Longer words are not told from numbers.
+    const LONGEST: usize = 32;
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let part = |at: usize| field.get(at).is_some_and(is_word);
+    if part(end - 1) && part(end) {
+        return false;
+    }
+    if !part(start) {
+        return true;
+    }
+    let run = field[..start]
+        .iter()
+        .rev()
+        .take(LONGEST)
+        .take_while(|byte| is_word(byte))
+        .count();
+    let first = start - run;
+    run == 0
+        || run == LONGEST
+        || field[first].is_ascii_digit()
+        || first
+            .checked_sub(1)
+            .is_some_and(|at| matches!(field[at], b'\\' | b'%'))
 }
 
 fn hash(table: &[u64; 256], trigram: &[u8]) -> u64 {
@@ -353,6 +471,20 @@ const ORDINARY: &str = "get post http/1.1 host: www. connection: keep-alive cach
     \"type\":1,\"data\":[{\"id\":true}]} &page=1&size=20&time=1688000000&callback=json .js?v= .css .png .jpg /static/ /api/v1/ \
     action= user message error status process window onload location width height version event content title create storage";
 
+/// Further text that is frequent, but says too little of a whole literal: words, numbers, escapes.
+const FREQUENT: &str = "www.bing.com/ blog/ logs/ login open product %20%20%20 %25%25%25 %26%26 %3d %3f %22%22 %7b%22 %5b%22 %2520 {%22 url= \
+    search home close per more source use show instance install method load order under new key index read find number promise \
+    profile detail result parent account end file delete put target has low function export library relation part start \
+    unit count mail entity security enable banner transform let safe base indicator list follow collection performance \
+    resource config default module video service free write property article related option provider client \
+    previous dispatch discount calendar interaction translate sequence section second separate _id _re _se _pa _fi _pr _co \
+    _te _name _lo _di _ne _ty _page _from _data _type _count _list user_id 0.0.0.0 1.0.2 333 375 376 500 666";
+
+/// Whether ordinary requests are full of this literal.
+pub(super) fn is_ordinary(literal: &[u8]) -> bool {
+    memchr::memmem::find(ORDINARY.as_bytes(), literal).is_some()
+}
+
 /// Where the rarest three bytes of a literal stand.
 fn rarest_trigram(literal: &[u8]) -> usize {
     let rarity = |byte: u8| match byte {
@@ -364,8 +496,12 @@ fn rarest_trigram(literal: &[u8]) -> usize {
     };
     let score = |at: usize| {
         let trigram = &literal[at..at + 3];
-        let ordinary = memchr::memmem::find(ORDINARY.as_bytes(), trigram).is_some();
-        (!ordinary, trigram.iter().map(|byte| rarity(*byte)).sum::<u32>())
+        let count = |text: &str| memchr::memmem::find_iter(text.as_bytes(), trigram).count();
+        let ordinary = count(ORDINARY) + count(FREQUENT);
+        let rare = trigram.iter().map(|byte| rarity(*byte)).sum::<u32>();
+        // Bytes on both sides tell more than a byte on one.
+        let sides = usize::from(at > 0) + usize::from(at + 3 < literal.len());
+        (std::cmp::Reverse(ordinary), rare, sides)
     };
     (0..=literal.len() - 3).max_by_key(|at| score(*at)).unwrap_or(0)
 }
@@ -376,7 +512,7 @@ mod tests {
 
     fn found(prefilter: &Prefilter, field: &[u8]) -> Vec<u16> {
         let mut candidates = Candidates::new(64);
-        prefilter.scan(field, &mut candidates);
+        prefilter.scan(field, Target::Query, &mut candidates);
         let mut rules: Vec<_> = (0..64).filter(|rule| candidates.is_everywhere(*rule)).collect();
         rules.sort_unstable();
         rules
@@ -384,6 +520,60 @@ mod tests {
 
     fn anywhere(rule: u16) -> Owner {
         Owner { rule, before: None }
+    }
+
+    fn literal(text: &str, owner: Owner) -> Literal {
+        Literal {
+            bytes: text.as_bytes().to_vec(),
+            word: false,
+            detector: false,
+            owner,
+            targets: TargetSet::of(Target::Query),
+        }
+    }
+
+    #[test]
+    fn leaves_out_what_is_about_other_targets() {
+        let elsewhere = Literal {
+            targets: TargetSet::of(Target::Path),
+            ..literal("abc", anywhere(2))
+        };
+        let prefilter = Prefilter::new(vec![literal("abc", anywhere(1)), elsewhere]);
+        assert_eq!(found(&prefilter, b"abc"), [1]);
+        let mut candidates = Candidates::new(64);
+        prefilter.scan(b"abc", Target::Path, &mut candidates);
+        assert!(candidates.is_everywhere(2) && !candidates.is_everywhere(1));
+        prefilter.scan(b"abc", Target::Header, &mut candidates);
+        assert_eq!(candidates.everywhere_at(1), None);
+    }
+
+    #[test]
+    fn words_stand_alone() {
+        let word = Literal {
+            word: true,
+            ..literal("union", anywhere(1))
+        };
+        let marked = Literal {
+            word: true,
+            ..literal("or'", anywhere(2))
+        };
+        let prefilter = Prefilter::new(vec![word, marked]);
+        for text in [
+            "union",
+            "1union(",
+            "0x4aunion ",
+            "'UNION'",
+            "\\Nunion",
+            "%a0union-",
+            "=union\n",
+        ] {
+            assert_eq!(found(&prefilter, text.as_bytes()), [1], "{text}");
+        }
+        for text in ["reunion", "unions", "_union", "union_1", "union2"] {
+            assert_eq!(found(&prefilter, text.as_bytes()), [0; 0], "{text}");
+        }
+        assert_eq!(found(&prefilter, b"1 or'a'"), [2]);
+        assert_eq!(found(&prefilter, b"for'a'"), [0; 0]);
     }
 
     #[test]
@@ -399,7 +589,7 @@ mod tests {
         let prefilter = Prefilter::new(
             literals
                 .iter()
-                .map(|(l, r)| (l.as_bytes().to_vec(), anywhere(*r)))
+                .map(|(text, rule)| literal(text, anywhere(*rule)))
                 .collect(),
         );
         for padding in 0..20 {
@@ -426,9 +616,9 @@ mod tests {
             rule: 9,
             before: Some((1, 3)),
         };
-        let prefilter = Prefilter::new(vec![(b"abc".to_vec(), owner)]);
+        let prefilter = Prefilter::new(vec![literal("abc", owner)]);
         let mut candidates = Candidates::new(64);
-        prefilter.scan(b"abc--ABC", &mut candidates);
+        prefilter.scan(b"abc--ABC", Target::Query, &mut candidates);
         let expected = Sighting {
             rule: 9,
             from: 2,
@@ -446,15 +636,15 @@ mod tests {
     fn reports_byte_classes() {
         let prefilter = Prefilter::new(Vec::new());
         let mut candidates = Candidates::new(0);
-        let classes = prefilter.scan(b"0123456789%", &mut candidates);
+        let classes = prefilter.scan(b"0123456789%", Target::Query, &mut candidates);
         assert_eq!(classes, Classes::PERCENT);
-        let classes = prefilter.scan(b"a\0b'\\", &mut candidates);
+        let classes = prefilter.scan(b"a\0b'\\", Target::Query, &mut candidates);
         assert_eq!(
             classes,
             Classes::NUL.or(Classes::of(b'\'')).or(Classes::BACKSLASH)
         );
         assert_eq!(
-            prefilter.scan(b"plain text-1234", &mut candidates),
+            prefilter.scan(b"plain text-1234", Target::Query, &mut candidates),
             Classes::default()
         );
     }

@@ -9,7 +9,8 @@ use super::literals::{self, MIN_LITERAL};
 use super::overrides;
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
-use super::prefilter::{Classes, Owner, Prefilter};
+use super::prefilter::{Classes, Owner};
+use super::sieve::Sieve;
 use crate::decode::DecodingSet;
 use crate::detect::Detector;
 use crate::http::Violation;
@@ -134,7 +135,7 @@ pub struct RuleSet {
     pub(crate) chained: Vec<u16>,
     /// Lower-case names of headers whose absence is a condition.
     pub(crate) watched: Vec<String>,
-    pub(crate) prefilter: Prefilter,
+    pub(crate) prefilter: Sieve,
     /// Rules without literals run wherever a byte of their class occurs.
     pub(crate) gated: Vec<(Classes, u16)>,
     /// All classes in `gated`.
@@ -169,7 +170,7 @@ impl RuleSet {
             return Err(errors);
         }
         Ok(Self {
-            prefilter: Prefilter::new(compiler.literals),
+            prefilter: Sieve::new(compiler.literals, &compiler.rules),
             visible,
             chained: compiler.chained,
             watched: compiler.watched,
@@ -319,7 +320,8 @@ impl Compiler {
                     before: None,
                 };
                 let literal = |literal: &&str| (literal.as_bytes().to_vec(), owner);
-                self.literals.extend(detector.literals.iter().map(literal));
+                self.literals
+                    .extend(detector.literals.iter().chain(detector.words).map(literal));
                 if !detector.classes.is_empty() {
                     self.gated.push((detector.classes, index));
                 }
@@ -422,7 +424,10 @@ impl Compiler {
         }
         let leads = literals::leads(&regex.text).filter(|leads| {
             // What the author gives may be longer than what leads.
-            given.is_empty() || leads.iter().all(|lead| literals::is_rare(&lead.literal))
+            given.is_empty()
+                || leads
+                    .iter()
+                    .all(|lead| lead.literal.len() > MIN_LITERAL && literals::is_rare(&lead.literal))
         });
         if let Some(leads) = leads {
             self.literals.extend(leads.into_iter().map(|lead| {

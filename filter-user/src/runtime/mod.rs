@@ -147,10 +147,10 @@ impl Running {
         maps::fill(&mut tables, &config, &protected)?;
         let drops = tables.events()?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
+        let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
         let reinjection = Reinjection::create(&interface, queue_count).await?;
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
-        let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
 
         let parts = queues::Parts {
             config: &config,

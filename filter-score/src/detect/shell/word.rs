@@ -1,5 +1,8 @@
 //! One word as a shell reads it.
 
+use super::command::{self, Command};
+use crate::decode::marks;
+
 /// The longest name of a program that is looked up.
 const LONGEST: usize = 24;
 /// How much of the field one word may take up.
@@ -10,6 +13,28 @@ const EMPTY: usize = 8;
 
 /// Directories whose names are hidden behind patterns.
 const DIRECTORIES: [&[u8]; 7] = [b"bin", b"etc", b"usr", b"dev", b"sbin", b"tmp", b"var"];
+
+/// Bytes of names, and bytes with which a word may go on in disguise.
+const NAME: [bool; 256] = marks(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+const GOES_ON: [bool; 256] = marks(b"$`'\"^\\/.-?*[]");
+
+/// Whether [`Word::read`] could find a command at the start of `rest`: it begins with the plain name of one, or is
+/// not plain.
+pub(super) fn may_be_command(rest: &[u8]) -> bool {
+    let length = rest
+        .iter()
+        .take(LONGEST)
+        .take_while(|byte| NAME[usize::from(**byte)])
+        .count();
+    if rest.get(length).is_some_and(|byte| GOES_ON[usize::from(*byte)]) {
+        return true;
+    }
+    let mut folded = [0; LONGEST];
+    let name = &mut folded[..length];
+    name.copy_from_slice(&rest[..length]);
+    name.make_ascii_lowercase();
+    length < LONGEST && (command::is_prefix(name) || Command::named(name).is_some())
+}
 
 /// A word without its quoting.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a word")]

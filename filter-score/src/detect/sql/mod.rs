@@ -14,13 +14,14 @@ use self::lexer::{Context, Kind, Lexer, Token};
 use self::shape::Shapes;
 use super::{Evidence, Grade};
 
-/// Words of which an injection that closes no quote has at least one.
-pub(super) const LITERALS: &[&str] = &[
+/// An injection that closes no quote has one of these, or one of [`WORDS`].
+pub(super) const LITERALS: &[&str] = &["||", "&&", "dbms_", "pg_", "/*!", ";--", "; --", "--", "@@"];
+
+/// Words of which an injection that closes no quote has at least one, with what follows the short ones.
+pub(super) const WORDS: &[&str] = &[
     "or ",
     "or'",
     "or\"",
-    "and'",
-    "and\"",
     "or(",
     "or\t",
     "or\n",
@@ -31,6 +32,8 @@ pub(super) const LITERALS: &[&str] = &[
     "or~",
     "or@",
     "and ",
+    "and'",
+    "and\"",
     "and(",
     "and\t",
     "and\n",
@@ -41,8 +44,6 @@ pub(super) const LITERALS: &[&str] = &[
     "and~",
     "and@",
     "xor",
-    "||",
-    "&&",
     "union",
     "select",
     "having",
@@ -57,6 +58,8 @@ pub(super) const LITERALS: &[&str] = &[
     "case",
     "if(",
     "if (",
+    "iif(",
+    "iif (",
     "insert",
     "update",
     "delete",
@@ -65,16 +68,11 @@ pub(super) const LITERALS: &[&str] = &[
     "create",
     "truncate",
     "exec",
+    "execute",
     "declare",
     "shutdown",
     "sleep",
     "benchmark",
-    "dbms_",
-    "pg_",
-    "/*!",
-    ";--",
-    "; --",
-    "--",
 ];
 
 /// Tokens that are looked at together.
