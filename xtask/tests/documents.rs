@@ -5,12 +5,13 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use xtask::workspace;
 
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "benches",
     "filter-common",
     "filter-ebpf",
     "filter-score",
     "filter-user",
+    "fuzz",
     "xtask",
 ];
 

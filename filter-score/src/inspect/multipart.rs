@@ -106,8 +106,9 @@ impl Inspection<'_> {
             // A line that only begins with the delimiter: it ends the part for some targets.
             None => {
                 state.section = Section::Content;
+                // Only this byte is there in every segmentation.
                 self.evaluator
-                    .violation(Violation::MultipartDelimiter, &piece[..piece.len().min(32)]);
+                    .violation(Violation::MultipartDelimiter, &piece[..1]);
                 return 0;
             }
         }

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod build;
 pub mod clippy;
+pub mod fuzz;
 pub mod lab;
 pub mod run;
 pub mod setup;
@@ -32,6 +33,7 @@ enum Verb {
     Lab(lab::LabVerb),
     Bench(bench::Bench),
     Train(train::Train),
+    Fuzz(fuzz::Fuzz),
 }
 
 impl Cli {
@@ -49,6 +51,7 @@ impl Cli {
             Verb::Lab(verb) => verb.run(),
             Verb::Bench(verb) => verb.run(),
             Verb::Train(verb) => verb.run(),
+            Verb::Fuzz(verb) => verb.run(),
         }
     }
 }

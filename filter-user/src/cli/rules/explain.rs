@@ -107,7 +107,7 @@ fn prose(out: &mut dyn Write, rule: &RuleInfo, description: &RuleDescription) ->
     ] {
         writeln!(out, "\n{title}")?;
         for sample in samples {
-            writeln!(out, "  {}", sample.escape_debug())?;
+            writeln!(out, "  {}", printable(sample))?;
         }
     }
     writeln!(
@@ -116,4 +116,17 @@ fn prose(out: &mut dyn Write, rule: &RuleInfo, description: &RuleDescription) ->
          rules = [{id}]\n  paths = [\"/where\"]      # leave out what should not matter\n  names = [\"parameter\"]\n\n\
          To switch it off everywhere, add to a pack in rules.folder:\n\n  [[override]]\n  id = {id}\n  enabled = false"
     )
+}
+
+/// Quotes as they are, control bytes escaped: one line for a person.
+fn printable(sample: &str) -> String {
+    let mut shown = String::with_capacity(sample.len());
+    for character in sample.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }

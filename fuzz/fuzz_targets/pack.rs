@@ -1,0 +1,5 @@
+//! libFuzzer's program for the target `pack`.
+
+#![cfg_attr(fuzzing, no_main)]
+
+targets::fuzz!("pack");
