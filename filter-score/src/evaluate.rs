@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
-use crate::detect::{Evidence, Grade, READINGS};
+use crate::detect::{Evidence, Grade, READINGS, Reading};
 use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
 use crate::model::{self, Model};
@@ -156,7 +156,7 @@ impl<'a> Evaluator<'a> {
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
     fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
         self.scratch.noted = false;
-        let classes = self.look(place, raw, applied);
+        let classes = self.see(place, raw, applied, plus);
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
@@ -280,6 +280,19 @@ impl<'a> Evaluator<'a> {
 
     /// Scores one reading of a field as it is.
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
+        self.see(place, text, decodings, false)
+    }
+
+    /// Scores one reading. `encoded`: every target percent-decodes it, so that no detector need see it as it is if that
+    /// changes it; what the patterns say of it stands.
+    #[inline]
+    fn see(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        decodings: DecodingSet,
+        encoded: bool,
+    ) -> Classes {
         let classes = self
             .rules
             .prefilter
@@ -292,7 +305,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, classes, decodings);
+            self.confirm(place, text, classes, decodings, encoded);
             self.scratch.candidates.clear();
         }
         classes
@@ -300,7 +313,14 @@ impl<'a> Evaluator<'a> {
 
     /// Runs the patterns of the candidates.
     #[cold]
-    fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+    fn confirm(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        classes: Classes,
+        decodings: DecodingSet,
+        encoded: bool,
+    ) {
         let mut index = 0;
         while let Some(sighting) = self.scratch.candidates.sighting(index) {
             index += 1;
@@ -330,6 +350,8 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.found = [Asked::NotYet; READINGS];
+        let changing = classes.intersects(Classes::PERCENT.or(Classes::PLUS));
+        let superseded = encoded && changing && percent::changes(text, true);
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
@@ -343,7 +365,8 @@ impl<'a> Evaluator<'a> {
                         self.record(rule, place, evidence(text, end), "", decodings);
                     }
                 }
-                Some(Check::Detector(detector)) if !detector.reading.sees(decodings) => {}
+                Some(Check::Detector(detector))
+                    if !detector.reading.sees(decodings) || (superseded && detector.reading != Reading::Path) => {}
                 Some(Check::Detector(detector)) => {
                     let asked = &mut self.scratch.found[detector.reading as usize];
                     let found = match *asked {
