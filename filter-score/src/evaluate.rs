@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use crate::decode::encoding::Encoding;
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS, Reading};
 use crate::findings::{Findings, Match, Place};
@@ -156,7 +157,12 @@ impl<'a> Evaluator<'a> {
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
     fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
         self.scratch.noted = false;
-        let classes = self.see(place, raw, applied, plus);
+        let encoding = if applied.is_empty() {
+            Encoding::of(place.target, plus)
+        } else {
+            Encoding::Plain
+        };
+        let classes = self.see(place, raw, applied, encoding);
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
@@ -280,18 +286,18 @@ impl<'a> Evaluator<'a> {
 
     /// Scores one reading of a field as it is.
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
-        self.see(place, text, decodings, false)
+        self.see(place, text, decodings, Encoding::Plain)
     }
 
-    /// Scores one reading. `encoded`: every target percent-decodes it, so that no detector need see it as it is if that
-    /// changes it; what the patterns say of it stands.
+    /// Scores one reading. What every target decodes first, because of its `encoding`, no detector need see as it is
+    /// if that changes it; what the patterns say of it stands.
     #[inline]
     fn see(
         &mut self,
         place: Place<'_>,
         text: &[u8],
         decodings: DecodingSet,
-        encoded: bool,
+        encoding: Encoding,
     ) -> Classes {
         let classes = self
             .rules
@@ -305,7 +311,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, classes, decodings, encoded);
+            self.confirm(place, text, classes, decodings, encoding);
             self.scratch.candidates.clear();
         }
         classes
@@ -319,7 +325,7 @@ impl<'a> Evaluator<'a> {
         text: &[u8],
         classes: Classes,
         decodings: DecodingSet,
-        encoded: bool,
+        encoding: Encoding,
     ) {
         let mut index = 0;
         while let Some(sighting) = self.scratch.candidates.sighting(index) {
@@ -350,8 +356,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.found = [Asked::NotYet; READINGS];
-        let changing = classes.intersects(Classes::PERCENT.or(Classes::PLUS));
-        let superseded = encoded && changing && percent::changes(text, true);
+        let superseded = encoding.changes(text, classes);
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;

@@ -5,6 +5,7 @@
 
 pub(crate) mod base64;
 pub(crate) mod comment;
+pub(crate) mod encoding;
 pub(crate) mod entity;
 pub(crate) mod escape;
 pub(crate) mod path;

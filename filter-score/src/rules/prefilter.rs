@@ -402,7 +402,7 @@ impl Prefilter {
     }
 
     /// Compares the literals of one group with what stands around its anchor, which ends at `position`.
-    #[inline]
+    #[inline(never)]
     fn compare(
         &self,
         field: &[u8],
