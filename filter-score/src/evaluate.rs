@@ -138,6 +138,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores what a value holds in base64.
+    #[inline(never)]
     fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, depth: usize) {
         let mut inner = take(&mut self.scratch.nested[depth]);
         let mut unescaped = take(&mut self.scratch.unescaped);
@@ -155,6 +156,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
+    #[inline]
     fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
         self.scratch.noted = false;
         let encoding = if applied.is_empty() {
@@ -261,12 +263,16 @@ impl<'a> Evaluator<'a> {
         self.scratch.next = chain.next;
     }
 
-    /// Shows a field, decoded, to the model.
+    /// Shows a field, decoded, to the model if it is worth a look.
     #[inline]
     fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
-        if !model::interesting(place, text, classes, self.scratch.noted) {
-            return;
+        if model::interesting(place, text, classes, self.scratch.noted) {
+            self.show(place, text, decodings);
         }
+    }
+
+    #[inline(never)]
+    fn show(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
         if let Some(model) = self.model {
             self.findings.weigh(model, self.ruling, place, text, decodings);
         }
@@ -285,13 +291,14 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores one reading of a field as it is.
+    #[inline(never)]
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         self.see(place, text, decodings, Encoding::Plain)
     }
 
     /// Scores one reading. What every target decodes first, because of its `encoding`, no detector need see as it is
     /// if that changes it; what the patterns say of it stands.
-    #[inline]
+    #[inline(always)]
     fn see(
         &mut self,
         place: Place<'_>,
@@ -303,22 +310,15 @@ impl<'a> Evaluator<'a> {
             .rules
             .prefilter
             .scan(place, text, &mut self.scratch.candidates);
-        if classes.intersects(self.rules.gated_classes) {
-            for (gate, rule) in &self.rules.gated {
-                if classes.intersects(*gate) {
-                    self.scratch.candidates.everywhere(*rule);
-                }
-            }
-        }
-        if !self.scratch.candidates.is_empty() {
+        if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes) {
             self.confirm(place, text, classes, decodings, encoding);
-            self.scratch.candidates.clear();
         }
         classes
     }
 
     /// Runs the patterns of the candidates.
     #[cold]
+    #[inline(never)]
     fn confirm(
         &mut self,
         place: Place<'_>,
@@ -327,6 +327,11 @@ impl<'a> Evaluator<'a> {
         decodings: DecodingSet,
         encoding: Encoding,
     ) {
+        for (gate, rule) in &self.rules.gated {
+            if classes.intersects(*gate) {
+                self.scratch.candidates.everywhere(*rule);
+            }
+        }
         let mut index = 0;
         while let Some(sighting) = self.scratch.candidates.sighting(index) {
             index += 1;
@@ -391,6 +396,7 @@ impl<'a> Evaluator<'a> {
                 Some(Check::Violation) | None => {}
             }
         }
+        self.scratch.candidates.clear();
     }
 
     /// Whether a rule is about this reading of the field.
