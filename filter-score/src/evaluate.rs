@@ -55,6 +55,8 @@ pub(crate) struct Scratch {
     /// What a value holds in base64, and what that holds.
     nested: [Vec<u8>; NESTING],
     unescaped: Vec<u8>,
+    /// Whether the first of `nested` has what the field at hand holds, if that was looked up already.
+    unpacked: Option<bool>,
     /// The field at hand has a literal of a rule that applies to it, and not one that ordinary requests are full of.
     noted: bool,
     /// Where interesting fields go when a model is trained.
@@ -72,6 +74,7 @@ impl Scratch {
             next: Vec::with_capacity(longest),
             nested: std::array::from_fn(|_| Vec::with_capacity(longest)),
             unescaped: Vec::with_capacity(longest),
+            unpacked: None,
             noted: false,
             tap: None,
         }
@@ -123,7 +126,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
         let reasons = self.findings.reasons();
         let classes = self.reading(place, raw, plus, DecodingSet::default());
-        if raw.len() >= base64::MIN_TOKEN && place.target.may_hold_base64() {
+        if may_hold_base64(place, raw) {
             self.base64(place, raw, classes, 0);
         }
         if self.findings.reasons() != reasons {
@@ -141,11 +144,11 @@ impl<'a> Evaluator<'a> {
     #[inline(never)]
     fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, depth: usize) {
         let mut inner = take(&mut self.scratch.nested[depth]);
-        let mut unescaped = take(&mut self.scratch.unescaped);
-        let escaped =
-            classes.intersects(Classes::PERCENT) && percent::decode(raw, false, &mut unescaped).changed;
-        let found = base64::decode(if escaped { &unescaped } else { raw }, &mut inner);
-        self.scratch.unescaped = unescaped;
+        let found = self.scratch.unpacked.take().unwrap_or_else(|| {
+            let unescaped = &mut self.scratch.unescaped;
+            let escaped = classes.intersects(Classes::PERCENT) && percent::decode(raw, false, unescaped).changed;
+            base64::decode(if escaped { unescaped } else { raw }, &mut inner)
+        });
         if found {
             let classes = self.reading(place, &inner, false, DecodingSet::BASE64);
             if depth + 1 < NESTING {
@@ -153,6 +156,13 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.nested[depth] = inner;
+    }
+
+    /// Looks in time for what a value holds in base64, while it is there without percent-encoding.
+    fn unpack(&mut self, place: Place<'_>, raw: &[u8], unescaped: &[u8]) {
+        if may_hold_base64(place, raw) {
+            self.scratch.unpacked = Some(base64::decode(unescaped, &mut self.scratch.nested[0]));
+        }
     }
 
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
@@ -231,6 +241,10 @@ impl<'a> Evaluator<'a> {
                 || !chain.apply(decoding, |text, out| percent::decode(text, plus, out).changed)
             {
                 break;
+            }
+            // Base64 is looked for in the same text, unless a plus sign, which is a digit there, has become a space.
+            if round == 0 && applied.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
+                self.unpack(place, raw, chain.text());
             }
             classes = self.look(place, chain.text(), chain.applied);
         }
@@ -444,6 +458,10 @@ impl<'a> Evaluator<'a> {
         };
         self.findings.record(self.rules, self.ruling, index, place, found);
     }
+}
+
+fn may_hold_base64(place: Place<'_>, raw: &[u8]) -> bool {
+    raw.len() >= base64::MIN_TOKEN && place.target.may_hold_base64()
 }
 
 /// What is shown of a match: the bytes up to where it became certain, and a few more.
