@@ -146,7 +146,8 @@ impl<'a> Evaluator<'a> {
         let mut inner = take(&mut self.scratch.nested[depth]);
         let found = self.scratch.unpacked.take().unwrap_or_else(|| {
             let unescaped = &mut self.scratch.unescaped;
-            let escaped = classes.intersects(Classes::PERCENT) && percent::decode(raw, false, unescaped).changed;
+            let escaped =
+                classes.intersects(Classes::PERCENT) && percent::decode(raw, false, unescaped).changed;
             base64::decode(if escaped { unescaped } else { raw }, &mut inner)
         });
         if found {
@@ -312,14 +313,8 @@ impl<'a> Evaluator<'a> {
 
     /// Scores one reading. What every target decodes first, because of its `encoding`, no detector need see as it is
     /// if that changes it; what the patterns say of it stands.
-    #[inline(always)]
-    fn see(
-        &mut self,
-        place: Place<'_>,
-        text: &[u8],
-        decodings: DecodingSet,
-        encoding: Encoding,
-    ) -> Classes {
+    #[inline]
+    fn see(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet, encoding: Encoding) -> Classes {
         let classes = self
             .rules
             .prefilter
@@ -390,7 +385,8 @@ impl<'a> Evaluator<'a> {
                     }
                 }
                 Some(Check::Detector(detector))
-                    if !detector.reading.sees(decodings) || (superseded && detector.reading != Reading::Path) => {}
+                    if !detector.reading.sees(decodings)
+                        || (superseded && detector.reading != Reading::Path) => {}
                 Some(Check::Detector(detector)) => {
                     let asked = &mut self.scratch.found[detector.reading as usize];
                     let found = match *asked {

@@ -68,7 +68,11 @@ mod tests {
             (Target::Json, false, "a%27", false),
             (Target::Body, false, r"a\n", false),
         ] {
-            assert_eq!(changes(target, plus, text.as_bytes()), expected, "{target:?} {text}");
+            assert_eq!(
+                changes(target, plus, text.as_bytes()),
+                expected,
+                "{target:?} {text}"
+            );
         }
     }
 }

@@ -127,7 +127,11 @@ pub(crate) const fn marks(set: &[u8]) -> [bool; 256] {
 #[inline]
 pub(crate) fn unmarked(text: &[u8], set: &[bool; 256]) -> usize {
     let (blocks, _) = text.as_chunks::<8>();
-    let is_clear = |block: &&[u8; 8]| !block.iter().fold(false, |any, byte| any | set[usize::from(*byte)]);
+    let is_clear = |block: &&[u8; 8]| {
+        !block
+            .iter()
+            .fold(false, |any, byte| any | set[usize::from(*byte)])
+    };
     let clear = 8 * blocks.iter().take_while(is_clear).count();
     let rest = &text[clear..];
     clear

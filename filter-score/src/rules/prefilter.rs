@@ -305,7 +305,7 @@ impl Prefilter {
             }
         }
         anchored.sort_by_key(|(hash, anchor)| (*hash, anchor.entry));
-        let mut bitmap = Box::new([0u64; PAIRS]);
+        let mut bitmap = vec![0u64; PAIRS];
         let mut slots = vec![0u32; SLOTS];
         let mut groups = Vec::new();
         let mut members = Vec::new();
@@ -326,7 +326,10 @@ impl Prefilter {
         }
         Self {
             table,
-            bitmap,
+            bitmap: bitmap
+                .into_boxed_slice()
+                .try_into()
+                .expect("a word for every pair"),
             slots,
             groups,
             members,
@@ -429,7 +432,9 @@ impl Prefilter {
                 continue;
             };
             let equal = match field[start..].first_chunk() {
-                Some(head) => entry.head.begins(*head) && (found.len() <= Word::BYTES || self.is(entry, found)),
+                Some(head) => {
+                    entry.head.begins(*head) && (found.len() <= Word::BYTES || self.is(entry, found))
+                }
                 None => self.is(entry, found),
             };
             if equal && (!entry.word || stands_alone(field, start, end)) {

@@ -28,7 +28,8 @@ pub(super) fn may_be_command(rest: &[u8]) -> bool {
         .count();
     match &rest[length..] {
         // A quote that ends a string and not only a part of the word.
-        [quote @ (b'\'' | b'"'), next, ..] if length > 0 && next != quote && !next.is_ascii_alphanumeric() => {}
+        [quote @ (b'\'' | b'"'), next, ..]
+            if length > 0 && next != quote && !next.is_ascii_alphanumeric() => {}
         [byte, ..] if GOES_ON[usize::from(*byte)] => return true,
         _ => {}
     }
