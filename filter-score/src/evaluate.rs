@@ -2,8 +2,9 @@
 
 use std::mem::take;
 
+use crate::decode::encoding::Encoding;
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
-use crate::detect::{Evidence, Grade, READINGS};
+use crate::detect::{Evidence, Grade, READINGS, Reading};
 use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
 use crate::model::{self, Model};
@@ -54,6 +55,8 @@ pub(crate) struct Scratch {
     /// What a value holds in base64, and what that holds.
     nested: [Vec<u8>; NESTING],
     unescaped: Vec<u8>,
+    /// Whether the first of `nested` has what the field at hand holds, if that was looked up already.
+    unpacked: Option<bool>,
     /// The field at hand has a literal of a rule that applies to it, and not one that ordinary requests are full of.
     noted: bool,
     /// Where interesting fields go when a model is trained.
@@ -71,6 +74,7 @@ impl Scratch {
             next: Vec::with_capacity(longest),
             nested: std::array::from_fn(|_| Vec::with_capacity(longest)),
             unescaped: Vec::with_capacity(longest),
+            unpacked: None,
             noted: false,
             tap: None,
         }
@@ -122,7 +126,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
         let reasons = self.findings.reasons();
         let classes = self.reading(place, raw, plus, DecodingSet::default());
-        if raw.len() >= base64::MIN_TOKEN && place.target.may_hold_base64() {
+        if may_hold_base64(place, raw) {
             self.base64(place, raw, classes, 0);
         }
         if self.findings.reasons() != reasons {
@@ -137,13 +141,15 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores what a value holds in base64.
+    #[inline(never)]
     fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, depth: usize) {
         let mut inner = take(&mut self.scratch.nested[depth]);
-        let mut unescaped = take(&mut self.scratch.unescaped);
-        let escaped =
-            classes.intersects(Classes::PERCENT) && percent::decode(raw, false, &mut unescaped).changed;
-        let found = base64::decode(if escaped { &unescaped } else { raw }, &mut inner);
-        self.scratch.unescaped = unescaped;
+        let found = self.scratch.unpacked.take().unwrap_or_else(|| {
+            let unescaped = &mut self.scratch.unescaped;
+            let escaped =
+                classes.intersects(Classes::PERCENT) && percent::decode(raw, false, unescaped).changed;
+            base64::decode(if escaped { unescaped } else { raw }, &mut inner)
+        });
         if found {
             let classes = self.reading(place, &inner, false, DecodingSet::BASE64);
             if depth + 1 < NESTING {
@@ -153,10 +159,23 @@ impl<'a> Evaluator<'a> {
         self.scratch.nested[depth] = inner;
     }
 
+    /// Looks in time for what a value holds in base64, while it is there without percent-encoding.
+    fn unpack(&mut self, place: Place<'_>, raw: &[u8], unescaped: &[u8]) {
+        if may_hold_base64(place, raw) {
+            self.scratch.unpacked = Some(base64::decode(unescaped, &mut self.scratch.nested[0]));
+        }
+    }
+
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
+    #[inline]
     fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
         self.scratch.noted = false;
-        let classes = self.look(place, raw, applied);
+        let encoding = if applied.is_empty() {
+            Encoding::of(place.target, plus)
+        } else {
+            Encoding::Plain
+        };
+        let classes = self.see(place, raw, applied, encoding);
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
@@ -224,6 +243,10 @@ impl<'a> Evaluator<'a> {
             {
                 break;
             }
+            // Base64 is looked for in the same text, unless a plus sign, which is a digit there, has become a space.
+            if round == 0 && applied.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
+                self.unpack(place, raw, chain.text());
+            }
             classes = self.look(place, chain.text(), chain.applied);
         }
         let steps: [(Classes, DecodingSet, Decoder); 4] = [
@@ -255,12 +278,16 @@ impl<'a> Evaluator<'a> {
         self.scratch.next = chain.next;
     }
 
-    /// Shows a field, decoded, to the model.
+    /// Shows a field, decoded, to the model if it is worth a look.
     #[inline]
     fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
-        if !model::interesting(place, text, classes, self.scratch.noted) {
-            return;
+        if model::interesting(place, text, classes, self.scratch.noted) {
+            self.show(place, text, decodings);
         }
+    }
+
+    #[inline(never)]
+    fn show(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
         if let Some(model) = self.model {
             self.findings.weigh(model, self.ruling, place, text, decodings);
         }
@@ -279,28 +306,41 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores one reading of a field as it is.
+    #[inline(never)]
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
+        self.see(place, text, decodings, Encoding::Plain)
+    }
+
+    /// Scores one reading. What every target decodes first, because of its `encoding`, no detector need see as it is
+    /// if that changes it; what the patterns say of it stands.
+    #[inline]
+    fn see(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet, encoding: Encoding) -> Classes {
         let classes = self
             .rules
             .prefilter
             .scan(place, text, &mut self.scratch.candidates);
-        if classes.intersects(self.rules.gated_classes) {
-            for (gate, rule) in &self.rules.gated {
-                if classes.intersects(*gate) {
-                    self.scratch.candidates.everywhere(*rule);
-                }
-            }
-        }
-        if !self.scratch.candidates.is_empty() {
-            self.confirm(place, text, classes, decodings);
-            self.scratch.candidates.clear();
+        if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes) {
+            self.confirm(place, text, classes, decodings, encoding);
         }
         classes
     }
 
     /// Runs the patterns of the candidates.
     #[cold]
-    fn confirm(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+    #[inline(never)]
+    fn confirm(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        classes: Classes,
+        decodings: DecodingSet,
+        encoding: Encoding,
+    ) {
+        for (gate, rule) in &self.rules.gated {
+            if classes.intersects(*gate) {
+                self.scratch.candidates.everywhere(*rule);
+            }
+        }
         let mut index = 0;
         while let Some(sighting) = self.scratch.candidates.sighting(index) {
             index += 1;
@@ -330,6 +370,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.found = [Asked::NotYet; READINGS];
+        let superseded = encoding.changes(text, classes);
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
@@ -343,7 +384,9 @@ impl<'a> Evaluator<'a> {
                         self.record(rule, place, evidence(text, end), "", decodings);
                     }
                 }
-                Some(Check::Detector(detector)) if !detector.reading.sees(decodings) => {}
+                Some(Check::Detector(detector))
+                    if !detector.reading.sees(decodings)
+                        || (superseded && detector.reading != Reading::Path) => {}
                 Some(Check::Detector(detector)) => {
                     let asked = &mut self.scratch.found[detector.reading as usize];
                     let found = match *asked {
@@ -363,6 +406,7 @@ impl<'a> Evaluator<'a> {
                 Some(Check::Violation) | None => {}
             }
         }
+        self.scratch.candidates.clear();
     }
 
     /// Whether a rule is about this reading of the field.
@@ -410,6 +454,10 @@ impl<'a> Evaluator<'a> {
         };
         self.findings.record(self.rules, self.ruling, index, place, found);
     }
+}
+
+fn may_hold_base64(place: Place<'_>, raw: &[u8]) -> bool {
+    raw.len() >= base64::MIN_TOKEN && place.target.may_hold_base64()
 }
 
 /// What is shown of a match: the bytes up to where it became certain, and a few more.

@@ -24,6 +24,15 @@ pub(crate) fn decode(input: &[u8], out: &mut Vec<u8>) -> bool {
     changed
 }
 
+/// Whether the text has an escape of JSON, so that decoding changes it.
+pub(crate) fn changes(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'\\', text).any(|at| match &text[at + 1..] {
+        [b'"' | b'\\' | b'/' | b'n' | b'r' | b't', ..] => true,
+        [b'u', a, b, c, d, ..] => [a, b, c, d].into_iter().all(|digit| hex(*digit).is_some()),
+        _ => false,
+    })
+}
+
 /// Length of the escape at the start of `input`, 0 if there is none.
 fn escape(input: &[u8], out: &mut Vec<u8>) -> usize {
     match input {

@@ -5,6 +5,7 @@
 
 pub(crate) mod base64;
 pub(crate) mod comment;
+pub(crate) mod encoding;
 pub(crate) mod entity;
 pub(crate) mod escape;
 pub(crate) mod path;
@@ -120,6 +121,24 @@ pub(crate) const fn marks(set: &[u8]) -> [bool; 256] {
         at += 1;
     }
     table
+}
+
+/// How many bytes stand before the first one of `set`. Eight are looked at together: none of them is marked mostly.
+#[inline]
+pub(crate) fn unmarked(text: &[u8], set: &[bool; 256]) -> usize {
+    let (blocks, _) = text.as_chunks::<8>();
+    let is_clear = |block: &&[u8; 8]| {
+        !block
+            .iter()
+            .fold(false, |any, byte| any | set[usize::from(*byte)])
+    };
+    let clear = 8 * blocks.iter().take_while(is_clear).count();
+    let rest = &text[clear..];
+    clear
+        + rest
+            .iter()
+            .position(|byte| set[usize::from(*byte)])
+            .unwrap_or(rest.len())
 }
 
 /// Value of a hexadecimal digit.

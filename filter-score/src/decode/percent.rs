@@ -16,7 +16,7 @@ pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
     out.clear();
     let space = if plus { b'+' } else { b'%' };
     let mut rest = input;
-    while let Some(plain) = memchr::memchr2(b'%', space, rest) {
+    while let Some(plain) = find(space, rest) {
         out.extend_from_slice(&rest[..plain]);
         rest = &rest[plain..];
         if rest[0] != b'%' {
@@ -52,6 +52,29 @@ pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
     outcome
 }
 
+/// Where the first percent sign or `space` is.
+#[inline]
+fn find(space: u8, text: &[u8]) -> Option<usize> {
+    /// Text that needs escapes is full of them: a search that has to be set up first does not pay nearby.
+    const NEAR: usize = 4;
+    let near = &text[..text.len().min(NEAR)];
+    near.iter()
+        .position(|byte| *byte == b'%' || *byte == space)
+        .or_else(|| Some(near.len() + memchr::memchr2(b'%', space, &text[near.len()..])?))
+}
+
+/// Whether decoding changes the text.
+pub(crate) fn changes(text: &[u8], plus: bool) -> bool {
+    if plus && memchr::memchr(b'+', text).is_some() {
+        return true;
+    }
+    memchr::memchr_iter(b'%', text).any(|at| match &text[at + 1..] {
+        [b'u' | b'U', a, b, c, d, ..] => [a, b, c, d].into_iter().all(|digit| hex(*digit).is_some()),
+        [high, low, ..] => hex(*high).is_some() && hex(*low).is_some(),
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +103,7 @@ mod tests {
             assert_eq!(out, *expected, "{input}");
             assert_eq!(outcome.malformed, *malformed, "{input}");
             assert_eq!(outcome.changed, input.as_bytes() != *expected, "{input}");
+            assert_eq!(changes(input.as_bytes(), *plus), outcome.changed, "{input}");
         }
     }
 }

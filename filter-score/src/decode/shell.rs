@@ -1,6 +1,6 @@
 //! Shell quoting that splits a word without changing it: `c'a't`, `c\at`, `c^at`, `$IFS`, `$@`.
 
-use super::marks;
+use super::{marks, unmarked};
 
 /// Removes quotes, backslashes and carets inside words and turns `$IFS` into a space. True if
 /// anything changed; text without such tricks is recognised without copying.
@@ -28,8 +28,7 @@ pub(crate) fn unquote(input: &[u8], out: &mut Vec<u8>) -> bool {
             [b'$', b'@' | b'*', ..] => 2,
             [b'\'' | b'"' | b'\\' | b'^' | b'`', ..] => 1,
             _ => {
-                let plain = rest[1..].iter().take_while(|byte| !TRICKS[usize::from(**byte)]);
-                let plain = 1 + plain.count();
+                let plain = 1 + unmarked(&rest[1..], &TRICKS);
                 out.extend_from_slice(&rest[..plain]);
                 plain
             }
@@ -48,12 +47,13 @@ const TRICKS: [bool; 256] = marks(b"'\"^`\\$");
 
 fn tricky(input: &[u8]) -> bool {
     let word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
-    let mark = |(_, byte): &(usize, &u8)| TRICKS[usize::from(**byte)];
-    input
-        .iter()
-        .enumerate()
-        .filter(mark)
-        .any(|(at, byte)| match byte {
+    let mut at = 0;
+    loop {
+        at += unmarked(&input[at..], &TRICKS);
+        let Some(byte) = input.get(at) else {
+            return false;
+        };
+        let trick = match byte {
             b'\'' | b'"' | b'^' | b'`' => {
                 let next = input.get(at + 1);
                 at > 0
@@ -67,7 +67,12 @@ fn tricky(input: &[u8]) -> bool {
                 name => starts_ifs(name),
             },
             _ => false,
-        })
+        };
+        if trick {
+            return true;
+        }
+        at += 1;
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod word;
 use self::command::Command;
 use self::word::Word;
 use super::Evidence;
-use crate::decode::marks;
+use crate::decode::{marks, unmarked};
 use crate::rules::prefilter::Classes;
 
 /// Separators that are rare elsewhere.
@@ -145,10 +145,7 @@ pub(super) fn certain(text: &[u8]) -> Option<Evidence> {
             }
         }
         at += 1;
-        at += text[at..]
-            .iter()
-            .take_while(|byte| !SEPARATORS[usize::from(**byte)])
-            .count();
+        at += unmarked(&text[at..], &SEPARATORS);
     }
     None
 }

@@ -47,6 +47,20 @@ impl Inspection<'_> {
         (within.len(), Event::Continue)
     }
 
+    /// Takes field lines: all that are there, or up to one in which something was found.
+    pub(super) fn field_lines(&mut self, input: &[u8]) -> (usize, Event) {
+        let (phase, found) = (*self.phase, self.evaluator.findings.mark());
+        let mut at = 0;
+        loop {
+            let (taken, event) = self.head_line(&input[at..]);
+            at += taken;
+            let same = *self.phase == phase && self.evaluator.findings.mark() == found;
+            if event != Event::Continue || !same || at == input.len() {
+                return (at, event);
+            }
+        }
+    }
+
     /// A byte that no method has ends the parsing where it stands: a stream of another protocol is
     /// not collected until some line end comes.
     fn check_method(&mut self, input: &[u8]) -> Option<(usize, Event)> {

@@ -71,7 +71,8 @@ impl Inspection<'_> {
 
     fn step_in_phase(&mut self, input: &[u8]) -> (usize, Event) {
         match *self.phase {
-            Phase::RequestLine | Phase::Headers | Phase::Trailers => self.head_line(input),
+            Phase::RequestLine => self.head_line(input),
+            Phase::Headers | Phase::Trailers => self.field_lines(input),
             Phase::Body => self.body(input),
             Phase::Decoded => (0, self.decoded()),
             Phase::BodyEnd => {

@@ -18,6 +18,8 @@ const PENTAGRAMS: usize = 1 << PENTAGRAM_BITS;
 /// At every position a run loses this fraction of its sum (as a power of ½), so that a text of which every part is a
 /// little odd does not add up to an attack: what is 32 positions back counts for a third.
 pub(crate) const LEAK: u32 = 5;
+/// Positions between which the best run's end is not noted.
+const BLOCK: usize = 8;
 /// Entries of the weight table.
 pub(crate) const SLOTS: usize = BIGRAMS + TRIGRAMS + PENTAGRAMS;
 /// 2⁶⁴ divided by the golden ratio: multiplicative hashing (Knuth, TAOCP 3, §6.4).
@@ -65,6 +67,23 @@ pub(crate) struct Run {
     pub(crate) end: usize,
 }
 
+/// Where the search for the best run stands.
+#[derive(Clone, Copy, Default)]
+struct Walk {
+    window: u64,
+    run: i32,
+}
+
+impl Walk {
+    /// The sum of the best run that ends with this symbol. A run that fell below nothing is not worth keeping.
+    #[inline]
+    fn step(&mut self, linear: &Linear, symbol: u8) -> i32 {
+        self.window = slide(self.window, symbol);
+        self.run = (leak(self.run) + linear.weight(self.window)).max(0);
+        self.run
+    }
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Linear {
     pub(crate) weights: Box<[i8; SLOTS]>,
@@ -80,22 +99,34 @@ impl Linear {
 
     /// Sum and end of the best run. About a nanosecond a byte.
     pub(crate) fn peak(&self, text: &[u8]) -> (i32, usize) {
-        // A run that fell below nothing is not worth keeping.
-        let (mut window, mut run, mut best, mut end) = (0, 0i32, 0, 0);
-        for (at, byte) in text.iter().enumerate() {
-            window = slide(window, SYMBOLS[usize::from(*byte)]);
-            run = (leak(run) + self.weight(window)).max(0);
-            if run > best {
-                best = run;
-                end = at + 1;
+        let mut walk = Walk::default();
+        let mut best = 0;
+        // Where a block with a new best run begins, and the walk there.
+        let mut place = (0, walk);
+        let (blocks, rest) = text.as_chunks::<BLOCK>();
+        for (index, block) in blocks.iter().enumerate() {
+            let (before, known) = (walk, best);
+            for byte in block {
+                best = best.max(walk.step(self, SYMBOLS[usize::from(*byte)]));
+            }
+            if best > known {
+                place = (index * BLOCK, before);
             }
         }
-        run = leak(run) + self.weight(slide(window, EDGE));
-        if run > best {
-            (run, text.len() + 1)
-        } else {
-            (best, end)
+        let (before, known) = (walk, best);
+        for byte in rest {
+            best = best.max(walk.step(self, SYMBOLS[usize::from(*byte)]));
         }
+        best = best.max(walk.step(self, EDGE));
+        if best > known {
+            place = (text.len() - rest.len(), before);
+        }
+        if best == 0 {
+            return (0, 0);
+        }
+        let (start, mut walk) = place;
+        let last = symbols(&text[start..]).position(|symbol| walk.step(self, symbol) == best);
+        (best, start + last.unwrap_or(0) + 1)
     }
 
     /// The best run with its start. Slower than [`Self::peak`].

@@ -17,6 +17,11 @@ const HASH_MASK: u64 = SLOTS as u64 - 1;
 /// Each step shifts by this much, so that a byte has left the hash after three.
 const SHIFT: u32 = HASH_BITS / 3;
 
+/// Bytes of an anchor.
+const ANCHOR: usize = 3;
+/// Hashes of two bytes.
+const PAIRS: usize = 1 << (2 * SHIFT);
+
 /// A byte's part of the hash.
 const CODE_MASK: u64 = (1 << SHIFT) - 1;
 
@@ -139,6 +144,8 @@ struct Entry {
     length: u16,
     /// Bytes of the literal after its anchoring trigram.
     after: u16,
+    /// Its first bytes.
+    head: Word,
     targets: TargetSet,
     /// It counts only as a word of its own.
     word: bool,
@@ -146,6 +153,40 @@ struct Entry {
     telling: bool,
     /// Who has this literal, in `Prefilter::owners`.
     owners: std::ops::Range<u32>,
+}
+
+/// The first eight bytes of a literal, or all of them, to compare at once.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    /// What they are, folded to lower case.
+    key: u64,
+    /// The bit that makes letters small, where letters are.
+    fold: u64,
+    /// Where the literal has a byte.
+    mask: u64,
+}
+
+impl Word {
+    const BYTES: usize = size_of::<u64>();
+
+    fn of(literal: &[u8]) -> Self {
+        let word = |part: fn(u8) -> u8| {
+            let mut bytes = [0; Self::BYTES];
+            for (to, byte) in bytes.iter_mut().zip(literal) {
+                *to = part(*byte);
+            }
+            u64::from_le_bytes(bytes)
+        };
+        Self {
+            key: word(|byte| byte),
+            fold: word(|byte| if byte.is_ascii_lowercase() { 0x20 } else { 0 }),
+            mask: word(|_| u8::MAX),
+        }
+    }
+
+    fn begins(self, text: [u8; Self::BYTES]) -> bool {
+        (u64::from_le_bytes(text) | self.fold) & self.mask == self.key
+    }
 }
 
 /// What the prefilter looks for.
@@ -195,7 +236,8 @@ impl Owner {
 pub(crate) struct Prefilter {
     /// Hash contribution in the low bits, class bits above.
     table: Box<[u64; 256]>,
-    bitmap: Box<[u64]>,
+    /// A word for every two bytes, and a bit of it for the third.
+    bitmap: Box<[u64; PAIRS]>,
     /// Which of `groups` is anchored at a hash whose bit is set.
     slots: Vec<u32>,
     groups: Vec<Group>,
@@ -226,6 +268,7 @@ impl Prefilter {
                 start,
                 length: literal.len() as u16,
                 after: 0,
+                head: Word::of(literal),
                 targets: group
                     .iter()
                     .fold(TargetSet::default(), |all, literal| all | literal.targets),
@@ -262,7 +305,7 @@ impl Prefilter {
             }
         }
         anchored.sort_by_key(|(hash, anchor)| (*hash, anchor.entry));
-        let mut bitmap = vec![0u64; SLOTS / 64];
+        let mut bitmap = vec![0u64; PAIRS];
         let mut slots = vec![0u32; SLOTS];
         let mut groups = Vec::new();
         let mut members = Vec::new();
@@ -283,7 +326,10 @@ impl Prefilter {
         }
         Self {
             table,
-            bitmap: bitmap.into(),
+            bitmap: bitmap
+                .into_boxed_slice()
+                .try_into()
+                .expect("a word for every pair"),
             slots,
             groups,
             members,
@@ -297,19 +343,16 @@ impl Prefilter {
     /// that occur. Cost: linear in the field.
     #[inline]
     pub(crate) fn scan(&self, field: &[u8], target: Target, candidates: &mut Candidates) -> Classes {
-        let bitmap: &[u64; SLOTS / 64] = self
-            .bitmap
-            .as_ref()
-            .try_into()
-            .unwrap_or_else(|_| unreachable!("made with this size"));
-        let mut state = 0;
         let mut seen = 0;
+        // The codes of the last two bytes: they choose a word of the bitmap, the byte at hand a bit of it.
+        let mut pair = 0;
         // One bit for each place of the block, the last place in the lowest.
         let mut step = |byte: u8, hits: u64| {
             let entry = self.table[usize::from(byte)];
+            let bits = self.bitmap[pair];
             seen |= entry;
-            state = ((state << SHIFT) ^ entry) & HASH_MASK;
-            hits << 1 | (bitmap[(state >> 6) as usize] >> (state & 63) & 1)
+            pair = (pair << SHIFT ^ entry as usize) & (PAIRS - 1);
+            hits << 1 | (bits >> (entry & CODE_MASK) & 1)
         };
         let (blocks, tail) = field.as_chunks::<BLOCK>();
         for (index, block) in blocks.iter().enumerate() {
@@ -320,10 +363,8 @@ impl Prefilter {
         }
         // Filled up with a byte that has no class. One byte after the end completes the trigram of a two-byte
         // literal that ends the field.
-        let hits = tail
-            .iter()
-            .chain(&[FILLER])
-            .fold(0, |hits, byte| step(*byte, hits));
+        let hits = tail.iter().fold(0, |hits, byte| step(*byte, hits));
+        let hits = step(FILLER, hits);
         if hits != 0 {
             self.examine(field, field.len(), hits, target, candidates);
         }
@@ -333,25 +374,38 @@ impl Prefilter {
     /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
     #[inline(never)]
     fn examine(&self, field: &[u8], last: usize, mut hits: u64, target: Target, candidates: &mut Candidates) {
-        let code_at = |at: usize| self.table[usize::from(*field.get(at).unwrap_or(&FILLER))] & CODE_MASK;
+        let code = |byte: u8| self.table[usize::from(byte)] & CODE_MASK;
         while hits != 0 {
             let place = u64::BITS - 1 - hits.leading_zeros();
             hits ^= 1 << place;
-            // Two bytes before the field's first there is nothing, of which the hash is that of code 0.
             let position = last - place as usize;
-            let before = |back: usize| position.checked_sub(back).map_or(0, code_at);
-            let slot = before(2) << (2 * SHIFT) ^ before(1) << SHIFT ^ code_at(position);
+            // The anchor with the byte before it and the one after it.
+            let around = position
+                .checked_sub(ANCHOR)
+                .and_then(|first| field[first..].first_chunk::<{ ANCHOR + 2 }>());
+            let [before, one, two, three, after] = match around {
+                Some(bytes) => bytes.map(code),
+                None => std::array::from_fn(|at| self.code_near_edge(field, position + at)),
+            };
+            let slot = one << (2 * SHIFT) ^ two << SHIFT ^ three;
             let group = &self.groups[self.slots[slot as usize] as usize];
-            if group.targets.contains(target)
-                && group.before >> before(3) & 1 != 0
-                && group.after >> code_at(position + 1) & 1 != 0
-            {
+            if group.targets.contains(target) && group.before >> before & group.after >> after & 1 != 0 {
                 self.compare(field, position, group, target, candidates);
             }
         }
     }
 
+    /// The code of the byte three before `at`. Before the field's first byte there is nothing, of which the hash is that
+    /// of code 0.
+    #[cold]
+    fn code_near_edge(&self, field: &[u8], at: usize) -> u64 {
+        at.checked_sub(ANCHOR).map_or(0, |at| {
+            self.table[usize::from(*field.get(at).unwrap_or(&FILLER))] & CODE_MASK
+        })
+    }
+
     /// Compares the literals of one group with what stands around its anchor, which ends at `position`.
+    #[inline(never)]
     fn compare(
         &self,
         field: &[u8],
@@ -377,8 +431,13 @@ impl Prefilter {
             let Some(found) = field.get(start..end) else {
                 continue;
             };
-            let literal = &self.bytes[entry.start as usize..entry.start as usize + usize::from(entry.length)];
-            if found.eq_ignore_ascii_case(literal) && (!entry.word || stands_alone(field, start, end)) {
+            let equal = match field[start..].first_chunk() {
+                Some(head) => {
+                    entry.head.begins(*head) && (found.len() <= Word::BYTES || self.is(entry, found))
+                }
+                None => self.is(entry, found),
+            };
+            if equal && (!entry.word || stands_alone(field, start, end)) {
                 for (owner, targets) in &self.owners[entry.owners.start as usize..entry.owners.end as usize] {
                     if targets.contains(target) {
                         owner.saw(start, entry.telling, candidates);
@@ -386,6 +445,12 @@ impl Prefilter {
                 }
             }
         }
+    }
+
+    #[inline(never)]
+    fn is(&self, entry: &Entry, found: &[u8]) -> bool {
+        let start = entry.start as usize;
+        found.eq_ignore_ascii_case(&self.bytes[start..start + usize::from(entry.length)])
     }
 }
 

@@ -26,8 +26,12 @@ pub(super) fn may_be_command(rest: &[u8]) -> bool {
         .take(LONGEST)
         .take_while(|byte| NAME[usize::from(**byte)])
         .count();
-    if rest.get(length).is_some_and(|byte| GOES_ON[usize::from(*byte)]) {
-        return true;
+    match &rest[length..] {
+        // A quote that ends a string and not only a part of the word.
+        [quote @ (b'\'' | b'"'), next, ..]
+            if length > 0 && next != quote && !next.is_ascii_alphanumeric() => {}
+        [byte, ..] if GOES_ON[usize::from(*byte)] => return true,
+        _ => {}
     }
     let mut folded = [0; LONGEST];
     let name = &mut folded[..length];

@@ -280,9 +280,7 @@ impl<'a> Lexer<'a> {
                 self.string(*quote);
             }
             _ => {
-                self.at += self.count(self.at, |byte| {
-                    is_word(byte) || byte == b'.' || byte.is_ascii_digit()
-                });
+                self.at += self.count(self.at, is_dotted);
             }
         }
         kind
@@ -306,7 +304,7 @@ impl<'a> Lexer<'a> {
                 }
             }
         }
-        let letters = self.count(self.at, |byte| is_word(byte) || byte.is_ascii_digit());
+        let letters = self.count(self.at, |byte| is_dotted(byte) && byte != b'.');
         if letters == 0 {
             return Kind::Number;
         }
@@ -314,10 +312,7 @@ impl<'a> Lexer<'a> {
         match vocabulary::word(&self.text[self.at..self.at + letters], false) {
             Word::Union | Word::Connective | Word::From => Kind::Number,
             _ => {
-                self.at = start
-                    + self.count(start, |byte| {
-                        is_word(byte) || byte.is_ascii_digit() || byte == b'.'
-                    });
+                self.at = start + self.count(start, is_dotted);
                 Kind::Word(Word::Name)
             }
         }
@@ -358,15 +353,28 @@ impl<'a> Lexer<'a> {
 
     fn word(&mut self) -> Kind {
         let start = self.at;
-        self.at += self.count(start, |byte| {
-            is_word(byte) || byte.is_ascii_digit() || byte == b'.'
-        });
+        self.at += self.count(start, is_dotted);
         let spaces = self.count(self.at, |byte| matches!(byte, b' ' | b'\t'));
         let call = self.text.get(self.at + spaces) == Some(&b'(');
         Kind::Word(vocabulary::word(&self.text[start..self.at], call))
     }
 }
 
-fn is_word(byte: u8) -> bool {
+const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'$' | 0x80..)
+}
+
+/// Whether a name goes on with this byte, or the name after a dot.
+fn is_dotted(byte: u8) -> bool {
+    const DOTTED: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let value = byte as u8;
+            table[byte] = is_word(value) || value.is_ascii_digit() || value == b'.';
+            byte += 1;
+        }
+        table
+    };
+    DOTTED[usize::from(byte)]
 }
