@@ -2,12 +2,14 @@
 
 use std::mem::take;
 
+use crate::baseline::Service;
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS};
 use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
 use crate::model::{self, Model};
 use crate::policies::Ruling;
+use crate::policy::BaselineUse;
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
 use crate::rules::{Check, Part, RuleSet};
@@ -115,6 +117,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) model: Option<&'a Model>,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) findings: &'a mut Findings,
+    /// What is known of the service that the request is for.
+    pub(crate) service: Option<Service<'a>>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -255,14 +259,28 @@ impl<'a> Evaluator<'a> {
         self.scratch.next = chain.next;
     }
 
-    /// Shows a field, decoded, to the model.
+    /// Compares a field, decoded, with its service's baseline. What a value holds in base64 is no field of its own.
+    #[inline(never)]
+    fn is_usual(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> bool {
+        match &mut self.service {
+            Some(service) if !decodings.contains(DecodingSet::BASE64) => {
+                self.findings.compare(service, self.ruling, place, text)
+            }
+            _ => false,
+        }
+    }
+
+    /// Shows a field, decoded, to the baseline and to the model.
     #[inline]
     fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+        let usual =
+            self.ruling.policy.baseline != BaselineUse::Off && self.is_usual(place, text, decodings);
         if !model::interesting(place, text, classes, self.scratch.noted) {
             return;
         }
         if let Some(model) = self.model {
-            self.findings.weigh(model, self.ruling, place, text, decodings);
+            self.findings
+                .weigh(model, self.ruling, place, text, decodings, usual);
         }
         if let Some(tap) = &mut self.scratch.tap {
             tap.field(place, text, decodings, self.findings);
