@@ -273,8 +273,7 @@ impl<'a> Evaluator<'a> {
     /// Shows a field, decoded, to the baseline and to the model.
     #[inline]
     fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
-        let usual =
-            self.ruling.policy.baseline != BaselineUse::Off && self.is_usual(place, text, decodings);
+        let usual = self.ruling.policy.baseline != BaselineUse::Off && self.is_usual(place, text, decodings);
         if !model::interesting(place, text, classes, self.scratch.noted) {
             return;
         }

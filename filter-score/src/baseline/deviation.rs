@@ -63,7 +63,11 @@ impl Deviation {
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.target.label(&self.name);
-        write!(f, "Unlike what {place} usually holds ({}): {}", self.known, self.new)?;
+        write!(
+            f,
+            "Unlike what {place} usually holds ({}): {}",
+            self.known, self.new
+        )?;
         if self.longer {
             f.write_str("; longer")?;
         }

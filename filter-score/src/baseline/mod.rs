@@ -193,7 +193,11 @@ mod tests {
     fn parameters_are_known_by_target_name_and_key() {
         let mut one = Baselines::new(64, &[1; 16]);
         let id = hash(&mut one, Target::Query, b"id");
-        assert_eq!(id, hash(&mut one, Target::Query, b"%69d"), "as the target reads it");
+        assert_eq!(
+            id,
+            hash(&mut one, Target::Query, b"%69d"),
+            "as the target reads it"
+        );
         assert_ne!(id, hash(&mut one, Target::Form, b"id"));
         assert_ne!(id, hash(&mut one, Target::Query, b"ie"));
         assert_ne!(id, hash(&mut Baselines::new(64, &[2; 16]), Target::Query, b"id"));

@@ -105,9 +105,7 @@ impl Profile {
         shape.kinds.iter().for_each(|kind| add(&mut self.kinds[kind]));
         if self.sightings == FULL {
             let counts = self.lengths.iter_mut().chain(&mut self.kinds);
-            counts
-                .chain([&mut self.sightings])
-                .for_each(|count| *count /= 2);
+            counts.chain([&mut self.sightings]).for_each(|count| *count /= 2);
         }
     }
 
