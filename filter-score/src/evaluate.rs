@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use crate::baseline::Service;
 use crate::decode::encoding::Encoding;
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS, Reading};
@@ -9,6 +10,7 @@ use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
 use crate::model::{self, Model};
 use crate::policies::Ruling;
+use crate::policy::BaselineUse;
 use crate::rules::candidates::Candidates;
 use crate::rules::prefilter::Classes;
 use crate::rules::{Check, Part, RuleSet};
@@ -119,6 +121,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) model: Option<&'a Model>,
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) findings: &'a mut Findings,
+    /// What is known of the service that the request is for.
+    pub(crate) service: Option<Service<'a>>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -278,18 +282,31 @@ impl<'a> Evaluator<'a> {
         self.scratch.next = chain.next;
     }
 
-    /// Shows a field, decoded, to the model if it is worth a look.
+    /// Compares a field, decoded, with its service's baseline. What a value holds in base64 is no field of its own.
+    #[inline(never)]
+    fn is_usual(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> bool {
+        match &mut self.service {
+            Some(service) if !decodings.contains(DecodingSet::BASE64) => {
+                self.findings.compare(service, self.ruling, place, text)
+            }
+            _ => false,
+        }
+    }
+
+    /// Shows a field, decoded, to the baseline, and to the model if it is worth a look.
     #[inline]
     fn weigh(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet) {
+        let usual = self.ruling.policy.baseline != BaselineUse::Off && self.is_usual(place, text, decodings);
         if model::interesting(place, text, classes, self.scratch.noted) {
-            self.show(place, text, decodings);
+            self.show(place, text, decodings, usual);
         }
     }
 
     #[inline(never)]
-    fn show(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) {
+    fn show(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet, usual: bool) {
         if let Some(model) = self.model {
-            self.findings.weigh(model, self.ruling, place, text, decodings);
+            self.findings
+                .weigh(model, self.ruling, place, text, decodings, usual);
         }
         if let Some(tap) = &mut self.scratch.tap {
             tap.field(place, text, decodings, self.findings);

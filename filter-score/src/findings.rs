@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::baseline::{Comparison, Deviation, Observations, Service};
 use crate::decode::DecodingSet;
 use crate::deep::Doubts;
 use crate::excerpt::Excerpt;
 use crate::exclusion::ExclusionSet;
-use crate::model::{FamilySet, Model, Suspicion};
+use crate::model::{Context, FamilySet, Model, Suspicion};
 use crate::pending::Pending;
 use crate::policies::Ruling;
 use crate::rules::{Part, RuleBits, RuleInfo, RuleSet};
@@ -72,6 +73,10 @@ pub(crate) struct Findings {
     anomaly: u32,
     families: FamilySet,
     suspicion: Suspicion,
+    /// The field that is most unlike what its service usually gets there.
+    deviation: Option<Deviation>,
+    /// What its service may learn of the request.
+    pub(crate) observations: Observations,
     excluded_count: u32,
     pending: Pending,
     pub(crate) subject: Subject,
@@ -94,6 +99,8 @@ impl Findings {
             anomaly: 0,
             families: FamilySet::default(),
             suspicion: Suspicion::new(),
+            deviation: None,
+            observations: Observations::default(),
             excluded_count: 0,
             pending: Pending::new(rules),
             subject,
@@ -119,6 +126,8 @@ impl Findings {
             self.excluded_count = 0;
         }
         self.suspicion.clear();
+        self.deviation = None;
+        self.observations.clear();
         self.pending.clear();
         self.subject.clear();
     }
@@ -193,9 +202,19 @@ impl Findings {
         &self.suspicion
     }
 
-    /// Whether neither rules nor model found anything that is worth a word.
+    /// The field that is most unlike what its service usually gets there.
+    pub(crate) fn deviation(&self) -> Option<&Deviation> {
+        self.deviation.as_ref()
+    }
+
+    /// Whether neither rules nor model nor baseline found anything that is worth a word.
     pub(crate) fn is_clean(&self) -> bool {
-        self.events == 0 && self.suspicion.is_none()
+        self.events == 0 && self.suspicion.is_none() && self.deviation.is_none()
+    }
+
+    /// Whether neither rules nor model found anything, counting or not.
+    pub(crate) fn is_innocent(&self) -> bool {
+        self.hits.is_empty() && self.excluded.is_empty() && self.suspicion.is_none()
     }
 
     /// What changes with everything that is found, whether it counts or not, and with every field that the model weighs.
@@ -314,7 +333,30 @@ impl Findings {
         }
     }
 
-    /// Has the model weigh an interesting field, unless everything that is found in it is excluded.
+    /// Compares a field with what its service usually gets there. Returns whether all of it is usual.
+    pub(crate) fn compare(
+        &mut self,
+        service: &mut Service<'_>,
+        ruling: &Ruling,
+        place: Place<'_>,
+        text: &[u8],
+    ) -> bool {
+        match service.compare(place, text, ruling.policy.baseline, &mut self.observations) {
+            Comparison::Open => false,
+            Comparison::Usual => true,
+            Comparison::Unlike(deviation) => {
+                if !ruling.exclusions.silence_model(place, &mut self.subject) {
+                    self.again();
+                    if (self.deviation).is_none_or(|most| most.score() < deviation.score()) {
+                        self.deviation = Some(deviation);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    /// Has the model weigh an interesting field, which is `usual` for its service, unless everything that is found in it is excluded.
     pub(crate) fn weigh(
         &mut self,
         model: &Model,
@@ -322,14 +364,18 @@ impl Findings {
         place: Place<'_>,
         text: &[u8],
         decodings: DecodingSet,
+        usual: bool,
     ) {
         if ruling.exclusions.silence_model(place, &mut self.subject) {
             return;
         }
-        let suspected = self
-            .suspicion
-            .weigh(model, place, text, decodings, self.anomaly, self.families);
-        if suspected {
+        let context = Context {
+            target: place.target,
+            decodings,
+            anomaly: self.anomaly,
+            families: self.families,
+        };
+        if self.suspicion.weigh(model, place, text, context, usual) {
             self.again();
         }
     }

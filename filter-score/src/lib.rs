@@ -22,6 +22,7 @@
 //! | `subject` | source, method and path of a request |
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `model` | the learned model: n-grams, trees, calibration |
+//! | `baseline` | what the parameters of a service usually hold |
 //! | `findings` | hits of one request |
 //! | `pending` | hits that wait for their conditions |
 //! | `verdict` | score, decision, explanation |
@@ -36,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod baseline;
 mod cache;
 mod coding;
 mod decode;
@@ -62,6 +64,7 @@ pub mod train;
 mod verdict;
 
 pub use allowance::Allowance;
+pub use baseline::{BaselineFill, Deviation};
 pub use decode::DecodingSet;
 pub use deep::{DOUBT_BYTES, DOUBT_FIELDS, DeepJob, DeepScorer, DeepVerdict};
 pub use excerpt::Excerpt;
@@ -72,7 +75,7 @@ pub use http::Violation;
 pub use model::{Contribution, Inference, Model, ModelError, OwnedContribution, OwnedInference, Training};
 pub use offline::{OfflineScorer, RequestParts, SecondLook, percent_encode};
 pub use policies::{Policies, Tuning};
-pub use policy::{Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
+pub use policy::{BaselineUse, Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
 pub use rules::{Family, PackError, PackSource, RuleDescription, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::allowance::Allowance;
 use crate::exclusion::{Exclusion, ExclusionError, Exclusions};
 use crate::glob::Glob;
-use crate::policy::{Limits, Mode, Overflow, Policy};
+use crate::policy::{BaselineUse, Limits, Mode, Overflow, Policy};
 use crate::rules::{RuleBits, RuleSet};
 
 /// A policy and what is excepted from it.
@@ -198,6 +198,17 @@ impl Policies {
     #[must_use]
     pub fn policy(&self, number: u16) -> &Policy {
         &self.ruling(number).policy
+    }
+
+    /// How many policies can be chosen by their number, the general one included.
+    pub(crate) fn numbers(&self) -> u16 {
+        self.numbers.len() as u16
+    }
+
+    /// Whether any policy has a baseline.
+    pub(crate) fn ask_for_baseline(&self) -> bool {
+        let asks = |ruling: &Ruling| ruling.policy.baseline != BaselineUse::Off;
+        self.rulings.iter().any(asks)
     }
 
     pub(crate) fn ruling(&self, number: u16) -> &Ruling {

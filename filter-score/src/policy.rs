@@ -38,6 +38,19 @@ impl ModelUse {
     }
 }
 
+/// What becomes of what is learnt of a service's parameters. Nothing is, without [`crate::Scorer::with_baseline`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaselineUse {
+    /// Nothing is learnt.
+    #[default]
+    Off,
+    /// It is learnt, and has no say.
+    Learn,
+    /// What is usual makes a field less suspicious, what is unlike that makes the request suspicious, but never a block.
+    On,
+}
+
 /// Thresholds, mode and limits of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -56,6 +69,8 @@ pub struct Policy {
     pub detect_paranoia: u8,
     /// Whether the rule set's model has a say, if it has one.
     pub model: ModelUse,
+    /// Whether a baseline of the service's parameters is learnt, and has a say.
+    pub baseline: BaselineUse,
     /// Whether suspicious requests are looked at a second time ([`crate::DeepScorer`]).
     pub deep: bool,
     /// Bounds of what is held and looked at.
@@ -72,6 +87,7 @@ impl Default for Policy {
             paranoia: 1,
             detect_paranoia: 1,
             model: ModelUse::On,
+            baseline: BaselineUse::Off,
             deep: true,
             limits: Limits::default(),
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::baseline::{BaselineFill, Baselines, Observations, Service};
 use crate::cache::Known;
 use crate::coding::DecoderPool;
 use crate::evaluate::{Evaluator, Scratch};
@@ -109,6 +110,7 @@ pub struct Scorer {
     decoders: DecoderPool,
     generation: u32,
     known: Known,
+    baselines: Baselines,
 }
 
 impl Scorer {
@@ -130,6 +132,7 @@ impl Scorer {
             policies,
             generation: 0,
             known: Known::new(0, &[0; 16]),
+            baselines: Baselines::new(0, &[0; 16]),
         }
     }
 
@@ -139,6 +142,22 @@ impl Scorer {
     pub fn with_cache(mut self, entries: usize, key: &[u8; 16]) -> Self {
         self.known = Known::new(entries, key);
         self
+    }
+
+    /// Learns what about `entries` parameters of each service usually hold, where the service's policy says so
+    /// ([`Policy::baseline`]); 32 bytes a parameter, for each number of a policy. `key` is 16 bytes that no client can guess.
+    /// Requests that the cache knows are not counted again.
+    #[must_use]
+    pub fn with_baseline(mut self, entries: usize, key: &[u8; 16]) -> Self {
+        self.baselines = Baselines::new(entries, key);
+        self.baselines.fit(&self.policies);
+        self
+    }
+
+    /// How much of the baselines is in use.
+    #[must_use]
+    pub fn baseline(&self) -> BaselineFill {
+        self.baselines.fill()
     }
 
     /// Requests that were known to be clean, since the start.
@@ -159,13 +178,14 @@ impl Scorer {
         self.replace_all(Arc::new(Policies::single(rules, policy)));
     }
 
-    /// The same, with a policy for each service.
+    /// The same, with a policy for each service. What was learnt of services stays, but for those whose baseline is now off.
     pub fn replace_all(&mut self, policies: Arc<Policies>) {
         self.generation += 1;
         self.scratch = scratch(&policies, Request::carry_bytes(self.policies.widest()));
         for free in &mut self.pool {
             **free = request(&policies, self.generation);
         }
+        self.baselines.fit(&policies);
         self.policies = policies;
         self.known.clear();
     }
@@ -387,7 +407,13 @@ impl Scorer {
                 _ => Decision::of(request, &self.policies, false),
             };
             on_decision(&decision);
-            return (at, Some(if decision.waits() { End::Undecided } else { end }));
+            let (verdict, waits) = (decision.verdict, decision.waits());
+            if end == End::Complete && request.findings.is_innocent() {
+                let observations = &request.findings.observations;
+                let clean = verdict == Verdict::Allow;
+                self.baselines.learn(request.policy, observations, clean);
+            }
+            return (at, Some(if waits { End::Undecided } else { end }));
         }
         (at, None)
     }
@@ -402,6 +428,10 @@ impl Scorer {
                 model: ruling.policy.model.choose(rules),
                 scratch: &mut self.scratch,
                 findings: &mut request.findings,
+                service: Some(Service {
+                    baselines: &mut self.baselines,
+                    number: request.policy,
+                }),
             },
             known: &mut self.known,
             phase: &mut request.phase,
@@ -458,12 +488,10 @@ fn decoders(policies: &Policies) -> DecoderPool {
 /// A buffer for a request under any of the policies.
 fn request(policies: &Policies, generation: u32) -> Request {
     let subject = Subject::new(policies.ask_for_subject());
-    Request::new(
-        policies.rules().rules.len(),
-        policies.widest(),
-        subject,
-        generation,
-    )
+    let rules = policies.rules().rules.len();
+    let mut request = Request::new(rules, policies.widest(), subject, generation);
+    request.findings.observations = Observations::new(policies.ask_for_baseline());
+    request
 }
 
 /// Working memory for requests under any of the policies, and for those in progress with carries of `longest` bytes.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::baseline::Deviation;
 use crate::deep::{DeepJob, DeepVerdict};
 use crate::findings::{ExcludedHit, Findings, Hit};
 use crate::model::{Inference, OwnedInference};
@@ -83,6 +84,14 @@ pub(crate) fn weighed(anomaly: f32) -> f32 {
     1.0 - (-STEEPNESS * anomaly).exp()
 }
 
+/// A score below `block` with a deviation from the baseline as one more witness, which may come close to `block`, and no further.
+fn raised(score: f32, deviation: Option<&Deviation>, block: f32) -> f32 {
+    match deviation {
+        Some(deviation) if score < block => joint(score, deviation.score()).min(block.next_down()),
+        _ => score,
+    }
+}
+
 /// The score of two independent witnesses: the chance that at least one of them is right.
 pub(crate) fn joint(one: f32, other: f32) -> f32 {
     1.0 - (1.0 - one) * (1.0 - other)
@@ -107,7 +116,7 @@ impl Policy {
 pub struct Decision<'a> {
     /// Verdict under the policy's thresholds; in detect mode nothing follows from `Block`.
     pub verdict: Verdict,
-    /// Of rules and model together, 0..1.
+    /// Of rules, model and baseline together, 0..1.
     pub score: f32,
     /// Sum of the severities of the distinct rules that hit.
     pub anomaly: u32,
@@ -117,6 +126,8 @@ pub struct Decision<'a> {
     pub omitted_hits: u32,
     /// What the model suspects, if anything.
     pub model: Option<Inference<'a>>,
+    /// What is most unlike what the service usually gets, if anything is.
+    pub deviation: Option<&'a Deviation>,
     /// What hit and does not count because of an exclusion: the first hit of each rule, at most 16.
     pub excluded: &'a [ExcludedHit],
     /// All hits that exclusions kept from counting.
@@ -137,7 +148,9 @@ impl<'a> Decision<'a> {
         let findings: &Findings = &request.findings;
         let anomaly = findings.anomaly();
         let suspicion = findings.suspicion();
+        let deviation = findings.deviation();
         let score = joint(score(anomaly), suspicion.score());
+        let score = raised(score, deviation, policy.block);
         Self {
             verdict: policy.judge(score, anomaly),
             score,
@@ -151,6 +164,7 @@ impl<'a> Decision<'a> {
                     score: suspicion.score(),
                 })
             }),
+            deviation,
             excluded: findings.excluded(),
             excluded_hits: findings.excluded_count(),
             request_line: request.line.as_bytes(),
@@ -200,6 +214,7 @@ impl<'a> Decision<'a> {
             hits: &[],
             omitted_hits: 0,
             model: None,
+            deviation: None,
             excluded: &[],
             excluded_hits: 0,
             request_line: line.unwrap_or_default(),
@@ -233,6 +248,7 @@ impl<'a> Decision<'a> {
             hits: self.hits,
             omitted: self.omitted_hits,
             model: self.reason(),
+            deviation: self.deviation.filter(|_| self.verdict >= Verdict::Suspicious),
             excluded: self.excluded,
         }
     }
@@ -264,18 +280,19 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Displays the hits of a decision, and what the model suspects, in one line.
+/// Displays the hits of a decision, what the model suspects and what is unlike the baseline, in one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Explanation<'a> {
     hits: &'a [Hit],
     omitted: u32,
     model: Option<Inference<'a>>,
+    deviation: Option<&'a Deviation>,
     excluded: &'a [ExcludedHit],
 }
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.hits.is_empty() && self.model.is_none() {
+        if self.hits.is_empty() && self.model.is_none() && self.deviation.is_none() {
             f.write_str("nothing found")?;
         }
         let mut separator = "";
@@ -295,6 +312,13 @@ impl fmt::Display for Explanation<'_> {
         }
         if let Some(inference) = &self.model {
             write!(f, "{separator}{inference}")?;
+            if inference.suspect.usual {
+                f.write_str("; less, as its characters and length are usual there")?;
+            }
+            separator = "; ";
+        }
+        if let Some(deviation) = self.deviation {
+            write!(f, "{separator}{deviation}")?;
         }
         for ExcludedHit { hit, reason } in self.excluded {
             write!(f, "; excluded ({reason}): {hit}")?;

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use filter_score::{
-    DeepJob, DeepScorer, DeepVerdict, Disposition, Exclusion, Glob, Model, PackSource, PathPattern, Policies,
-    Policy, RuleSet, Scorer, Stream, Tuning, builtin_packs,
+    BaselineUse, DeepJob, DeepScorer, DeepVerdict, Disposition, Exclusion, Glob, Model, PackSource,
+    PathPattern, Policies, Policy, RuleSet, Scorer, Stream, Tuning, Verdict, builtin_packs,
 };
 
 thread_local! {
@@ -206,6 +206,44 @@ fn exclusions_and_conditions_allocate_nothing_either() {
             assert_eq!(count, 0, "{request}");
         }
     }
+}
+
+#[test]
+fn learning_and_comparing_allocate_nothing_either() {
+    let policy = Policy {
+        deep: false,
+        baseline: BaselineUse::On,
+        ..Policy::default()
+    };
+    let mut scorer = Scorer::new(rules(), policy, 4).with_baseline(64, &[1; 16]);
+    let requests = requests();
+    let mut feed = |request: &[u8], segment: usize| {
+        let mut verdict = None;
+        let count = allocations(|| {
+            let mut stream = Stream::new();
+            for bytes in request.chunks(segment.min(request.len())) {
+                scorer.feed(&mut stream, bytes, |decision| verdict = Some(decision.verdict));
+            }
+            scorer.release(&mut stream);
+        });
+        assert_eq!(count, 0, "{}", String::from_utf8_lossy(&request[..40]));
+        verdict.expect("a whole request")
+    };
+    for segment in [7, usize::MAX] {
+        for request in &requests {
+            feed(request, segment);
+        }
+    }
+    for round in 0..40 {
+        // Names that are new, more of them than there is room for.
+        let names = (0..40).map(|name| format!("%6e{round}-{name}=1"));
+        let names = names.collect::<Vec<_>>().join("&");
+        let request = format!("GET /?id=17&{names} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(feed(request.as_bytes(), 1460), Verdict::Allow);
+    }
+    let unlike = "GET /?id=17-%3Cb%3E%22 HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(feed(unlike.as_bytes(), 7), Verdict::Suspicious);
+    assert!(scorer.baseline().mature > 0);
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use filter_score::{
-    Disposition, Limits, Mode, Model, OwnedDecision, Policies, Policy, RuleSet, Scorer, SecondLook, Stream,
-    Verdict, builtin_packs,
+    BaselineFill, BaselineUse, Disposition, Limits, Mode, Model, OwnedDecision, Policies, Policy, RuleSet,
+    Scorer, SecondLook, Stream, Verdict, builtin_packs,
 };
 use proptest::prelude::*;
 
@@ -34,9 +34,19 @@ fn policy(mode: Mode) -> Policy {
 
 /// Feeds `bytes` cut at `cuts` and returns the decisions and the last disposition.
 fn run(mode: Mode, bytes: &[u8], cuts: &[usize]) -> (Vec<OwnedDecision>, Disposition) {
-    let policies = Policies::single(Arc::clone(&RULES), policy(mode));
+    let (decisions, disposition, _) = run_under(policy(mode), bytes, cuts);
+    (decisions, disposition)
+}
+
+/// The same, and what was learnt.
+fn run_under(
+    policy: Policy,
+    bytes: &[u8],
+    cuts: &[usize],
+) -> (Vec<OwnedDecision>, Disposition, BaselineFill) {
+    let policies = Policies::single(Arc::clone(&RULES), policy);
     let mut look = SecondLook::new(&policies);
-    let mut scorer = Scorer::with_policies(Arc::new(policies), 1);
+    let mut scorer = Scorer::with_policies(Arc::new(policies), 1).with_baseline(64, &[5; 16]);
     let mut stream = Stream::new();
     let mut decisions = Vec::new();
     let mut disposition = Disposition::Accept;
@@ -68,7 +78,7 @@ fn run(mode: Mode, bytes: &[u8], cuts: &[usize]) -> (Vec<OwnedDecision>, Disposi
     }
     scorer.release(&mut stream);
     assert_eq!(scorer.available(), 1, "the buffer came back");
-    (decisions, disposition)
+    (decisions, disposition, scorer.baseline())
 }
 
 fn chunked(body: &[u8], size: usize) -> Vec<u8> {
@@ -193,6 +203,53 @@ fn check(bytes: &[u8], cuts: &[usize]) {
     }
 }
 
+/// Numbers where [`request`] has values of all kinds, often enough to be the usual, and then `value`.
+fn taught(value: &str) -> Vec<u8> {
+    let mut target = Vec::new();
+    filter_score::percent_encode(value.as_bytes(), &mut target);
+    let target = String::from_utf8(target).expect("percent-encoding is ASCII");
+    let post = |value: &str| {
+        let body = format!("q={value}&c=d");
+        let length = body.len();
+        let head = "Host: h\r\nContent-Type: application/x-www-form-urlencoded\r\nCookie: a=7; b=c\r\n";
+        format!("POST /p?q={value}&r=1 HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}")
+    };
+    let numbers: String = (10..50).map(|number| post(&number.to_string())).collect();
+    (numbers + &post(&target)).into_bytes()
+}
+
+fn check_baseline(bytes: &[u8], cuts: &[usize]) -> Vec<OwnedDecision> {
+    let policy = |mode| Policy {
+        baseline: BaselineUse::On,
+        ..policy(mode)
+    };
+    let [_, whole] = [Mode::Block, Mode::Detect].map(|mode| {
+        let whole = run_under(policy(mode), bytes, &[]);
+        assert_eq!(run_under(policy(mode), bytes, cuts), whole, "cut at {cuts:?}");
+        let every: Vec<_> = (0..bytes.len()).collect();
+        assert_eq!(
+            run_under(policy(mode), bytes, &every),
+            whole,
+            "one byte a segment"
+        );
+        whole.0
+    });
+    whole
+}
+
+#[test]
+fn a_deviation_from_the_baseline() {
+    let bytes = [taught("17-<b>\""), taught("4")].concat();
+    let decisions = check_baseline(&bytes, &[200, 6000, 7000]);
+    let unlike: Vec<_> = decisions
+        .iter()
+        .enumerate()
+        .filter(|(_, decision)| decision.decision == Verdict::Suspicious)
+        .map(|(index, decision)| (index, decision.explanation.starts_with("Unlike what query:q")))
+        .collect();
+    assert_eq!(unlike, [(40, true)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -203,6 +260,17 @@ proptest! {
     ) {
         let bytes = requests.concat();
         check(&bytes, &cut(&bytes, &cuts));
+    }
+
+    /// What is learnt of the first requests of a stream, and what follows from it for the others.
+    #[test]
+    fn with_a_baseline(
+        requests in prop::collection::vec(request(), 1..4),
+        value in value(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let bytes = [taught(&value), requests.concat(), taught("<7>")].concat();
+        check_baseline(&bytes, &cut(&bytes, &cuts));
     }
 
     /// With the cache, whatever was seen before: decisions and where they fall are those without it.

@@ -164,6 +164,7 @@ mod tests {
             ],
             requests,
             deep: None,
+            baseline: None,
             flows: Fill::new(7, 10),
             sources: Fill::default(),
             blocks: Fill::new(2, 10),

@@ -8,7 +8,7 @@ use super::{DOUBT_BYTES, DeepJob};
 use crate::cache::Fingerprinter;
 use crate::evaluate::{Evaluator, Scratch};
 use crate::findings::{Findings, Hit};
-use crate::model::{self, Inference, OwnedInference, Suspicion};
+use crate::model::{self, Context, Inference, OwnedInference, Suspicion};
 use crate::policies::Policies;
 use crate::policy::Policy;
 use crate::rules::RuleInfo;
@@ -152,6 +152,7 @@ impl DeepScorer {
                     model: None,
                     scratch: &mut self.scratch,
                     findings: &mut self.findings,
+                    service: None,
                 }
                 .look(place, reading, decodings);
                 if let Some(model) = model
@@ -160,8 +161,13 @@ impl DeepScorer {
                 {
                     // Only what is decoded all the way is like what the model has learnt from.
                     self.suspicion.clear();
-                    self.suspicion
-                        .weigh(model, place, reading, decodings, job.anomaly, job.families);
+                    let context = Context {
+                        target: place.target,
+                        decodings,
+                        anomaly: job.anomaly,
+                        families: job.families,
+                    };
+                    self.suspicion.weigh(model, place, reading, context, false);
                     if self.suspicion.score() > suspected {
                         suspected = self.suspicion.score();
                         suspect = self.suspicion.suspect().cloned();

@@ -20,14 +20,14 @@ pub(crate) mod tree;
 use std::fmt;
 
 use calibration::Curve;
-use feature::{Context, Features};
+use feature::Features;
 use linear::Linear;
 use tree::Ensemble;
 
 pub use explanation::{Contribution, Inference, OwnedContribution, OwnedInference};
 pub use format::ModelError;
 
-pub(crate) use feature::FamilySet;
+pub(crate) use feature::{Context, FamilySet};
 pub(crate) use gate::interesting;
 pub(crate) use suspicion::{CERTAIN, Suspicion};
 
@@ -168,7 +168,13 @@ pub(crate) mod tests {
             target: Target::Query,
             name: b"q",
         };
-        suspicion.weigh(model, place, text, DecodingSet::URL, 0, FamilySet::default());
+        let context = Context {
+            target: place.target,
+            decodings: DecodingSet::URL,
+            anomaly: 0,
+            families: FamilySet::default(),
+        };
+        suspicion.weigh(model, place, text, context, false);
         suspicion
     }
 

@@ -1,7 +1,7 @@
 //! What the model makes of one request so far.
 
 use super::Model;
-use super::feature::{self, Context, FamilySet};
+use super::feature::{self, Context};
 use crate::decode::DecodingSet;
 use crate::excerpt::Excerpt;
 use crate::findings::Place;
@@ -9,6 +9,10 @@ use crate::target::Target;
 
 /// Scores are in units of this fraction.
 pub(crate) const CERTAIN: u16 = u16::MAX;
+
+/// A field that is usual for its service counts less by one part of this many. So what blocks at the default thresholds stays
+/// suspicious, whatever a service is used to.
+const LESS: u16 = 4;
 
 /// The field that the score is about.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub(crate) struct Suspect {
     /// Where `text` begins in the decoded field.
     pub(crate) offset: usize,
     pub(crate) decodings: DecodingSet,
+    /// The score is lowered, as such fields are usual for the service.
+    pub(crate) usual: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +49,7 @@ impl Suspicion {
                 text: Excerpt::default(),
                 offset: 0,
                 decodings: DecodingSet::default(),
+                usual: false,
             },
         }
     }
@@ -76,36 +83,39 @@ impl Suspicion {
         self.suspect.text = Excerpt::default();
     }
 
-    /// Weighs an interesting field's decoded text; `anomaly` and `families` are those of the rules that hit so far.
-    /// Returns whether there is anything to suspect in it.
+    /// Weighs an interesting field's decoded text; `context` has the rules that hit so far. A field that is `usual` for its
+    /// service counts less. Returns whether there is anything to suspect in it.
     pub(crate) fn weigh(
         &mut self,
         model: &Model,
         place: Place<'_>,
         text: &[u8],
-        decodings: DecodingSet,
-        anomaly: u32,
-        families: FamilySet,
+        context: Context,
+        usual: bool,
     ) -> bool {
         self.fields = self.fields.saturating_add(1);
         let (sum, end) = model.linear.peak(text);
         let mut suspected = false;
         if sum >= model.floor {
-            let context = Context {
-                target: place.target,
-                decodings,
-                anomaly,
-                families,
-            };
-            suspected = self.judge(model, place, text, end, context);
+            suspected = self.judge(model, place, (text, end), context, usual);
         }
         suspected
     }
 
     #[cold]
-    fn judge(&mut self, model: &Model, place: Place<'_>, text: &[u8], end: usize, context: Context) -> bool {
+    fn judge(
+        &mut self,
+        model: &Model,
+        place: Place<'_>,
+        (text, end): (&[u8], usize),
+        context: Context,
+        usual: bool,
+    ) -> bool {
         let region = feature::region(text, end);
-        let score = model.score(&model.features(text, end, context));
+        let mut score = model.score(&model.features(text, end, context));
+        if usual {
+            score -= score / LESS;
+        }
         if score > self.score {
             self.score = score;
             self.suspect = Suspect {
@@ -114,6 +124,7 @@ impl Suspicion {
                 offset: region.start,
                 text: Excerpt::of(&text[region]),
                 decodings: context.decodings,
+                usual,
             };
         }
         score > 0

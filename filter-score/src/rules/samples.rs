@@ -68,6 +68,7 @@ impl RuleSet {
             ruling: &Ruling::of_rule(self, index),
             scratch: &mut Scratch::new(self.rules.len(), sample.len()),
             findings: &mut findings,
+            service: None,
         };
         let target = rule.targets.first().unwrap_or(Target::Query);
         let name = rule.headers.first().map_or("", String::as_str);

@@ -306,6 +306,7 @@ impl<'a> Single<'a> {
             model: None,
             scratch: &mut self.scratch,
             findings: &mut self.findings,
+            service: None,
         }
         .field(place, &raw, plus);
         let fields = self.scratch.tap.take().unwrap_or_default().fields;

@@ -76,6 +76,13 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     if let Some(deep) = &status.deep {
         print_deep(deep, out)?;
     }
+    if let Some(baseline) = &status.baseline {
+        writeln!(
+            out,
+            "baseline  {} parameters learnt, {} of them mature",
+            baseline.parameters, baseline.mature
+        )?;
+    }
     writeln!(
         out,
         "flows {}, sources {}, blocks {}, held bytes {}",

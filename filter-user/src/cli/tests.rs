@@ -470,6 +470,7 @@ fn a_running_engine_is_asked_and_told() {
         ),
         (&["status"], 0, "source_blocked"),
         (&["status"], 0, "warning: look"),
+        (&["status"], 0, "3/1024 parameters learnt, 2 of them mature"),
         (
             &["block", "198.51.100.7", "--for", "10m", "--reason", "x\ty"],
             0,

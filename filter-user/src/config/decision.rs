@@ -6,7 +6,7 @@ use filter_score::Glob;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Limits,
+    Baseline, Limits,
     engine::keyword,
     exclusion::{Exclusion, Written},
 };
@@ -52,6 +52,8 @@ pub struct Scoring {
     pub model: ModelSource,
     /// Clean requests that each queue remembers, so as not to score them again; 0 for none. 16 bytes each.
     pub cache: u32,
+    /// What is learnt of the parameters of services.
+    pub baseline: Baseline,
     /// Hits that do not count.
     pub exclusions: Vec<Exclusion>,
     /// What requests may be.
@@ -138,6 +140,7 @@ impl Default for Scoring {
             rules: RulesSource::Builtin,
             model: ModelSource::Builtin,
             cache: 16_384,
+            baseline: Baseline::default(),
             exclusions: Vec::new(),
             allow: Allow::default(),
             limits: RequestLimits::default(),
@@ -159,6 +162,7 @@ impl Scoring {
             paranoia: self.paranoia,
             detect_paranoia: self.detect_paranoia.unwrap_or(self.paranoia),
             model: filter_score::ModelUse::On,
+            baseline: self.baseline.mode.into(),
             deep,
             limits: self.limits.limits(limits.request()),
         }

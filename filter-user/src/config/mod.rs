@@ -3,6 +3,7 @@
 //! Every key has a default, unknown keys are errors, and all mistakes are reported at once, each with
 //! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
 
+mod baseline;
 mod cidr;
 mod decision;
 mod deep;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use document::Document;
 
+pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use decision::{
     Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{Allow, Exclusion, Mode, RequestLimits, Scoring, engine::keyword};
+use super::{Allow, Exclusion, Mode, RequestLimits, Scoring, ServiceBaseline, engine::keyword};
 
 /// One protected service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct ServiceScoring {
     pub paranoia: Option<u8>,
     /// Rules above `paranoia` and up to this level are reported, but do not count.
     pub detect_paranoia: Option<u8>,
+    /// What is learnt of its parameters.
+    pub baseline: ServiceBaseline,
     /// Hits that do not count here, beside those that do not count anywhere.
     pub exclusions: Vec<Exclusion>,
     /// What requests may be.
@@ -57,6 +59,7 @@ impl ServiceScoring {
             anomaly,
             paranoia,
             detect_paranoia,
+            baseline,
             exclusions,
             allow,
             limits,
@@ -71,6 +74,7 @@ impl ServiceScoring {
                 // A service may count more than is detected elsewhere.
                 paranoia.is_none_or(|paranoia| *level >= paranoia)
             })),
+            baseline: baseline.over(general.baseline),
             exclusions: [&general.exclusions[..], exclusions].concat(),
             allow: allow.over(&general.allow),
             limits: limits.over(&general.limits),

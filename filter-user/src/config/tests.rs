@@ -226,6 +226,24 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "use 0 to 8192",
     ),
     (
+        "[scoring.baseline]\nentries = 10\n",
+        "portcullis.toml:2:1: scoring.baseline.entries",
+        "out of range",
+        "use 64 to 65536",
+    ),
+    (
+        "[scoring.baseline]\nmode = 'lern'\n",
+        "portcullis.toml:2:8: scoring.baseline.mode",
+        "unknown variant",
+        "did you mean `learn`?",
+    ),
+    (
+        "[[service]]\nport = 80\nscoring.baseline.entries = 64\n",
+        "portcullis.toml:3:",
+        "unknown field",
+        "fix:",
+    ),
+    (
         "[[service]]\nport = 80\nscoring.limits.params = 0\n",
         "portcullis.toml:3:",
         "out of range",

@@ -203,6 +203,7 @@ fn decisions(config: &Config, findings: &mut Findings) {
     let scoring = &config.scoring;
     thresholds("scoring", scoring, findings);
     findings.range("scoring.cache", scoring.cache, 0..=1 << 24);
+    findings.range("scoring.baseline.entries", scoring.baseline.entries, 64..=65_536);
     if let RulesSource::Directory(path) = &scoring.rules
         && !path.is_dir()
     {

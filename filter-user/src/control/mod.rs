@@ -22,5 +22,6 @@ pub use protocol::{
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
-    DeepStatus, Fill, ModelStatus, PacketCounter, QueueStatus, RequestCounters, RulesStatus, Status,
+    BaselineStatus, DeepStatus, Fill, ModelStatus, PacketCounter, QueueStatus, RequestCounters, RulesStatus,
+    Status,
 };

@@ -36,6 +36,9 @@ pub struct Status {
     /// The second look at suspicious requests, if there is one.
     #[serde(default)]
     pub deep: Option<DeepStatus>,
+    /// What is learnt of the parameters of services, if it is.
+    #[serde(default)]
+    pub baseline: Option<BaselineStatus>,
     /// Tracked flows.
     pub flows: Fill,
     /// Sources with reputation.
@@ -174,6 +177,15 @@ pub struct DeepStatus {
     pub died: u64,
     /// Workers that hung and were replaced.
     pub stalled: u64,
+}
+
+/// What is learnt of the parameters of services, over all queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BaselineStatus {
+    /// Parameters of which something is known; each queue learns for itself.
+    pub parameters: Fill,
+    /// Those that were seen often enough to count.
+    pub mature: u64,
 }
 
 /// How full something bounded is.

@@ -72,6 +72,10 @@ impl Engine for Tables {
                 ..RequestCounters::default()
             },
             deep: None,
+            baseline: Some(BaselineStatus {
+                parameters: Fill::new(3, 1024),
+                mature: 2,
+            }),
             flows: Fill::new(1, 10),
             sources: Fill::default(),
             blocks: Fill::default(),

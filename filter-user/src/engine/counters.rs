@@ -134,6 +134,8 @@ pub struct EngineCounters {
     pub held: u64,
     /// Requests that wait for the second tier.
     pub deep_waiting: u64,
+    /// What is learnt of parameters: profiles, those that count, and those that there is room for.
+    pub baseline: [u64; 3],
     /// What became of undecided requests, by [`DeepCount`].
     pub deep: [u64; DeepCount::ALL.len()],
 }
@@ -212,6 +214,7 @@ impl EngineCounters {
             held_bytes,
             held,
             deep_waiting,
+            baseline,
             deep,
         } = self;
         [
@@ -237,6 +240,7 @@ impl EngineCounters {
         .chain(*unscored)
         .chain(*requests)
         .chain(*families)
+        .chain(*baseline)
         .chain(*deep)
     }
 
@@ -280,6 +284,7 @@ impl EngineCounters {
             unscored: std::array::from_fn(|_| next()),
             requests: std::array::from_fn(|_| next()),
             families: std::array::from_fn(|_| next()),
+            baseline: std::array::from_fn(|_| next()),
             deep: std::array::from_fn(|_| next()),
         }
     }
@@ -322,6 +327,7 @@ mod tests {
             held: 2,
             malformed: 3,
             excluded: 4,
+            baseline: [5, 6, 7],
             ..EngineCounters::default()
         };
         counters.drop(EngineDrop::Opaque);

@@ -122,6 +122,8 @@ impl Judge {
     /// Brings the counters up to date.
     pub(super) fn refresh(&mut self, counters: &mut EngineCounters) {
         counters.cached = self.scorer.cache_hits();
+        let baseline = self.scorer.baseline();
+        counters.baseline = [baseline.profiles, baseline.mature, baseline.capacity];
         counters.events_lost = self.reports.lost();
         counters.add_decisions(&mem::take(&mut self.withdrawn));
         (counters.deep, counters.deep_waiting) = self.second.counts();

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use super::{logging, maps::prefix, second_tier, state::State};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
-    config::{self, Config, Level, Scoring},
+    config::{self, Baseline, BaselineMode, Config, Level, Scoring},
     control::{
-        BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal, RefusalCode,
-        RequestCounters, RulesStatus, Status,
+        BaselineStatus, BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal,
+        RefusalCode, RequestCounters, RulesStatus, Status,
     },
     engine::{Command, EngineCounters, EngineDrop},
     flow::DropReason,
@@ -80,6 +80,7 @@ impl Engine for State {
                 .deep
                 .as_ref()
                 .map(|pool| second_tier::status(pool, &counters)),
+            baseline: baseline(&counters),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources,
             blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
@@ -292,6 +293,10 @@ impl State {
             let mut config = config.clone();
             config.scoring = Scoring {
                 cache: config.scoring.cache,
+                baseline: Baseline {
+                    mode: BaselineMode::Off,
+                    ..config.scoring.baseline
+                },
                 ..Scoring::default()
             };
             for service in &mut config.service {
@@ -388,6 +393,16 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
         excluded: sum(counters, |counters| counters.excluded),
         families,
     }
+}
+
+/// What is learnt of parameters; `None` if no service has a baseline.
+fn baseline(counters: &[EngineCounters]) -> Option<BaselineStatus> {
+    let of = |number: usize| sum(counters, |counters| counters.baseline[number]);
+    let [profiles, mature, capacity] = [0, 1, 2].map(of);
+    (capacity > 0).then(|| BaselineStatus {
+        parameters: Fill::new(profiles, capacity),
+        mature,
+    })
 }
 
 fn dropped(counters: &EngineCounters) -> BTreeMap<String, u64> {

@@ -112,7 +112,8 @@ impl Parts<'_> {
             .set(queue, rings.socket_fd(), 0)
             .context("cannot enter the socket into the map")?;
         let scorer = Scorer::with_policies(Arc::clone(&self.tuned.policies), REQUESTS)
-            .with_cache(self.config.scoring.cache as usize, &cache_key()?);
+            .with_cache(self.config.scoring.cache as usize, &cache_key()?)
+            .with_baseline(self.config.scoring.baseline.entries as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
         let config = worker_config(self.config, self.interface, queue, queues, self.page);
