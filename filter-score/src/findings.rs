@@ -381,8 +381,11 @@ impl Findings {
     }
 
     /// Carries the hits over to other rules: what was found stays, and a rule with the same id does not
-    /// count again. Rules with conditions are silent for the rest of the request: what came before is gone.
-    pub(crate) fn adopt(&mut self, rules: &RuleSet) {
+    /// count again. Doubtful fields are excluded as the other policy says. Rules with conditions are silent for the rest
+    /// of the request: what came before is gone.
+    pub(crate) fn adopt(&mut self, rules: &RuleSet, ruling: &Ruling) {
+        let Self { doubts, subject, .. } = self;
+        doubts.exclude(|place| ruling.exclusions.holding(place, subject));
         self.suspicion.forget_reasons();
         self.seen = RuleBits::new(rules.rules.len());
         self.pending.void(rules.rules.len());

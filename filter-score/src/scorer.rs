@@ -452,7 +452,8 @@ impl Scorer {
 
     fn adopt(&self, request: &mut Request) {
         if request.generation != self.generation {
-            request.findings.adopt(self.policies.rules());
+            let ruling = self.policies.ruling(request.policy);
+            request.findings.adopt(self.policies.rules(), ruling);
             request.generation = self.generation;
         }
     }

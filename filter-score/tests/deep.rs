@@ -365,3 +365,40 @@ fn what_the_model_suspects_in_the_first_tier_is_not_counted_again() {
         );
     }
 }
+
+#[test]
+fn a_reload_in_the_middle_of_a_request_excludes_what_the_new_policy_says() {
+    let policies = |rule: u32, name: &str| {
+        let exclusion = Exclusion {
+            reason: "they write like that".to_owned(),
+            rules: vec![rule..=rule],
+            names: vec![Glob::new(name).expect("a pattern")],
+            ..Exclusion::default()
+        };
+        let tuning = Tuning {
+            exclusions: vec![exclusion],
+            ..Tuning::default()
+        };
+        Policies::compile(rules(), &tuning, &[]).expect("the exclusion is right")
+    };
+    for (name, block) in [("other", true), ("q", false)] {
+        // The first policy's only exclusion holds for the field, the second one's is about another rule.
+        let (before, after) = (policies(4, "q"), policies(3, name));
+        let mut look = SecondLook::new(&after);
+        let mut scorer = Scorer::with_policies(Arc::new(before), 1);
+        let mut stream = Stream::new();
+        let request = get("q=doubtful+perhaps");
+        let (head, end) = request.split_at(request.len() - 2);
+        scorer.feed(&mut stream, head, |_| ());
+        scorer.replace_all(Arc::new(after));
+        let mut decided = None;
+        scorer.feed(&mut stream, end, |decision| decided = Some(look.decide(decision)));
+        let decision = decided.expect("the request has ended");
+        assert_eq!(
+            decision.decision == Verdict::Block,
+            block,
+            "{}",
+            decision.explanation
+        );
+    }
+}

@@ -97,6 +97,13 @@ impl Doubts {
         });
     }
 
+    /// Says anew what does not count in each field.
+    pub(crate) fn exclude(&mut self, mut excluded: impl FnMut(Place<'_>) -> ExclusionSet) {
+        for doubt in &mut self.fields {
+            doubt.excluded = excluded(doubt.place());
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Doubt, &[u8])> {
         self.fields.iter().map(|doubt| (doubt, doubt.text_in(&self.text)))
     }
