@@ -12,7 +12,7 @@ use crate::model::{self, Model};
 use crate::policies::Ruling;
 use crate::policy::BaselineUse;
 use crate::rules::candidates::Candidates;
-use crate::rules::prefilter::Classes;
+use crate::rules::classes::Classes;
 use crate::rules::{Check, Part, RuleSet};
 use crate::target::Target;
 use crate::train::Tap;

@@ -1,7 +1,7 @@
 //! How a field is encoded where it stands: what every target decodes before it uses the field.
 
 use super::{escape, percent};
-use crate::rules::prefilter::Classes;
+use crate::rules::classes::Classes;
 use crate::target::Target;
 
 /// The encoding that the syntax around a field prescribes.

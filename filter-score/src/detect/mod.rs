@@ -11,7 +11,7 @@ mod shell;
 mod sql;
 
 use crate::decode::DecodingSet;
-use crate::rules::prefilter::Classes;
+use crate::rules::classes::Classes;
 
 /// What convinced a detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

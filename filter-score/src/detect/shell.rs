@@ -8,7 +8,7 @@ use self::command::Command;
 use self::word::Word;
 use super::Evidence;
 use crate::decode::{marks, unmarked};
-use crate::rules::prefilter::Classes;
+use crate::rules::classes::Classes;
 
 /// Separators that are rare elsewhere.
 pub(super) const LITERALS: &[&str] = &[

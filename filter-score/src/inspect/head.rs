@@ -9,7 +9,7 @@ use crate::findings::Place;
 use crate::http::{self, BodyKind, FieldError, FieldName, MediaType, TransferCoding, Version, Violation};
 use crate::request::Phase;
 use crate::rules::Part;
-use crate::rules::prefilter::Classes;
+use crate::rules::classes::Classes;
 use crate::target::Target;
 use crate::verdict::OpaqueKind;
 

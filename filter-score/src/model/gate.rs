@@ -1,7 +1,7 @@
 //! Which fields the model looks at: most benign ones never reach it.
 
 use crate::findings::Place;
-use crate::rules::prefilter::Classes;
+use crate::rules::classes::Classes;
 use crate::target::Target;
 
 /// Marks that attacks need and that plain values, paths and names lack.

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::classes::Classes;
 use super::condition::{Condition, Part, When};
 use super::literals;
-use super::prefilter::Classes;
 use super::set::{Check, Rule, RuleInfo, RuleSet};
 use crate::decode::DecodingSet;
 use crate::glob::PathPattern;

@@ -5,7 +5,8 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use super::prefilter::{Classes, is_ordinary};
+use super::classes::Classes;
+use super::prefilter::is_ordinary;
 
 /// Shorter literals are no use: they occur everywhere.
 pub(crate) const MIN_LITERAL: usize = 2;

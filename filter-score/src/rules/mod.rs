@@ -2,6 +2,7 @@
 
 mod builtin;
 pub(crate) mod candidates;
+pub(crate) mod classes;
 mod condition;
 mod description;
 mod error;

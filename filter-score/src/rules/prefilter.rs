@@ -8,6 +8,7 @@
 //! are of rules about other targets; what is left is compared.
 
 use super::candidates::{Candidates, Sighting};
+use super::classes::Classes;
 use crate::target::{Target, TargetSet};
 
 /// Bits of the trigram hash.
@@ -29,94 +30,6 @@ const CODE_MASK: u64 = (1 << SHIFT) - 1;
 const BLOCK: usize = 8;
 /// Stands for what comes after a field: it has no class. What is compared lies inside the field, always.
 const FILLER: u8 = b'\t';
-
-/// Classes of bytes that occurred in a field; they decide which decodings are tried and which rules are
-/// out of the question. Every character of the languages attacks are written in is a class of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Classes(u64);
-
-/// The lower half of a table entry is the byte's part of the hash.
-const CLASS_SHIFT: u32 = 32;
-const SINGLE: &[u8; 26] = b"%+&\\'\"`$^{*#/<(=;|@![:>,)}";
-const OTHERS: u32 = CLASS_SHIFT + SINGLE.len() as u32;
-
-impl Classes {
-    pub(crate) const PERCENT: Self = Self::of(b'%');
-    pub(crate) const PLUS: Self = Self::of(b'+');
-    pub(crate) const AMPERSAND: Self = Self::of(b'&');
-    pub(crate) const BACKSLASH: Self = Self::of(b'\\');
-    pub(crate) const STAR: Self = Self::of(b'*');
-    pub(crate) const SLASH: Self = Self::of(b'/');
-    pub(crate) const NUL: Self = Self::of(0);
-    pub(crate) const CR: Self = Self::of(b'\r');
-    /// Control bytes that no header value may have, NUL, tab and line ends apart.
-    pub(crate) const CONTROL: Self = Self::of(1);
-    pub(crate) const HIGH: Self = Self::of(0x80);
-    pub(crate) const QUOTE: Self = Self::of(b'\'').or(Self::of(b'"')).or(Self::of(b'`'));
-    /// Shell expansions beside quotes and backslashes.
-    pub(crate) const EXPANSION: Self = Self::of(b'$').or(Self::of(b'^'));
-    /// SQL line comments.
-    pub(crate) const LINE: Self = Self::of(b'#').or(Self::of(b'\n'));
-
-    /// Classes that are rare enough in ordinary fields to stand in for a literal.
-    pub(crate) const RARE: Self = Self::QUOTE
-        .or(Self::NUL)
-        .or(Self::BACKSLASH)
-        .or(Self::CR)
-        .or(Self::LINE)
-        .or(Self::HIGH)
-        .or(Self::PERCENT);
-
-    pub(crate) const fn of(byte: u8) -> Self {
-        let mut at = 0;
-        while at < SINGLE.len() {
-            if SINGLE[at] == byte {
-                return Self(1 << (CLASS_SHIFT + at as u32));
-            }
-            at += 1;
-        }
-        match byte {
-            0 => Self(1 << OTHERS),
-            b'\r' => Self(1 << (OTHERS + 1)),
-            b'\n' => Self(1 << (OTHERS + 2)),
-            b'\t' => Self(0),
-            1..=0x1f | 0x7f => Self(1 << (OTHERS + 3)),
-            0x80.. => Self(1 << (OTHERS + 4)),
-            _ => Self(0),
-        }
-    }
-
-    pub(crate) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether `other` has every class of this one.
-    pub(crate) const fn within(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
-    }
-
-    /// A byte of each class, for people to read.
-    pub(crate) fn examples(self) -> Vec<String> {
-        let mut seen = Self::default();
-        (0..=u8::MAX)
-            .filter(|byte| {
-                let class = Self::of(*byte);
-                let fresh = self.intersects(class) && !seen.intersects(class);
-                seen = seen.or(class);
-                fresh
-            })
-            .map(|byte| std::ascii::escape_default(byte).to_string())
-            .collect()
-    }
-
-    pub(crate) const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
 
 /// Literals with the same anchor.
 #[derive(Debug)]
@@ -368,7 +281,7 @@ impl Prefilter {
         if hits != 0 {
             self.examine(field, field.len(), hits, target, candidates);
         }
-        Classes(seen >> CLASS_SHIFT << CLASS_SHIFT)
+        Classes::in_entry(seen)
     }
 
     /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
@@ -516,7 +429,7 @@ fn code(byte: u8) -> u8 {
 fn table() -> Box<[u64; 256]> {
     let mut table = Box::new([0; 256]);
     for byte in 0..=255u8 {
-        table[usize::from(byte)] = u64::from(code(byte)) | Classes::of(byte).0;
+        table[usize::from(byte)] = u64::from(code(byte)) | Classes::of(byte).entry();
     }
     table
 }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::classes::Classes;
 use super::condition::{Condition, ConditionSpec, ConditionTest, MAX_WATCHED, Part, When};
 use super::error::{PackError, Place};
 use super::literals::{self, MIN_LITERAL};
 use super::overrides;
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
-use super::prefilter::{Classes, Owner};
+use super::prefilter::Owner;
 use super::sieve::Sieve;
 use crate::decode::DecodingSet;
 use crate::detect::Detector;

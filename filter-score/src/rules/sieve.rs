@@ -3,7 +3,8 @@
 //! What rules look for in a few headers, such as `//` in `X-Original-Url`, is common in all others.
 
 use super::candidates::Candidates;
-use super::prefilter::{Classes, Literal, Owner, Prefilter};
+use super::classes::Classes;
+use super::prefilter::{Literal, Owner, Prefilter};
 use super::set::{Check, Rule};
 use crate::findings::Place;
 use crate::target::{Target, TargetSet};
