@@ -13,8 +13,7 @@ use crate::target::{Target, TargetSet};
 
 /// Bits of the trigram hash.
 const HASH_BITS: u32 = 18;
-const SLOTS: usize = 1 << HASH_BITS;
-const HASH_MASK: u64 = SLOTS as u64 - 1;
+const HASH_MASK: u64 = (1 << HASH_BITS) - 1;
 /// Each step shifts by this much, so that a byte has left the hash after three.
 const SHIFT: u32 = HASH_BITS / 3;
 
@@ -151,8 +150,9 @@ pub(crate) struct Prefilter {
     table: Box<[u64; 256]>,
     /// A word for every two bytes, and a bit of it for the third.
     bitmap: Box<[u64; PAIRS]>,
-    /// Which of `groups` is anchored at a hash whose bit is set.
-    slots: Vec<u32>,
+    /// How many bits are set in the words before each: a set bit's rank is its group's place, and the table small enough to
+    /// stay in the cache (a table of all hashes would not).
+    ranks: Box<[u32; PAIRS]>,
     groups: Vec<Group>,
     /// The literals of the groups, in `entries`.
     members: Vec<u32>,
@@ -219,13 +219,11 @@ impl Prefilter {
         }
         anchored.sort_by_key(|(hash, anchor)| (*hash, anchor.entry));
         let mut bitmap = vec![0u64; PAIRS];
-        let mut slots = vec![0u32; SLOTS];
         let mut groups = Vec::new();
         let mut members = Vec::new();
         for group in anchored.chunk_by(|a, b| a.0 == b.0) {
             let hash = group[0].0;
             bitmap[(hash >> 6) as usize] |= 1 << (hash & 63);
-            slots[hash as usize] = groups.len() as u32;
             let first = members.len() as u32;
             members.extend(group.iter().map(|(_, anchor)| anchor.entry as u32));
             groups.push(Group {
@@ -237,13 +235,18 @@ impl Prefilter {
                 members: first..members.len() as u32,
             });
         }
+        let ranks: Vec<u32> = bitmap
+            .iter()
+            .scan(0, |rank, word| {
+                let before = *rank;
+                *rank += word.count_ones();
+                Some(before)
+            })
+            .collect();
         Self {
             table,
-            bitmap: bitmap
-                .into_boxed_slice()
-                .try_into()
-                .expect("a word for every pair"),
-            slots,
+            bitmap: for_every_pair(bitmap),
+            ranks: for_every_pair(ranks),
             groups,
             members,
             entries,
@@ -300,8 +303,9 @@ impl Prefilter {
                 Some(bytes) => bytes.map(code),
                 None => std::array::from_fn(|at| self.code_near_edge(field, position + at)),
             };
-            let slot = one << (2 * SHIFT) ^ two << SHIFT ^ three;
-            let group = &self.groups[self.slots[slot as usize] as usize];
+            let pair = (one << SHIFT ^ two) as usize;
+            let lower = self.bitmap[pair] & ((1 << three) - 1);
+            let group = &self.groups[(self.ranks[pair] + lower.count_ones()) as usize];
             if group.targets.contains(target) && group.before >> before & group.after >> after & 1 != 0 {
                 self.compare(field, position, group, target, candidates);
             }
@@ -365,6 +369,10 @@ impl Prefilter {
         let start = entry.start as usize;
         found.eq_ignore_ascii_case(&self.bytes[start..start + usize::from(entry.length)])
     }
+}
+
+fn for_every_pair<T: std::fmt::Debug>(table: Vec<T>) -> Box<[T; PAIRS]> {
+    table.into_boxed_slice().try_into().expect("one for every pair")
 }
 
 /// Whether what stands at `start..end` may be a word of its own: it is no part of a longer one. Digits before it may
