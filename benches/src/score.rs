@@ -11,7 +11,7 @@ mod worst;
 use std::{fmt, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use filter_score::{PackSource, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs};
+use filter_score::{Model, PackSource, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs};
 use serde::Serialize;
 
 use crate::{machine::Machine, statistics::Figure};
@@ -129,10 +129,11 @@ pub(crate) fn search(folder: &Path, seconds: u64) -> Result<()> {
 
 fn compile(more: &[PackSource<'_>]) -> Result<Arc<RuleSet>> {
     let packs = [builtin_packs(), more].concat();
-    RuleSet::compile(&packs)
-        .map(Arc::new)
+    let rules = RuleSet::compile(&packs)
         .map_err(|errors| anyhow!("{}", errors[0]))
-        .context("compiling the rules")
+        .context("compiling the rules")?;
+    let model = Model::builtin().context("reading the built-in model")?;
+    Ok(Arc::new(rules.with_model(Some(Arc::new(model)))))
 }
 
 /// The built-in rules and nine times as many that look for words nobody sends.

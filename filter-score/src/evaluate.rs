@@ -215,14 +215,7 @@ impl<'a> Evaluator<'a> {
     }
 
     #[inline(never)]
-    fn decoded(
-        &mut self,
-        place: Place<'_>,
-        raw: &[u8],
-        mut classes: Classes,
-        plus: bool,
-        applied: DecodingSet,
-    ) {
+    fn decoded(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, plus: bool, applied: DecodingSet) {
         let mut chain = Chain {
             raw,
             current: take(&mut self.scratch.current),
@@ -230,7 +223,25 @@ impl<'a> Evaluator<'a> {
             changed: false,
             applied,
         };
+        if let Some(classes) = self.readings(place, &mut chain, classes, plus) {
+            self.weigh(place, chain.text(), classes, chain.applied);
+        }
+        self.scratch.current = chain.current;
+        self.scratch.next = chain.next;
+    }
+
+    /// Scores every reading that decoding makes of a field and returns the classes of the last one's bytes; `None` if one
+    /// of them settles the request.
+    fn readings(
+        &mut self,
+        place: Place<'_>,
+        chain: &mut Chain<'_>,
+        mut classes: Classes,
+        plus: bool,
+    ) -> Option<Classes> {
+        let unpacked = chain.applied;
         for round in 0..URL_ROUNDS {
+            self.unsettled()?;
             let plus = plus && round == 0;
             let needed = if plus {
                 Classes::PERCENT.or(Classes::PLUS)
@@ -248,8 +259,8 @@ impl<'a> Evaluator<'a> {
                 break;
             }
             // Base64 is looked for in the same text, unless a plus sign, which is a digit there, has become a space.
-            if round == 0 && applied.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
-                self.unpack(place, raw, chain.text());
+            if round == 0 && unpacked.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
+                self.unpack(place, chain.raw, chain.text());
             }
             classes = self.look(place, chain.text(), chain.applied);
         }
@@ -264,22 +275,48 @@ impl<'a> Evaluator<'a> {
             ),
         ];
         for (needed, decoding, decode) in steps {
-            if classes.intersects(needed) && chain.apply(decoding, decode) {
-                classes = self.look(place, chain.text(), chain.applied);
+            if classes.intersects(needed) {
+                self.unsettled()?;
+                if chain.apply(decoding, decode) {
+                    classes = self.look(place, chain.text(), chain.applied);
+                }
             }
         }
-        if place.target != Target::Header && classes.intersects(Classes::SLASH.or(Classes::BACKSLASH)) {
-            self.variant(place, &mut chain, DecodingSet::PATH, path::normalise);
+        let path = place.target != Target::Header;
+        let variants: [(bool, Classes, DecodingSet, Decoder); 3] = [
+            (
+                path,
+                Classes::SLASH.or(Classes::BACKSLASH),
+                DecodingSet::PATH,
+                path::normalise,
+            ),
+            (
+                true,
+                Classes::STAR.or(Classes::LINE),
+                DecodingSet::SQL,
+                comment::strip,
+            ),
+            (
+                true,
+                Classes::QUOTE.or(Classes::BACKSLASH).or(Classes::EXPANSION),
+                DecodingSet::SHELL,
+                shell::unquote,
+            ),
+        ];
+        for (wanted, needed, decoding, decode) in variants {
+            if wanted && classes.intersects(needed) {
+                self.unsettled()?;
+                self.variant(place, chain, decoding, decode);
+            }
         }
-        if classes.intersects(Classes::STAR.or(Classes::LINE)) {
-            self.variant(place, &mut chain, DecodingSet::SQL, comment::strip);
-        }
-        if classes.intersects(Classes::QUOTE.or(Classes::BACKSLASH).or(Classes::EXPANSION)) {
-            self.variant(place, &mut chain, DecodingSet::SHELL, shell::unquote);
-        }
-        self.weigh(place, chain.text(), classes, chain.applied);
-        self.scratch.current = chain.current;
-        self.scratch.next = chain.next;
+        Some(classes)
+    }
+
+    /// `None` if the request is blocked already, whatever else is found: then no other reading of the field is worth its time,
+    /// and who sends attacks costs no more than who sends none.
+    fn unsettled(&self) -> Option<()> {
+        let anomaly = self.findings.anomaly();
+        (anomaly == 0 || !self.ruling.policy.blocks(anomaly)).then_some(())
     }
 
     /// Compares a field, decoded, with its service's baseline. What a value holds in base64 is no field of its own.

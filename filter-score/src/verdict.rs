@@ -109,6 +109,11 @@ impl Policy {
             Verdict::Allow
         }
     }
+
+    /// Whether these hits alone have a request blocked, whatever else is found.
+    pub(crate) fn blocks(&self, anomaly: u32) -> bool {
+        self.mode == Mode::Block && self.judge(score(anomaly), anomaly) == Verdict::Block
+    }
 }
 
 /// The judgement of one request, borrowed from the scorer. [`Decision::to_owned`] keeps it.

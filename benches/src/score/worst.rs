@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use filter_score::{Mode, Policy, RuleSet, Scorer};
+use filter_score::{Policy, RuleSet, Scorer};
 use serde::Serialize;
 
 use super::{least, score};
@@ -103,7 +103,7 @@ impl fmt::Display for Worst {
     }
 }
 
-/// What the kept inputs cost; each is scored to its end, as in detect mode.
+/// What the kept inputs cost; what is blocked is scored up to there.
 pub(super) fn measure(rules: &Arc<RuleSet>, rounds: usize) -> Vec<Worst> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("worst");
     let mut files: Vec<_> = fs::read_dir(&folder)
@@ -176,12 +176,7 @@ pub(super) fn search(rules: &Arc<RuleSet>, folder: &Path, seconds: u64) -> Resul
 }
 
 fn scorer(rules: &Arc<RuleSet>) -> Scorer {
-    // In detect mode nothing stops at the first finding.
-    let policy = Policy {
-        mode: Mode::Detect,
-        ..Policy::default()
-    };
-    Scorer::new(Arc::clone(rules), policy, 4)
+    Scorer::new(Arc::clone(rules), Policy::default(), 4)
 }
 
 fn ns_per_byte(scorer: &mut Scorer, request: &[u8], rounds: usize) -> f64 {

@@ -12,7 +12,7 @@ use crate::findings::{Findings, Place};
 use crate::model::feature::Context;
 use crate::offline::percent_encode;
 use crate::policies::Ruling;
-use crate::policy::{ModelUse, Policy};
+use crate::policy::{Mode, ModelUse, Policy};
 use crate::rules::RuleSet;
 use crate::scorer::{Scorer, Stream};
 use crate::subject::Subject;
@@ -268,7 +268,11 @@ struct Single<'a> {
 
 impl<'a> Single<'a> {
     fn new(rules: &'a RuleSet) -> Self {
-        let policy = Policy::default();
+        // All of a field's readings are shown, those after a block among them.
+        let policy = Policy {
+            mode: Mode::Detect,
+            ..Policy::default()
+        };
         Self {
             rules,
             ruling: Ruling::plain(rules, policy),
