@@ -52,6 +52,24 @@ fn the_segment_that_completes_the_attack_is_blocked() {
 }
 
 #[test]
+fn what_is_blocked_is_not_read_in_other_ways() {
+    // SQL as it stands; markup only where percent signs are decoded.
+    const BOTH: &[u8] = b"GET / HTTP/1.1\r\nX-A: 1' or 1=1-- %3Cscript%3Ealert(1)%3C/script%3E\r\n";
+    let families = |mode| {
+        let policy = Policy {
+            mode,
+            ..Policy::default()
+        };
+        let mut scorer = Scorer::new(Arc::clone(&RULES), policy, 1);
+        let (_, decisions) = feed(&mut scorer, &mut Stream::new(), BOTH);
+        let last = decisions.last().expect("it is an attack");
+        assert_eq!(last.decision, Verdict::Block);
+        last.categories.len()
+    };
+    assert_eq!((families(Mode::Block), families(Mode::Detect)), (1, 2));
+}
+
+#[test]
 fn a_parameter_is_judged_at_its_delimiter_while_the_body_goes_on() {
     let mut scorer = scorer(1);
     let mut stream = Stream::new();
