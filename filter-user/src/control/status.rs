@@ -105,6 +105,9 @@ pub struct QueueStatus {
     /// Packets that came in parts or were cut into segments.
     #[serde(default)]
     pub joined: u64,
+    /// Packets whose urgent data were put in line with the rest.
+    #[serde(default)]
+    pub urgent: u64,
     /// Packets passed on.
     pub forwarded: u64,
     /// Packets dropped, by reason.

@@ -98,6 +98,8 @@ pub struct EngineCounters {
     pub received: u64,
     /// Packets that came in parts or were cut.
     pub joined: u64,
+    /// Segments whose urgent data lost their mark.
+    pub urgent: u64,
     /// Packets redirected here that the kernel could not deliver.
     pub lost: u64,
     /// Frames sent on.
@@ -196,6 +198,7 @@ impl EngineCounters {
         let Self {
             received,
             joined,
+            urgent,
             lost,
             forwarded,
             injected,
@@ -220,6 +223,7 @@ impl EngineCounters {
         [
             *received,
             *joined,
+            *urgent,
             *lost,
             *forwarded,
             *injected,
@@ -249,6 +253,7 @@ impl EngineCounters {
         let [
             received,
             joined,
+            urgent,
             lost,
             forwarded,
             injected,
@@ -266,6 +271,7 @@ impl EngineCounters {
         Self {
             received,
             joined,
+            urgent,
             lost,
             forwarded,
             injected,
@@ -324,6 +330,7 @@ mod tests {
         let mut counters = EngineCounters {
             received: 1,
             joined: 4,
+            urgent: 9,
             held: 2,
             malformed: 3,
             excluded: 4,

@@ -1,6 +1,9 @@
 //! From a frame to a TCP segment that the server would take: headers and checksums.
 
-use filter_common::{Bytes, FlowKey, Packet, packet::protocol};
+use filter_common::{
+    Bytes, FlowKey, Packet,
+    packet::{protocol, tcp_flag},
+};
 
 use super::EngineDrop;
 use crate::flow::{
@@ -19,18 +22,31 @@ pub struct Inspected {
     pub segment: Segment,
     /// Acknowledgement number; meaningful with the ACK flag.
     pub acknowledgement: Seq,
+    /// The segment had urgent data.
+    pub urgent: bool,
 }
 
+/// Where a TCP header has its flags and its urgent pointer.
+const FLAGS: usize = 13;
+const URGENT_POINTER: usize = 18;
+
 /// Checks a frame as the server's stack will. A checksum that a sender left to its hardware is completed in
-/// place, so that what is sent on is a whole packet.
+/// place, so that what is sent on is a whole packet. A server takes the urgent byte out of the stream (RFC 6093 §3.1; which
+/// one it is, stacks disagree about), so that it would read other bytes than are scored: urgent data lose their mark.
 ///
 /// # Errors
 ///
 /// The reason to drop the frame.
 pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
-    let (packet, is_partial) = check(frame)?;
+    let (mut packet, is_partial) = check(frame)?;
     let transport = usize::from(packet.transport);
-    if is_partial {
+    let urgent = packet.tcp_flags & tcp_flag::URG != 0;
+    if urgent {
+        packet.tcp_flags &= !tcp_flag::URG;
+        frame[transport + FLAGS] &= !tcp_flag::URG;
+        frame[transport + URGENT_POINTER..][..2].fill(0);
+    }
+    if is_partial || urgent {
         let segment = &mut frame[transport..packet.end as usize];
         let pseudo = pseudo_header(&packet, segment.len());
         checksum::complete(segment, pseudo);
@@ -51,6 +67,7 @@ pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
         },
         acknowledgement: Seq(read(8)?),
         packet,
+        urgent,
     })
 }
 

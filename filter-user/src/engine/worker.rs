@@ -352,6 +352,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             Ok(inspected) => inspected,
             Err(reason) => return self.discard(frame, reason),
         };
+        self.counters.urgent += u64::from(inspected.urgent);
         let Some(handle) = self.find_or_insert(&inspected, arrival, dequeued) else {
             let matters = inspected.segment.len > 0 || inspected.segment.flags.has(Flags::SYN);
             if matters {

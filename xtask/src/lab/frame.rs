@@ -98,6 +98,8 @@ pub struct Tcp {
     pub flags: u8,
     /// The advertised window, not scaled.
     pub window: u16,
+    /// The urgent pointer.
+    pub urgent: u16,
     /// Options as they are on the wire; padded with zeros to a multiple of four bytes, cut at forty.
     pub options: Vec<u8>,
     /// What is carried.
@@ -323,10 +325,26 @@ impl Tcp {
         bytes.extend_from_slice(&self.acknowledgement.to_be_bytes());
         bytes.extend_from_slice(&[((20 + options.len()) / 4) as u8 * 16, self.flags]);
         bytes.extend_from_slice(&self.window.to_be_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&[0; 2]);
+        bytes.extend_from_slice(&self.urgent.to_be_bytes());
         bytes.extend_from_slice(&options);
         bytes.extend_from_slice(&self.payload);
         bytes
+    }
+
+    /// The sender's clock in the timestamp option (RFC 7323 §3.2), if there is one.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<u32> {
+        const TIMESTAMP: u8 = 8;
+        let mut rest = &self.options[..];
+        loop {
+            rest = match rest {
+                [TIMESTAMP, 10, value @ ..] => return array(value, 0).map(u32::from_be_bytes),
+                [1, rest @ ..] => rest,
+                [kind, length, ..] if *kind > 1 && *length > 1 => rest.get(usize::from(*length)..)?,
+                _ => return None,
+            };
+        }
     }
 
     /// True if all of these flags are set.
@@ -404,6 +422,7 @@ fn parse_transport(ip: &Ip<'_>) -> Option<(Transport, Checksum)> {
                 acknowledgement: u32::from_be_bytes(array(bytes, 8)?),
                 flags: *bytes.get(13)?,
                 window: port(14)?,
+                urgent: port(18)?,
                 options: bytes.get(20..header_length)?.to_vec(),
                 payload: bytes.get(header_length..)?.to_vec(),
             };
@@ -473,6 +492,7 @@ mod tests {
             acknowledgement: 7,
             flags: flag::PSH | flag::ACK,
             window: 1024,
+            urgent: 7,
             options: vec![2, 4, 5, 0xb4],
             payload: b"GET / HTTP/1.1".to_vec(),
         };

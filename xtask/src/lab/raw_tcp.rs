@@ -57,6 +57,11 @@ pub struct RawTcp {
     pub window: u16,
     /// False if received data should not be acknowledged.
     pub acknowledging: bool,
+    /// What the timestamp option of the segments to come says (RFC 7323 §3); `None` for no option. The server has one
+    /// only if the handshake had one.
+    pub timestamp: Option<u32>,
+    /// The latest timestamp of the other side.
+    echo: u32,
 }
 
 impl RawTcp {
@@ -66,7 +71,7 @@ impl RawTcp {
     /// If there is no answer in five seconds, or it is a reset.
     pub fn connect(lab: &Lab, remote: SocketAddr) -> Result<Self> {
         let mut client = Self::new(lab, remote)?;
-        client.handshake()?;
+        client.open()?;
         Ok(client)
     }
 
@@ -103,16 +108,29 @@ impl RawTcp {
             checksum: Checksum::Valid,
             window: u16::MAX,
             acknowledging: true,
+            timestamp: None,
+            echo: 0,
         })
     }
 
-    fn handshake(&mut self) -> Result<()> {
+    /// The SYN that opens the connection.
+    #[must_use]
+    pub fn syn(&self) -> Tcp {
         let [high, low] = SEGMENT.to_be_bytes();
         let mut syn = self.segment(0, b"", flag::SYN);
         syn.sequence = self.origin.wrapping_sub(1);
         syn.acknowledgement = 0;
         syn.flags = flag::SYN;
-        syn.options = vec![2, 4, high, low];
+        syn.options.extend([2, 4, high, low]);
+        syn
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// If there is no answer in five seconds, or it is a reset.
+    pub fn open(&mut self) -> Result<()> {
+        let syn = self.syn();
         let deadline = Instant::now() + HANDSHAKE;
         // A lost SYN is repeated, as by any client.
         let mut repeat = Instant::now();
@@ -136,6 +154,7 @@ impl RawTcp {
                 bail!("{} refused the connection", self.remote);
             }
             if tcp.has(flag::SYN | flag::ACK) && tcp.acknowledgement == self.origin {
+                self.echo = tcp.timestamp().unwrap_or_default();
                 self.receive_next = tcp.sequence.wrapping_add(1);
                 return self.acknowledge();
             }
@@ -159,9 +178,20 @@ impl RawTcp {
             acknowledgement: self.receive_next,
             flags: flags | flag::ACK,
             window: self.window,
-            options: Vec::new(),
+            urgent: 0,
+            options: self.timestamp_option(),
             payload: payload.to_vec(),
         }
+    }
+
+    fn timestamp_option(&self) -> Vec<u8> {
+        let Some(value) = self.timestamp else {
+            return Vec::new();
+        };
+        let mut option = vec![1, 1, 8, 10];
+        option.extend(value.to_be_bytes());
+        option.extend(self.echo.to_be_bytes());
+        option
     }
 
     /// The frame that carries a segment from this client. It may be changed, for example tagged, before it is
@@ -337,6 +367,7 @@ impl RawTcp {
     }
 
     fn take(&mut self, tcp: &Tcp) -> Result<()> {
+        self.echo = tcp.timestamp().unwrap_or(self.echo);
         if tcp.has(flag::RST) {
             self.end = Some(End::Reset);
             return Ok(());
