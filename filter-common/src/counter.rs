@@ -152,6 +152,8 @@ counters! {
     SuspectPrescreen redirect_prescreen Redirect,
     /// the packet has odd options
     SuspectOdd redirect_odd_options Redirect,
+    /// TCP fragment for an inspected address
+    FragmentInspect redirect_fragment Redirect,
 }
 
 const _: () = assert!(size_of::<Counters>() == Reason::ALL.len() * 8);

@@ -173,6 +173,14 @@ impl Packet {
         Ok(Some(packet))
     }
 
+    /// Whether TCP is what the packet carries or may carry: of a fragment, the protocol is that of the header behind the
+    /// fragment header, which may be one more extension header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_hold_tcp(&self) -> bool {
+        self.protocol == protocol::TCP || (self.fragment && !self.is_v4 && is_extension(self.protocol))
+    }
+
     /// Bytes of transport payload.
     #[inline(always)]
     #[must_use]
@@ -307,7 +315,7 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
 }
 
 #[inline(always)]
-fn is_extension(next: u8) -> bool {
+const fn is_extension(next: u8) -> bool {
     matches!(
         next,
         protocol::HOP_BY_HOP

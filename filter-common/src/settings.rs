@@ -14,8 +14,8 @@ pub struct Settings {
     pub credits: u32,
     /// VLAN-tagged packets for inspected services: 0 drops, 1 passes them.
     pub vlan_pass: u32,
-    /// TCP fragments for inspected addresses: 0 drops, 1 passes them.
-    pub fragment_pass: u32,
+    /// TCP fragments for inspected addresses: one of the `FRAGMENTS` constants.
+    pub fragments: u32,
     /// Which triggers of `suspicious` are on: `TRIGGER_*` bits.
     pub triggers: u32,
     /// Requests after which a source is no longer new.
@@ -35,6 +35,13 @@ impl Settings {
     pub const FAIL_DROP: u32 = 0;
     /// What cannot be inspected is passed.
     pub const FAIL_PASS: u32 = 1;
+
+    /// Fragments are dropped.
+    pub const FRAGMENTS_DROP: u32 = 0;
+    /// Fragments are passed.
+    pub const FRAGMENTS_PASS: u32 = 1;
+    /// Fragments go to the engine, which puts them together.
+    pub const FRAGMENTS_INSPECT: u32 = 2;
 
     /// The source has sent fewer than [`Settings::new_source_requests`] requests.
     pub const TRIGGER_NEW: u32 = 1;

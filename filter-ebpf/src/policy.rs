@@ -159,11 +159,11 @@ pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
 
 #[inline(always)]
 fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
-    if packet.protocol != protocol::TCP {
-        return Reason::NoService;
-    }
     if packet.fragment {
         return fragment(packet, settings);
+    }
+    if packet.protocol != protocol::TCP {
+        return Reason::NoService;
     }
     if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
@@ -250,14 +250,15 @@ fn service(address: Address, port: u16) -> Option<Service> {
 /// Fragments carry no ports, or cannot be trusted to: they count for every service of the address.
 #[inline(always)]
 fn fragment(packet: &Packet, settings: &Settings) -> Reason {
+    if !packet.may_hold_tcp() {
+        return Reason::NoService;
+    }
     match service(packet.destination, 0) {
-        Some(service) if service.inspect != Service::INSPECT_NONE => {
-            if settings.fragment_pass == 0 {
-                Reason::Fragment
-            } else {
-                Reason::FragmentPass
-            }
-        }
+        Some(service) if service.inspect != Service::INSPECT_NONE => match settings.fragments {
+            Settings::FRAGMENTS_PASS => Reason::FragmentPass,
+            Settings::FRAGMENTS_INSPECT => Reason::FragmentInspect,
+            _ => Reason::Fragment,
+        },
         _ => Reason::NoService,
     }
 }

@@ -17,6 +17,8 @@ use crate::rules::{Check, Part, RuleSet};
 use crate::target::Target;
 use crate::train::Tap;
 
+/// Fields up to this length are read in every way, whatever is found, in bytes.
+const SHORT: usize = 512;
 /// Percent-decoding is repeated this often at most.
 const URL_ROUNDS: usize = 4;
 
@@ -241,7 +243,7 @@ impl<'a> Evaluator<'a> {
     ) -> Option<Classes> {
         let unpacked = chain.applied;
         for round in 0..URL_ROUNDS {
-            self.unsettled()?;
+            self.unsettled(chain.raw)?;
             let plus = plus && round == 0;
             let needed = if plus {
                 Classes::PERCENT.or(Classes::PLUS)
@@ -276,7 +278,7 @@ impl<'a> Evaluator<'a> {
         ];
         for (needed, decoding, decode) in steps {
             if classes.intersects(needed) {
-                self.unsettled()?;
+                self.unsettled(chain.raw)?;
                 if chain.apply(decoding, decode) {
                     classes = self.look(place, chain.text(), chain.applied);
                 }
@@ -305,18 +307,18 @@ impl<'a> Evaluator<'a> {
         ];
         for (wanted, needed, decoding, decode) in variants {
             if wanted && classes.intersects(needed) {
-                self.unsettled()?;
+                self.unsettled(chain.raw)?;
                 self.variant(place, chain, decoding, decode);
             }
         }
         Some(classes)
     }
 
-    /// `None` if the request is blocked already, whatever else is found: then no other reading of the field is worth its time,
-    /// and who sends attacks costs no more than who sends none.
-    fn unsettled(&self) -> Option<()> {
+    /// `None` if the request is blocked already, whatever else is found, and the field is long: then no other reading of it is
+    /// worth its time. What a short one is besides is worth knowing.
+    fn unsettled(&self, field: &[u8]) -> Option<()> {
         let anomaly = self.findings.anomaly();
-        (anomaly == 0 || !self.ruling.policy.blocks(anomaly)).then_some(())
+        (anomaly == 0 || field.len() <= SHORT || !self.ruling.policy.blocks(anomaly)).then_some(())
     }
 
     /// Compares a field, decoded, with its service's baseline. What a value holds in base64 is no field of its own.

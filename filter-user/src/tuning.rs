@@ -6,7 +6,7 @@ use filter_common::Address;
 use filter_score::{Policies, Tuning};
 
 use crate::{
-    config::{self, Config, ConfigError, Origin, Service},
+    config::{self, Config, ConfigError, Inspect, Origin, Service},
     rules::Rules,
 };
 
@@ -83,8 +83,14 @@ impl Tuned {
 /// Which policy holds for a flow, by where it goes: its service's number, counted from 1; 0 is the general one.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceNumbers {
-    exact: HashMap<(Address, u16), u16>,
-    any: HashMap<u16, u16>,
+    exact: HashMap<(Address, u16), Numbered>,
+    any: HashMap<u16, Numbered>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Numbered {
+    number: u16,
+    inspected: bool,
 }
 
 impl ServiceNumbers {
@@ -93,9 +99,13 @@ impl ServiceNumbers {
     pub fn new(services: &[Service]) -> Self {
         let mut numbers = Self::default();
         for (number, service) in (1..).zip(services) {
+            let numbered = Numbered {
+                number,
+                inspected: service.inspect != Inspect::None,
+            };
             match service.address {
-                config::Address::Any => numbers.any.insert(service.port, number),
-                config::Address::Ip(ip) => numbers.exact.insert((ip.into(), service.port), number),
+                config::Address::Any => numbers.any.insert(service.port, numbered),
+                config::Address::Ip(ip) => numbers.exact.insert((ip.into(), service.port), numbered),
             };
         }
         numbers
@@ -104,8 +114,18 @@ impl ServiceNumbers {
     /// The number for a destination. A service of this very address comes before one of any.
     #[must_use]
     pub fn of(&self, address: Address, port: u16) -> u16 {
+        self.find(address, port).map_or(0, |service| service.number)
+    }
+
+    /// Whether a destination is a service, and one that is inspected.
+    #[must_use]
+    pub fn inspects(&self, address: Address, port: u16) -> bool {
+        self.find(address, port).is_some_and(|service| service.inspected)
+    }
+
+    fn find(&self, address: Address, port: u16) -> Option<Numbered> {
         let exact = self.exact.get(&(address, port));
-        exact.or_else(|| self.any.get(&port)).copied().unwrap_or(0)
+        exact.or_else(|| self.any.get(&port)).copied()
     }
 }
 

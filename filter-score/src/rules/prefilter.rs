@@ -19,6 +19,7 @@ const SHIFT: u32 = HASH_BITS / 3;
 
 /// Bytes of an anchor.
 const ANCHOR: usize = 3;
+const FOR_EVERY_PAIR: &str = "one for every pair";
 /// Hashes of two bytes.
 const PAIRS: usize = 1 << (2 * SHIFT);
 
@@ -245,8 +246,8 @@ impl Prefilter {
             .collect();
         Self {
             table,
-            bitmap: for_every_pair(bitmap),
-            ranks: for_every_pair(ranks),
+            bitmap: bitmap.into_boxed_slice().try_into().expect(FOR_EVERY_PAIR),
+            ranks: ranks.into_boxed_slice().try_into().expect(FOR_EVERY_PAIR),
             groups,
             members,
             entries,
@@ -369,10 +370,6 @@ impl Prefilter {
         let start = entry.start as usize;
         found.eq_ignore_ascii_case(&self.bytes[start..start + usize::from(entry.length)])
     }
-}
-
-fn for_every_pair<T: std::fmt::Debug>(table: Vec<T>) -> Box<[T; PAIRS]> {
-    table.into_boxed_slice().try_into().expect("one for every pair")
 }
 
 /// Whether what stands at `start..end` may be a word of its own: it is no part of a longer one. Digits before it may

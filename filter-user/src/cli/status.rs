@@ -136,9 +136,10 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "          received {} (joined packets: {}, urgent: {}), forwarded {}, dropped {}, injected {}, lost {}",
+        "          received {} (joined packets: {}, fragments: {}, urgent: {}), forwarded {}, dropped {}, injected {}, lost {}",
         queue.received,
         queue.joined,
+        queue.fragments,
         queue.urgent,
         queue.forwarded,
         queue.dropped.values().sum::<u64>(),

@@ -56,7 +56,7 @@ impl Default for Engine {
             pin_dir: PathBuf::from("/sys/fs/bpf/portcullis"),
             control_socket: PathBuf::from("/run/portcullis/control.sock"),
             vlan: VlanPolicy::Pass,
-            fragments: FragmentPolicy::Drop,
+            fragments: FragmentPolicy::Inspect,
             replace_foreign: ForeignProgram::Refuse,
         }
     }
@@ -190,6 +190,8 @@ keyword! {
 keyword! {
     /// What becomes of IP fragments to an inspected service.
     FragmentPolicy {
+        /// They are put together and judged as one packet.
+        Inspect = "inspect",
         /// They are dropped: a later fragment has no ports to judge by.
         Drop = "drop",
         /// They pass uninspected.

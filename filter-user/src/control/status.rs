@@ -105,6 +105,9 @@ pub struct QueueStatus {
     /// Packets that came in parts or were cut into segments.
     #[serde(default)]
     pub joined: u64,
+    /// Fragments read; their packets are among those received once they are complete.
+    #[serde(default)]
+    pub fragments: u64,
     /// Packets whose urgent data were put in line with the rest.
     #[serde(default)]
     pub urgent: u64,

@@ -31,6 +31,9 @@ macro_rules! drops {
 }
 
 drops! {
+    /// A fragment that was given up: it overlaps others, its packet never became complete or would be too large, or newer
+    /// ones needed the room.
+    Fragment => "fragment",
     /// The headers do not parse, or the packet is not TCP: the XDP program should not have sent it.
     NotTcp => "not_tcp",
     /// The IPv4 header's checksum is wrong.
@@ -98,6 +101,8 @@ pub struct EngineCounters {
     pub received: u64,
     /// Packets that came in parts or were cut.
     pub joined: u64,
+    /// Fragments read; what they are parts of counts as received when it is complete.
+    pub fragments: u64,
     /// Segments whose urgent data lost their mark.
     pub urgent: u64,
     /// Packets redirected here that the kernel could not deliver.
@@ -198,6 +203,7 @@ impl EngineCounters {
         let Self {
             received,
             joined,
+            fragments,
             urgent,
             lost,
             forwarded,
@@ -223,6 +229,7 @@ impl EngineCounters {
         [
             *received,
             *joined,
+            *fragments,
             *urgent,
             *lost,
             *forwarded,
@@ -253,6 +260,7 @@ impl EngineCounters {
         let [
             received,
             joined,
+            fragments,
             urgent,
             lost,
             forwarded,
@@ -271,6 +279,7 @@ impl EngineCounters {
         Self {
             received,
             joined,
+            fragments,
             urgent,
             lost,
             forwarded,
@@ -330,6 +339,7 @@ mod tests {
         let mut counters = EngineCounters {
             received: 1,
             joined: 4,
+            fragments: 8,
             urgent: 9,
             held: 2,
             malformed: 3,

@@ -120,6 +120,12 @@ impl<'a> Cut<'a> {
         })
     }
 
+    /// The packet's headers.
+    #[must_use]
+    pub fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
     /// The next segment, a whole frame.
     pub fn next_segment(&mut self) -> Option<&[u8]> {
         let done = self.done?;

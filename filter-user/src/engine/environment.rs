@@ -72,6 +72,9 @@ pub trait KernelMaps {
     /// Drops every further packet of the flow until `until_ns`.
     fn block_flow(&mut self, key: &FlowKey, until_ns: u64);
 
+    /// Has every further packet of the flow redirected, unless it is blocked.
+    fn inspect_flow(&mut self, key: &FlowKey);
+
     /// Removes the flow's entry, unless it is a block: that holds until its time is over.
     fn forget_flow(&mut self, key: &FlowKey);
 

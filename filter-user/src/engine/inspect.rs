@@ -75,6 +75,7 @@ pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
 pub(super) fn check(frame: &[u8]) -> Result<(Packet, bool), EngineDrop> {
     let packet = match Packet::parse(frame) {
         Ok(Some(packet)) if packet.protocol == protocol::TCP && !packet.fragment => packet,
+        Ok(Some(packet)) if packet.fragment && packet.may_hold_tcp() => return Err(EngineDrop::Fragment),
         _ => return Err(EngineDrop::NotTcp),
     };
     let transport = usize::from(packet.transport);

@@ -101,6 +101,20 @@ impl KernelMaps for LiveMaps {
         }
     }
 
+    fn inspect_flow(&mut self, key: &FlowKey) {
+        let state = match self.tables.flows.get(key, 0) {
+            Ok(state) if state.path != FlowState::PATH_PASS => return,
+            Ok(state) => FlowState {
+                path: FlowState::PATH_INSPECT,
+                ..state
+            },
+            Err(_) => FlowState::inspect(self.queue.number()),
+        };
+        if let Err(error) = self.tables.flows.insert(key, state, 0) {
+            tracing::debug!("cannot mark a flow as inspected: {error}");
+        }
+    }
+
     fn forget_flow(&mut self, key: &FlowKey) {
         // A blocked flow stays in the map until its block is over; the map is an LRU.
         if self

@@ -146,6 +146,13 @@ impl KernelMaps for MemoryMaps {
         state.until_ns = until_ns;
     }
 
+    fn inspect_flow(&mut self, key: &FlowKey) {
+        let state = self.flows.entry(*key).or_insert_with(|| FlowState::inspect(0));
+        if state.path == FlowState::PATH_PASS {
+            state.path = FlowState::PATH_INSPECT;
+        }
+    }
+
     fn forget_flow(&mut self, key: &FlowKey) {
         if self
             .flows

@@ -12,8 +12,8 @@
 //!                                                                                       and all behind it, for deep::Port
 //! ```
 //!
-//! A packet that comes in parts, or is too large to go on, is put together (`joined`) and cut into segments ([`cut`])
-//! before it is inspected.
+//! A packet that comes in parts, in fragments, or is too large to go on, is put together (`joined`, `fragments`) and cut into
+//! segments ([`cut`]) before it is inspected (`whole`).
 //!
 //! The loop reaches rings, maps and the clock only through the traits of [`environment`], statically dispatched:
 //! the same code runs on `AF_XDP`, on [memory] in tests, and over capture files.
@@ -23,6 +23,7 @@ pub mod counters;
 pub mod cut;
 pub mod environment;
 mod flow;
+mod fragments;
 pub mod inspect;
 mod joined;
 pub mod live;
@@ -35,6 +36,7 @@ mod rulings;
 mod second_tier;
 mod spin;
 mod verdict;
+mod whole;
 pub mod worker;
 
 pub use counters::{EngineCounters, EngineDrop, SharedCounters};

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, mpsc::SyncSender},
 };
 
-use filter_common::FlowKey;
+use filter_common::{FlowKey, Packet};
 use filter_score::{
     Decision, Disposition, Mode, OpaqueKind, Policies, Scorer, SecondLook, Stream as HttpStream, Verdict,
 };
@@ -95,6 +95,12 @@ impl Judge {
     /// Which policy holds for which destination.
     pub(super) fn serve(&mut self, services: ServiceNumbers) {
         self.services = services;
+    }
+
+    /// Whether the destination of a packet is a service that is inspected.
+    pub(super) fn inspects(&self, packet: &Packet) -> bool {
+        self.services
+            .inspects(packet.destination, packet.destination_port)
     }
 
     /// Asks the second tier from now on.

@@ -16,8 +16,9 @@ use super::{
     Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
     arrival::Arrival,
     counters::Unscored,
-    cut::{Cut, Limits},
+    cut::Limits,
     flow::{Flow, Observed},
+    fragments::Fragments,
     inspect::{Inspected, inspect},
     joined::Joined,
     page::Page,
@@ -109,6 +110,7 @@ pub struct Worker<R: Rings, M, C> {
     commands: Receiver<Command>,
     batch: Vec<R::Frame>,
     joined: Joined,
+    pub(super) fragments: Fragments,
     /// When the frames forwarded since the last flush were received by the driver.
     forwarded: Vec<u64>,
     /// A frame being made.
@@ -153,6 +155,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             counters: EngineCounters::default(),
             batch: Vec::with_capacity(256),
             joined: Joined::new(),
+            fragments: Fragments::new(),
             forwarded: Vec::with_capacity(256),
             scratch: Vec::with_capacity(4096),
             page: Vec::with_capacity(16 * 1024),
@@ -304,33 +307,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    /// A packet that is not in a frame any more: its segments get frames of their own.
-    fn handle_joined(&mut self, joined: &mut Joined, dequeued: u64) {
-        let (arrival, bytes) = joined.end();
-        self.counters.joined += 1;
-        let limits = self.limits(arrival);
-        let cut = if self.is_stale(arrival, dequeued) {
-            Err(EngineDrop::Stale)
-        } else {
-            bytes.and_then(|bytes| Cut::new(bytes, &limits))
-        };
-        let mut cut = match cut {
-            Ok(cut) => cut,
-            Err(reason) => {
-                self.counters.received += 1;
-                return self.counters.drop(reason);
-            }
-        };
-        while let Some(segment) = cut.next_segment() {
-            self.counters.received += 1;
-            match self.rings.allocate(segment) {
-                Some(frame) => self.handle(frame, arrival, dequeued),
-                None => self.counters.drop(EngineDrop::NoFrame),
-            }
-        }
-    }
-
-    fn limits(&self, arrival: Arrival) -> Limits {
+    pub(super) fn limits(&self, arrival: Arrival) -> Limits {
         Limits {
             mtu: self.config.mtu,
             mss: arrival.server_mss.into(),
@@ -338,7 +315,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// Whether a packet waited too long; if not, how long is recorded.
-    fn is_stale(&mut self, arrival: Arrival, dequeued: u64) -> bool {
+    pub(super) fn is_stale(&mut self, arrival: Arrival, dequeued: u64) -> bool {
         let age = dequeued.saturating_sub(arrival.time_ns);
         if age > self.config.stale_ns {
             return true;
@@ -347,9 +324,10 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         false
     }
 
-    fn handle(&mut self, mut frame: R::Frame, arrival: Arrival, dequeued: u64) {
+    pub(super) fn handle(&mut self, mut frame: R::Frame, arrival: Arrival, dequeued: u64) {
         let inspected = match inspect(frame.as_mut()) {
             Ok(inspected) => inspected,
+            Err(EngineDrop::Fragment) => return self.handle_fragment(frame, arrival, dequeued),
             Err(reason) => return self.discard(frame, reason),
         };
         self.counters.urgent += u64::from(inspected.urgent);
@@ -395,6 +373,10 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             },
             |key, gone, _| give_up(&key, gone, reassembly, judge, rings, maps),
         );
+        if arrival.reason == Some(Reason::FragmentInspect) && inserted.is_ok() {
+            // The XDP program has not entered the flow: a fragment does not tell it which one it is.
+            maps.inspect_flow(&inspected.key);
+        }
         match inserted {
             Ok(handle) | Err(InsertError::Exists(handle)) => Some(handle),
             Err(InsertError::Full) => None,
@@ -485,7 +467,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    fn send_on(&mut self, frame: R::Frame, arrival: Arrival) {
+    pub(super) fn send_on(&mut self, frame: R::Frame, arrival: Arrival) {
         self.counters.forwarded += 1;
         self.forwarded.push(arrival.time_ns);
         self.rings.forward(frame);
@@ -536,6 +518,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     fn tick(&mut self, now: u64, worked: bool) -> bool {
         self.maps.beat(now);
         self.expire(now);
+        self.expire_fragments(now);
         self.counters.lost += self.rings.lost();
         self.idle_ticks = self.idle_ticks.saturating_add(1);
         self.ticks_unsettled = self.ticks_unsettled.saturating_add(1);
@@ -635,5 +618,6 @@ fn is_suspicion(reason: Reason) -> bool {
             | Reason::SuspectSoftLimit
             | Reason::SuspectPrescreen
             | Reason::SuspectOdd
+            | Reason::FragmentInspect
     )
 }

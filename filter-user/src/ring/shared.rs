@@ -94,6 +94,12 @@ pub struct QueueHandle {
 }
 
 impl QueueHandle {
+    /// The queue's number.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.index as u32
+    }
+
     /// Frames of packets that the XDP program has redirected to the queue.
     #[must_use]
     pub fn redirected(&self) -> u64 {

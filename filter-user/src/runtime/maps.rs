@@ -112,7 +112,11 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         heartbeat_timeout_ns: u64::from(config.limits.heartbeat_timeout_ms) * 1_000_000,
         credits: config.limits.credits_per_queue(),
         vlan_pass: u32::from(config.engine.vlan == VlanPolicy::Pass),
-        fragment_pass: u32::from(config.engine.fragments == FragmentPolicy::Pass),
+        fragments: match config.engine.fragments {
+            FragmentPolicy::Drop => Settings::FRAGMENTS_DROP,
+            FragmentPolicy::Pass => Settings::FRAGMENTS_PASS,
+            FragmentPolicy::Inspect => Settings::FRAGMENTS_INSPECT,
+        },
         triggers: triggers(&config.suspicious),
         new_source_requests: config.suspicious.new_source_requests,
         soft_limit: config.suspicious.soft_limit_rps,

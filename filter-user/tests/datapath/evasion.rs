@@ -31,6 +31,10 @@ const DECOY: &[u8] =
 /// How long to wait for an answer that should not come.
 const NOTHING: Duration = Duration::from_secs(1);
 
+/// A header of IPv6, and one of eight bytes that says nothing: padded by `PadN` (RFC 8200 §4.2, §4.6).
+const DESTINATION_OPTIONS: u8 = 60;
+const PADDING: [u8; 8] = [0, 0, 1, 4, 0, 0, 0, 0];
+
 /// Sends a request so that the server reads it and somebody in between may read `decoy`, which has the same length.
 type Trick = fn(client: &mut RawTcp, request: &[u8], decoy: &[u8]) -> Result<()>;
 
@@ -334,6 +338,81 @@ fn one_byte_a_segment_from_the_end() -> Result<()> {
     })
 }
 
+/// A request in a segment that comes in fragments, in this order.
+fn in_fragments(client: &mut RawTcp, request: &[u8], order: &[usize]) -> Result<()> {
+    client.open()?;
+    let frame = client.frame(client.segment(0, request, flag::PSH));
+    let parts = frame.fragments(&[24, 40, 64], 0x1234);
+    for part in order {
+        client.send_bytes(&parts[*part])?;
+    }
+    // So that it counts as sent.
+    client.send_segment(request.len() as u32, b"", 0)
+}
+
+#[test]
+fn fragments_in_order() -> Result<()> {
+    play(|client, request, _| in_fragments(client, request, &[0, 1, 2, 3]))
+}
+
+#[test]
+fn fragments_from_the_end_and_some_twice() -> Result<()> {
+    play(|client, request, _| in_fragments(client, request, &[3, 2, 3, 1, 2, 0]))
+}
+
+/// Linux takes none of the packet's fragments then, so the client sends it once more, whole.
+#[test]
+fn fragments_that_overlap() -> Result<()> {
+    play(|client, request, decoy| {
+        client.open()?;
+        let frame = |bytes: &[u8]| client.frame(client.segment(0, bytes, flag::PSH));
+        let parts = frame(request).fragments(&[24, 64], 0x4321);
+        let others = frame(decoy).fragments(&[24, 40, 80], 0x4321);
+        for part in [&parts[0], &others[2], &parts[1], &parts[2]] {
+            client.send_bytes(part)?;
+        }
+        send(client, request)
+    })
+}
+
+/// What the fragment header names is not TCP but one more header.
+#[test]
+fn fragments_with_another_header_in_front_of_tcp() -> Result<()> {
+    play_on(&site::nginx()[1..], |client, request, _| {
+        client.open()?;
+        let tcp = client.segment(0, request, flag::PSH);
+        let mut inner = client.frame(tcp);
+        // Behind the fragment header come destination options, and TCP behind those.
+        inner.extension_headers = vec![(DESTINATION_OPTIONS, PADDING.to_vec())];
+        for part in behind_fragment_header(&inner) {
+            client.send_bytes(&part)?;
+        }
+        client.send_segment(request.len() as u32, b"", 0)
+    })
+}
+
+/// Two fragments, of which the first has all headers: Linux takes no others.
+fn behind_fragment_header(frame: &xtask::lab::frame::Frame) -> [Vec<u8>; 2] {
+    const IP: usize = 14;
+    const HEADERS: usize = IP + 40;
+    const FIRST: usize = 32;
+    let whole = frame.to_bytes();
+    let [first, second] = [
+        (HEADERS, HEADERS + FIRST, 1),
+        (HEADERS + FIRST, whole.len(), FIRST as u16),
+    ];
+    [first, second].map(|(from, to, field): (usize, usize, u16)| {
+        let mut bytes = whole[..HEADERS].to_vec();
+        bytes[IP + 4..IP + 6].copy_from_slice(&((8 + to - from) as u16).to_be_bytes());
+        bytes[IP + 6] = 44;
+        bytes.extend([DESTINATION_OPTIONS, 0]);
+        bytes.extend(field.to_be_bytes());
+        bytes.extend(9_u32.to_be_bytes());
+        bytes.extend_from_slice(&whole[from..to]);
+        bytes
+    })
+}
+
 #[test]
 fn options_of_ipv4() -> Result<()> {
     play_on(&site::nginx()[..1], |client, request, _| {
@@ -350,10 +429,7 @@ fn extension_headers_of_ipv6() -> Result<()> {
     play_on(&site::nginx()[1..], |client, request, _| {
         client.open()?;
         let mut frame = client.frame(client.segment(0, request, flag::PSH));
-        // Destination options of eight bytes, padded by PadN (RFC 8200 §4.2, §4.6).
-        const DESTINATION_OPTIONS: u8 = 60;
-        let padding = vec![0, 0, 1, 4, 0, 0, 0, 0];
-        frame.extension_headers = vec![(DESTINATION_OPTIONS, padding); 2];
+        frame.extension_headers = vec![(DESTINATION_OPTIONS, PADDING.to_vec()); 2];
         client.send_frame(&frame)?;
         client.send_segment(request.len() as u32, b"", 0)
     })

@@ -233,6 +233,10 @@ impl KernelMaps for Kept<MemoryMaps> {
         self.0.borrow_mut().block_flow(key, until_ns);
     }
 
+    fn inspect_flow(&mut self, key: &FlowKey) {
+        self.0.borrow_mut().inspect_flow(key);
+    }
+
     fn forget_flow(&mut self, key: &FlowKey) {
         self.0.borrow_mut().forget_flow(key);
     }

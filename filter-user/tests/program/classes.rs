@@ -54,8 +54,8 @@ fn tagged(bed: &mut Bed, pass: u32) -> Frame {
     inspected(bed, Service::INSPECT_ALL).tagged(TAG_8021Q, 7)
 }
 
-fn fragment(bed: &mut Bed, pass: u32) -> Frame {
-    bed.configure(|settings| settings.fragment_pass = pass);
+fn fragment(bed: &mut Bed, policy: u32) -> Frame {
+    bed.configure(|settings| settings.fragments = policy);
     bed.serve(None, 0, Service::INSPECT_ALL);
     let mut frame = request(Family::V6);
     frame.extension_headers = vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])];
@@ -70,7 +70,7 @@ fn source(bed: &mut Bed, source: Source) {
 }
 
 /// All but the malformed ones, "not IP" and "not configured".
-const ARRANGEMENTS: [(Reason, Arrange); 26] = [
+const ARRANGEMENTS: [(Reason, Arrange); 27] = [
     (Reason::BlockList, |bed| {
         bed.tables
             .block(prefix("10.0.0.0/8"), Block::default())
@@ -85,8 +85,14 @@ const ARRANGEMENTS: [(Reason, Arrange); 26] = [
         plain()
     }),
     (Reason::FlowBlock, |bed| with_flow(bed, FlowState::PATH_BLOCK)),
-    (Reason::Fragment, |bed| fragment(bed, 0)),
-    (Reason::FragmentPass, |bed| fragment(bed, 1)),
+    (Reason::Fragment, |bed| fragment(bed, Settings::FRAGMENTS_DROP)),
+    (Reason::FragmentPass, |bed| {
+        fragment(bed, Settings::FRAGMENTS_PASS)
+    }),
+    (Reason::FragmentInspect, |bed| {
+        bed.start_engine();
+        fragment(bed, Settings::FRAGMENTS_INSPECT)
+    }),
     (Reason::Vlan, |bed| tagged(bed, 0)),
     (Reason::VlanPass, |bed| tagged(bed, 1)),
     (Reason::CrashDrop, |bed| failing(bed, Settings::FAIL_DROP, 0, 1)),

@@ -54,6 +54,7 @@ pub(crate) fn segment(family: Family, flags: u8, payload: &[u8]) -> Frame {
         acknowledgement: 2000,
         flags,
         window: 1024,
+        urgent: 0,
         options: Vec::new(),
         payload: payload.to_vec(),
     };

@@ -333,9 +333,19 @@ fn fragments_follow_their_policy_where_a_service_is_inspected() {
         assert_eq!(bed.receive(&packet), Reason::NoService);
         bed.serve(family.server(), 0, Service::INSPECT_SUSPICIOUS);
         assert_eq!(bed.receive(&packet), Reason::Fragment);
-        bed.configure(|settings| settings.fragment_pass = 1);
+        bed.configure(|settings| settings.fragments = Settings::FRAGMENTS_PASS);
         assert_eq!(bed.receive(&packet), Reason::FragmentPass);
-        bed.configure(|settings| settings.fragment_pass = 0);
+        bed.configure(|settings| settings.fragments = Settings::FRAGMENTS_INSPECT);
+        assert_eq!(bed.receive(&packet), Reason::FragmentInspect);
+        bed.configure(|settings| settings.fragments = Settings::FRAGMENTS_DROP);
+        // TCP may come behind one more extension header, which only the whole packet shows.
+        if family == Family::V6 {
+            let mut hidden = packet.clone();
+            hidden[14 + 40] = 60;
+            assert_eq!(bed.receive(&hidden), Reason::Fragment);
+            hidden[14 + 40] = 17;
+            assert_eq!(bed.receive(&hidden), Reason::NoService);
+        }
         // An atomic fragment is a whole packet.
         if family == Family::V6 {
             let mut atomic = request(family);

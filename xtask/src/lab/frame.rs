@@ -181,6 +181,62 @@ impl Frame {
         bytes
     }
 
+    /// The frame's packet in fragments (RFC 791 §3.2, RFC 8200 §4.5) that begin at 0 and at these offsets of what is behind the
+    /// IP header and its extension headers; offsets are in bytes and multiples of eight, in order.
+    #[must_use]
+    pub fn fragments(&self, cuts: &[usize], identification: u32) -> Vec<Vec<u8>> {
+        const FRAGMENT: u8 = 44;
+        let whole = self.to_bytes();
+        let network = 14 + 4 * self.tags.len();
+        let is_v4 = self.source.is_ipv4();
+        let start = network
+            + if is_v4 {
+                20 + padded(&self.ip_options).len()
+            } else {
+                40 + self
+                    .extension_headers
+                    .iter()
+                    .map(|(_, header)| header.len())
+                    .sum::<usize>()
+            };
+        let (headers, payload) = whole.split_at(start);
+        let ends = cuts.iter().copied().chain([payload.len()]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        starts
+            .zip(ends)
+            .map(|(from, to)| {
+                let mut bytes = headers.to_vec();
+                let more = u16::from(to < payload.len());
+                let offset = from as u16;
+                if is_v4 {
+                    let field = offset >> 3 | more << 13;
+                    bytes[network + 2..network + 4]
+                        .copy_from_slice(&((start - network + to - from) as u16).to_be_bytes());
+                    bytes[network + 4..network + 6].copy_from_slice(&(identification as u16).to_be_bytes());
+                    bytes[network + 6..network + 8].copy_from_slice(&field.to_be_bytes());
+                    bytes[network + 10..network + 12].fill(0);
+                    let sum = !fold(sum(&bytes[network..]));
+                    bytes[network + 10..network + 12].copy_from_slice(&sum.to_be_bytes());
+                } else {
+                    let length = start - network - 40 + 8 + to - from;
+                    bytes[network + 4..network + 6].copy_from_slice(&(length as u16).to_be_bytes());
+                    // The header before says that this one follows, and this one what the packet carries.
+                    let last = self
+                        .extension_headers
+                        .last()
+                        .map_or(0, |(_, header)| header.len());
+                    let names = if last == 0 { network + 6 } else { start - last };
+                    bytes[names] = FRAGMENT;
+                    bytes.extend([self.protocol(), 0]);
+                    bytes.extend((offset | more).to_be_bytes());
+                    bytes.extend(identification.to_be_bytes());
+                }
+                bytes.extend_from_slice(&payload[from..to]);
+                bytes
+            })
+            .collect()
+    }
+
     fn put_ipv4(&self, bytes: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr) {
         bytes.extend_from_slice(&ether_type::IPV4.to_be_bytes());
         let options = padded(&self.ip_options);

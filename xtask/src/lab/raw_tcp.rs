@@ -211,6 +211,14 @@ impl RawTcp {
         self.socket.send(&frame.to_bytes())
     }
 
+    /// Sends the bytes of a frame.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.socket.send(bytes)
+    }
+
     /// Sends a segment as it is.
     ///
     /// # Errors

@@ -203,7 +203,7 @@ fn what_cannot_be_cut_is_refused_with_a_reason() {
         (flagged(flag::RST | flag::ACK), EngineDrop::NotCuttable),
         (flagged(flag::URG | flag::ACK), EngineDrop::NotCuttable),
         (udp.to_bytes(), EngineDrop::NotTcp),
-        (fragment, EngineDrop::NotTcp),
+        (fragment, EngineDrop::Fragment),
         (whole[..1999].to_vec(), EngineDrop::NotTcp),
         (Vec::new(), EngineDrop::NotTcp),
         (bad_header, EngineDrop::BadIpChecksum),
