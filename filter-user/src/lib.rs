@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod corpus;

@@ -5,6 +5,7 @@
 
 mod baseline;
 mod cidr;
+mod clients;
 mod decision;
 mod deep;
 mod document;
@@ -28,6 +29,7 @@ use document::Document;
 
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
+pub use clients::{ClientHeader, Clients, ProxyProtocol};
 pub use decision::{
     Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
 };
@@ -63,6 +65,8 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub struct Config {
     /// Where the engine attaches, and how its threads run.
     pub engine: Engine,
+    /// Who the client of a request is.
+    pub clients: Clients,
     /// What makes a flow worth a look.
     pub suspicious: Suspicious,
     /// The bounds of everything that grows.

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
-use super::{Address, Config, RulesSource, Scoring, cidr};
+use super::{Address, ClientHeader, Config, Inspect, ProxyProtocol, RulesSource, Scoring, cidr};
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
+
+/// The most entries of `clients.trusted_proxies`.
+const MAX_TRUSTED: usize = 4096;
 
 /// A mistake before its place in the text is known.
 pub(super) struct Finding {
@@ -19,6 +22,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     engine(config, &mut findings);
     services(config, &mut findings);
+    clients(config, &mut findings);
     limits(config, &mut findings);
     decisions(config, &mut findings);
     deep(config, &mut findings);
@@ -136,6 +140,70 @@ fn services(config: &Config, findings: &mut Findings) {
                 super::MAX_SERVICES
             ),
         );
+    }
+}
+
+fn clients(config: &Config, findings: &mut Findings) {
+    let super::Clients {
+        trusted_proxies,
+        client_header,
+    } = &config.clients;
+    for (i, service) in config.service.iter().enumerate() {
+        if service.proxy_protocol == ProxyProtocol::Off {
+            continue;
+        }
+        let key = format!("service.{i}.proxy_protocol");
+        if trusted_proxies.is_empty() {
+            findings.add(
+                key,
+                "nobody may send such a header: clients.trusted_proxies is empty",
+                "name the proxies there, as in trusted_proxies = [\"192.0.2.7\"]",
+            );
+        } else if service.inspect == Inspect::None {
+            findings.add(
+                key,
+                "nothing is read of this service: its inspect is \"none\"",
+                "leave it out, or use inspect = \"all\"",
+            );
+        }
+    }
+    if trusted_proxies.len() > MAX_TRUSTED {
+        findings.add(
+            "clients.trusted_proxies",
+            format!("{} entries", trusted_proxies.len()),
+            format!("at most {MAX_TRUSTED} are possible; use wider blocks"),
+        );
+    }
+    for (i, proxy) in trusted_proxies.iter().enumerate() {
+        if proxy.prefix_len() == 0 {
+            findings.add(
+                format!("clients.trusted_proxies.{i}"),
+                format!("{proxy} trusts everybody: each client could say that it is another"),
+                "name the proxies alone",
+            );
+        }
+        let blocked = config.lists.block.iter().enumerate();
+        for (j, block) in blocked.filter(|(_, block)| cidr::overlap(block, proxy)) {
+            findings.add(
+                format!("lists.block.{j}"),
+                format!(
+                    "{} overlaps {} of clients.trusted_proxies",
+                    cidr::short(block),
+                    cidr::short(proxy)
+                ),
+                "remove one of the two, or block the parts around it",
+            );
+        }
+    }
+    if let ClientHeader::Single(name) = client_header {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
+            findings.add(
+                "clients.client_header",
+                format!("`{name}` cannot be the name of a header"),
+                "use \"x-forwarded-for\", \"forwarded\", \"none\" or a name such as \"x-real-ip\"",
+            );
+        }
     }
 }
 

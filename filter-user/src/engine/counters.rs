@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use filter_score::{Family, OwnedDecision, Verdict};
 
 use crate::{
+    client::{ClientCount, ClientCounts},
     deep::DeepCount,
     flow::{DropCounters, DropReason},
 };
@@ -136,6 +137,8 @@ pub struct EngineCounters {
     pub deep_waiting: u64,
     /// What is learnt of parameters: profiles, those that count, and those that there is room for.
     pub baseline: [u64; 3],
+    /// What was learnt of clients, by [`ClientCount`].
+    pub clients: ClientCounts,
     /// What became of undecided requests, by [`DeepCount`].
     pub deep: [u64; DeepCount::ALL.len()],
 }
@@ -149,6 +152,11 @@ impl EngineCounters {
     /// Counts an unscored frame.
     pub fn unscored(&mut self, reason: Unscored) {
         self.unscored[reason as usize] += 1;
+    }
+
+    /// Counts something about a client.
+    pub fn client(&mut self, what: ClientCount) {
+        self.clients[what as usize] += 1;
     }
 
     /// Takes over the stream layer's counts.
@@ -215,6 +223,7 @@ impl EngineCounters {
             held,
             deep_waiting,
             baseline,
+            clients,
             deep,
         } = self;
         [
@@ -241,6 +250,7 @@ impl EngineCounters {
         .chain(*requests)
         .chain(*families)
         .chain(*baseline)
+        .chain(*clients)
         .chain(*deep)
     }
 
@@ -285,6 +295,7 @@ impl EngineCounters {
             requests: std::array::from_fn(|_| next()),
             families: std::array::from_fn(|_| next()),
             baseline: std::array::from_fn(|_| next()),
+            clients: std::array::from_fn(|_| next()),
             deep: std::array::from_fn(|_| next()),
         }
     }
@@ -328,6 +339,7 @@ mod tests {
             malformed: 3,
             excluded: 4,
             baseline: [5, 6, 7],
+            clients: std::array::from_fn(|index| 8 + index as u64),
             ..EngineCounters::default()
         };
         counters.drop(EngineDrop::Opaque);

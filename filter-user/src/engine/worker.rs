@@ -27,6 +27,7 @@ use super::{
     verdict::{Judge, Origin, Outcome},
 };
 use crate::{
+    client::Clients,
     config::{FailurePolicy, Respond},
     flow::{
         EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits, TimeoutClass,
@@ -90,6 +91,8 @@ pub struct WorkerConfig {
 pub enum Command {
     /// Put other rules and policies in force.
     Policies(Arc<Policies>),
+    /// Trust other proxies.
+    Clients(Arc<Clients>),
     /// Give everything back and end.
     Stop,
 }
@@ -183,6 +186,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     #[must_use]
     pub fn serving(mut self, services: ServiceNumbers) -> Self {
         self.judge.serve(services);
+        self
+    }
+
+    /// The same loop for services behind proxies.
+    #[must_use]
+    pub fn knowing(mut self, clients: Arc<Clients>) -> Self {
+        self.judge.know(clients);
         self
     }
 
@@ -547,6 +557,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Policies(policies)) => self.judge.replace(policies),
+                Ok(Command::Clients(clients)) => self.judge.know(clients),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

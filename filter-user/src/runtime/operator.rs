@@ -1,6 +1,6 @@
 //! What operators ask of the running engine.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use filter_common::{Action, Address, Reason, block::Block};
 use filter_score::Family;
@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::{logging, maps::prefix, second_tier, state::State};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
-    config::{self, Baseline, BaselineMode, Config, Level, Scoring},
+    client::{ClientCount, Clients},
+    config::{self, Baseline, BaselineMode, Config, Level, ProxyProtocol, Scoring},
     control::{
         BaselineStatus, BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal,
         RefusalCode, RequestCounters, RulesStatus, Status,
@@ -76,6 +77,7 @@ impl Engine for State {
                 .map(|(queue, counters)| self.queue(queue, counters))
                 .collect(),
             requests: requests(&counters),
+            clients: clients(&counters),
             deep: self
                 .deep
                 .as_ref()
@@ -213,15 +215,10 @@ impl Engine for State {
         let mut state = self.rules_state();
         match loaded {
             Ok((Tuned { rules, policies }, config)) => {
+                let clients = Arc::new(Clients::new(&config, &self.config.services()));
                 for queue in &self.queues {
-                    let command = Command::Policies(std::sync::Arc::clone(&policies));
-                    queue.commands.try_send(command).map_err(|error| {
-                        Refusal::new(
-                            RefusalCode::Failed,
-                            format!("queue {} takes no commands: {error}", queue.number),
-                            "try again; `portcullis status` shows whether the queue is alive",
-                        )
-                    })?;
+                    queue.tell(Command::Policies(Arc::clone(&policies)))?;
+                    queue.tell(Command::Clients(Arc::clone(&clients)))?;
                 }
                 if let Some(pool) = &self.deep {
                     pool.replace(policies);
@@ -299,8 +296,10 @@ impl State {
                 },
                 ..Scoring::default()
             };
+            config.clients = config::Clients::default();
             for service in &mut config.service {
                 service.scoring = None;
+                service.proxy_protocol = ProxyProtocol::Off;
             }
             config
         };
@@ -393,6 +392,16 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
         excluded: sum(counters, |counters| counters.excluded),
         families,
     }
+}
+
+fn clients(counters: &[EngineCounters]) -> BTreeMap<String, u64> {
+    let count = |what: &ClientCount| {
+        (
+            what.name(),
+            sum(counters, |counters| counters.clients[*what as usize]),
+        )
+    };
+    named(ClientCount::ALL.iter().map(count))
 }
 
 /// What is learnt of parameters; `None` if no service has a baseline.

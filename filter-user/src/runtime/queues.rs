@@ -16,6 +16,7 @@ use filter_score::Scorer;
 use super::placement;
 use crate::{
     bpf::Tables,
+    client::Clients,
     config::{Config, Idle},
     deep::Pool,
     engine::{
@@ -120,6 +121,7 @@ impl Parts<'_> {
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
         let services = ServiceNumbers::new(&self.config.services());
+        let clients = Clients::new(self.config, &self.config.services());
         let events = self.events.clone();
         let port = self.deep.map(|pool| pool.port(queue as usize));
         let thread = thread::Builder::new()
@@ -137,7 +139,8 @@ impl Parts<'_> {
                     events,
                     receiver,
                 )
-                .serving(services);
+                .serving(services)
+                .knowing(Arc::new(clients));
                 match port {
                     Some(port) => worker.with_second_tier(port).run(),
                     None => worker.run(),

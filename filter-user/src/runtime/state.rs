@@ -14,7 +14,7 @@ use super::{logging, queues::QueueThreads};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
     config::{Config, Mode, Origin},
-    control::Protected,
+    control::{Protected, Refusal, RefusalCode},
     deep::Pool,
     engine::{Command, SharedCounters},
     host::Interface,
@@ -32,6 +32,19 @@ pub(super) struct Queue {
     pub(super) counters: Arc<SharedCounters>,
     pub(super) handle: QueueHandle,
     pub(super) commands: SyncSender<Command>,
+}
+
+impl Queue {
+    /// Tells the queue's thread something.
+    pub(super) fn tell(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.try_send(command).map_err(|error| {
+            Refusal::new(
+                RefusalCode::Failed,
+                format!("queue {} takes no commands: {error}", self.number),
+                "try again; `portcullis status` shows whether the queue is alive",
+            )
+        })
+    }
 }
 
 /// The rules in force and what became of reloads.

@@ -3,6 +3,7 @@
 mod blocking;
 mod bounds;
 mod client;
+mod clients;
 mod frames;
 mod joined;
 mod lifetime;

@@ -1,0 +1,87 @@
+//! What the loop has to say about the requests of one flow, and what it makes of their decisions.
+
+use std::net::IpAddr;
+
+use filter_common::FlowKey;
+use filter_score::{Decision, Reception, Verdict};
+
+use super::{
+    EngineCounters,
+    reports::Reports,
+    second_tier::{Asked, SecondTier, Undecided},
+};
+use crate::{deep::Priority, flow::FlowHandle};
+
+/// For as long as some bytes are fed.
+pub(super) struct Desk<'a> {
+    pub(super) second: &'a mut SecondTier,
+    pub(super) reports: &'a mut Reports,
+    pub(super) counters: &'a mut EngineCounters,
+    /// Something about the flow or its source was suspicious before.
+    pub(super) suspected: &'a mut bool,
+    pub(super) flow: FlowKey,
+    pub(super) now: u64,
+    /// The flow, if it waits for the second tier; `None` if nothing is blocked.
+    pub(super) waits: Option<FlowHandle>,
+    /// The segment can be held.
+    pub(super) room: bool,
+    pub(super) report_allowed: bool,
+    /// What the second tier was asked.
+    pub(super) asked: Asked,
+    /// The last number that a request got.
+    pub(super) last_id: u64,
+}
+
+impl Desk<'_> {
+    /// Whose request it is, if its decision does not say: the flow's.
+    fn client_of(&self, source: Option<IpAddr>) -> IpAddr {
+        source.unwrap_or_else(|| self.flow.source.into())
+    }
+
+    /// Asks the second tier.
+    fn undecided(&mut self, decision: &Decision<'_>, priority: Priority) {
+        let request = Undecided {
+            waits: self.waits,
+            flow: self.flow,
+            client: self.client_of(decision.source),
+            decision: decision.to_owned(),
+            time_ns: self.now,
+        };
+        let (asked, left) = self.second.ask(request, decision, priority, self.room);
+        self.asked = asked;
+        if let Some(request) = left {
+            self.counters.decided_late(&request.decision);
+            self.last_id = self.reports.send(request, self.now);
+        }
+    }
+}
+
+impl Reception for Desk<'_> {
+    fn decided(&mut self, decision: &Decision<'_>) {
+        let priority = if *self.suspected {
+            Priority::Suspect
+        } else {
+            Priority::Ordinary
+        };
+        *self.suspected |= decision.verdict != Verdict::Allow;
+        if decision.is_undecided() {
+            return self.undecided(decision, priority);
+        }
+        let families = decision.counting().map(|hit| hit.rule.family);
+        self.counters
+            .decided(decision.verdict, families, decision.violation().is_some());
+        let detected = decision.has_detected();
+        self.counters.detect_only += u64::from(detected);
+        self.counters.excluded += u64::from(!decision.excluded.is_empty());
+        if decision.verdict != Verdict::Allow || detected || self.report_allowed {
+            let request = Undecided {
+                waits: self.waits,
+                flow: self.flow,
+                client: self.client_of(decision.source),
+                decision: decision.to_owned(),
+                time_ns: self.now,
+            };
+            self.last_id = self.reports.send(request, self.now);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Clients behind a trusted proxy: the lab's client is the proxy, and says whom it speaks for.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use xtask::lab::{
+    RawTcp,
+    address::{CLIENT_V4, NGINX_PROXIED_PORT, SERVER_V4, SERVER_V6},
+    engine_config::services,
+    wait::wait_until,
+};
+
+use crate::support::{SOON, engine::RunningEngine, request::curl, site::Site};
+
+const TRUSTED: &str = "clients.trusted_proxies=[\"10.71.0.0/24\", \"fd71::/64\"]";
+
+/// nginx where it reads PROXY headers, over IPv4 and IPv6.
+fn proxied() -> [SocketAddr; 2] {
+    [
+        SocketAddr::new(SERVER_V4.into(), NGINX_PROXIED_PORT),
+        SocketAddr::new(SERVER_V6.into(), NGINX_PROXIED_PORT),
+    ]
+}
+
+/// The services of those, with this expectation.
+fn proxied_services(expectation: &str) -> String {
+    let line = format!("inspect = \"all\"\nproxy_protocol = \"{expectation}\"\n");
+    services(NGINX_PROXIED_PORT, "all").replace("inspect = \"all\"\n", &line)
+}
+
+#[test]
+fn nginx_sees_the_client_that_the_proxy_header_names() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let engine = RunningEngine::start_with(&site.lab, &proxied_services("require"), &[TRUSTED])?;
+    let [v4, v6] = proxied();
+    // curl speaks for itself.
+    for server in [v4, v6] {
+        let answer = curl(&site.lab, server, "/1k", &["--haproxy-protocol"])?;
+        ensure!(answer.status == 200 && answer.body.len() == 1000, "{answer:?}");
+        let attack = curl(
+            &site.lab,
+            server,
+            "/1k?id=1'+UNION+SELECT+password+FROM+users--",
+            &["--haproxy-protocol"],
+        )?;
+        ensure!(attack.status == 403, "{attack:?}");
+    }
+    // A balancer speaks for others, in the binary form.
+    let mut balancer = RawTcp::connect(&site.lab, v4)?;
+    let header =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\0\x51\x04\0\x04abcd";
+    // nginx wants it in one piece.
+    balancer.send(header)?;
+    balancer.send(b"GET /1k HTTP/1.1\r\nHost: lab\r\n\r\n")?;
+    ensure!(balancer.response(SOON)?.status == 200);
+    wait_until("nginx's log", SOON, || {
+        let log = site.nginx.access_log().unwrap_or_default();
+        let saw = |client: &str| {
+            log.iter()
+                .any(|entry| entry.remote_address == client && entry.status == 200)
+        };
+        saw("192.0.2.7") && saw(&CLIENT_V4.to_string()) && saw("fd71::2")
+    })?;
+    let status = engine.wait_for_status("headers counted", |status| {
+        status.clients.get("proxy_header") == Some(&5)
+    })?;
+    ensure!(status.requests.block == 2, "{:?}", status.requests);
+    // Without the header nothing goes.
+    let answer = curl(&site.lab, v4, "/1k", &[])?;
+    ensure!(answer.status == 403, "{answer:?}");
+    engine.wait_for_status("the missing header counted", |status| {
+        status.clients.contains_key("proxy_header_missing")
+    })?;
+    let text = engine.tell(&["status"])?;
+    ensure!(text.contains("proxy_header_missing"), "{text}");
+    engine.stop()
+}
+
+#[test]
+fn headers_of_strangers_are_refused() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let elsewhere = "clients.trusted_proxies=[\"192.0.2.1\"]";
+    let engine = RunningEngine::start_with(&site.lab, &proxied_services("accept"), &[elsewhere])?;
+    for server in proxied() {
+        let answer = curl(&site.lab, server, "/1k", &["--haproxy-protocol"])?;
+        ensure!(answer.status == 403, "{answer:?}");
+    }
+    engine.wait_for_status("headers counted", |status| {
+        status.clients.get("proxy_header_untrusted") == Some(&2) && status.requests.malformed == 2
+    })?;
+    engine.stop()
+}

@@ -1,0 +1,181 @@
+//! Who the client of a request is, where a proxy stands in front of the service.
+
+use std::{net::IpAddr, sync::Arc};
+
+use filter_user::{
+    client::{ClientCount, Clients},
+    config::Config,
+    engine::{Command, EngineDrop, Event},
+    tuning::ServiceNumbers,
+};
+
+use crate::{
+    client::Client,
+    requests::{ATTACKS, GET},
+    site::{Site, TICK_NS},
+};
+
+const ATTACK: &[u8] = ATTACKS[0].1;
+/// 10.71.0.2, the clients' address, is a proxy.
+const TRUSTED: &str = "[clients]\ntrusted_proxies = [\"10.71.0.0/24\", \"fd71::/16\"]\n";
+const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 80\r\n";
+const V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x07\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xdc\x04\0\x50";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn clients(text: &str) -> (Config, Arc<Clients>) {
+    let config = Config::parse("test", text, None, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let clients = Arc::new(Clients::new(&config, &config.services()));
+    (config, clients)
+}
+
+/// A site with this configuration of services and clients.
+fn site(text: &str) -> Site {
+    let (config, clients) = clients(text);
+    let mut site = Site::new();
+    let services = ServiceNumbers::new(&config.services());
+    site.worker = site.worker.serving(services).knowing(clients);
+    site
+}
+
+fn service(proxy_protocol: &str) -> String {
+    format!("{TRUSTED}[[service]]\nport = 80\nproxy_protocol = \"{proxy_protocol}\"\n")
+}
+
+fn count(site: &mut Site, what: ClientCount) -> u64 {
+    site.counters().clients[what as usize]
+}
+
+fn last_event(site: &Site) -> Event {
+    site.events.try_iter().last().expect("a decision is reported")
+}
+
+#[test]
+fn a_proxy_header_names_the_client_and_goes_on_as_it_came() {
+    for (header, client) in [(V1, "192.0.2.7"), (V2, "2001:db8::7")] {
+        for mode in ["accept", "require"] {
+            for size in [1, 7, 400] {
+                let mut site = site(&service(mode));
+                let proxy = Client::v4(40_000);
+                site.open(&proxy);
+                let stream = [header, GET, GET].concat();
+                let mut at = 0;
+                for piece in stream.chunks(size) {
+                    site.send(proxy.data(at, piece));
+                    at += piece.len();
+                }
+                assert_eq!(site.server(&proxy).bytes, stream);
+                let seen: Vec<_> = site.events.try_iter().map(|event| event.client).collect();
+                assert_eq!(seen, [address(client); 2], "{mode}, {size} bytes a segment");
+                assert_eq!(count(&mut site, ClientCount::ProxyHeader), 1);
+                assert_eq!(site.counters().requests, [2, 0, 0]);
+                site.send(proxy.data(at, ATTACK));
+                assert_eq!(site.dropped(EngineDrop::Attack), 1);
+                assert_eq!(last_event(&site).client, address(client));
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_of_the_proxy_itself_are_its_own() {
+    for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        let mut site = site(&service("require"));
+        let proxy = Client::v4(40_000);
+        site.open(&proxy);
+        site.send(proxy.data(0, &[header, GET].concat()));
+        assert_eq!(last_event(&site).client, proxy.source);
+        assert_eq!(count(&mut site, ClientCount::ProxyOwn), 1);
+    }
+}
+
+#[test]
+fn without_a_header_a_connection_is_as_ever_if_none_is_required() {
+    // `P` may be the beginning of a header: it is not lost when it is none.
+    for (cut, request) in [(0, GET), (1, crate::requests::POST), (3, crate::requests::POST)] {
+        let mut site = site(&service("accept"));
+        let proxy = Client::v4(40_000);
+        site.open(&proxy);
+        if cut > 0 {
+            site.send(proxy.data(0, &request[..cut]));
+        }
+        site.send(proxy.data(cut, &request[cut..]));
+        assert_eq!(site.server(&proxy).bytes, request);
+        assert_eq!(site.counters().requests, [1, 0, 0]);
+        assert_eq!(last_event(&site).client, proxy.source);
+        assert_eq!(site.counters().clients, [0; ClientCount::ALL.len()]);
+    }
+}
+
+#[test]
+fn headers_that_should_not_be_are_violations() {
+    let stranger = Client {
+        source: [10, 70, 0, 2].into(),
+        ..Client::v4(40_001)
+    };
+    let proxy = Client::v4(40_000);
+    for (client, mode, stream, what) in [
+        (
+            &proxy,
+            "accept",
+            &b"PROXY TCP4 nobody\r\n"[..],
+            ClientCount::ProxyMalformed,
+        ),
+        (
+            &proxy,
+            "require",
+            b"PROXY / HTTP/1.1\r\n\r\n",
+            ClientCount::ProxyMalformed,
+        ),
+        (&proxy, "require", GET, ClientCount::ProxyMissing),
+        (&stranger, "accept", V1, ClientCount::ProxyUntrusted),
+        (&stranger, "accept", V2, ClientCount::ProxyUntrusted),
+        (&stranger, "require", V1, ClientCount::ProxyUntrusted),
+        (&stranger, "require", GET, ClientCount::ProxyMissing),
+    ] {
+        for size in [1, 1400] {
+            let mut site = site(&service(mode));
+            site.open(client);
+            for (at, piece) in stream.chunks(size).enumerate() {
+                site.send(client.data(at * size, piece));
+            }
+            assert_eq!(count(&mut site, what), 1, "{mode} {}", stream.escape_ascii());
+            assert_eq!(site.dropped(EngineDrop::Attack), 1);
+            assert_eq!(site.counters().malformed, 1);
+            let event = last_event(&site);
+            assert_eq!(event.client, client.source);
+            assert!(
+                event.decision.explanation.contains("900100"),
+                "{}",
+                event.decision.explanation
+            );
+            assert!(site.server(client).bytes.len() < stream.len());
+        }
+    }
+    // Where no header is expected, it is scored as any other bytes.
+    for header in [V1, V2] {
+        let mut site = site(&service("off"));
+        site.open(&proxy);
+        site.send(proxy.data(0, &[header, GET].concat()));
+        assert_eq!(site.counters().clients, [0; ClientCount::ALL.len()]);
+        assert_ne!(site.counters().requests, [1, 0, 0]);
+    }
+}
+
+#[test]
+fn a_reload_changes_whom_new_connections_believe() {
+    let mut site = site(&service("accept"));
+    let proxy = Client::v4(40_000);
+    let distrusting = service("accept").replace("10.71.0.0/24", "10.79.0.0/24");
+    let (_, clients) = clients(&distrusting);
+    site.commands
+        .send(Command::Clients(clients))
+        .expect("the loop listens");
+    site.advance(TICK_NS);
+    site.open(&proxy);
+    site.send(proxy.data(0, V1));
+    assert_eq!(count(&mut site, ClientCount::ProxyUntrusted), 1);
+}
