@@ -32,6 +32,14 @@ counts! {
     ProxyUntrusted => "proxy_header_untrusted",
     /// Connections to a service that requires a PROXY header, without one: a violation.
     ProxyMissing => "proxy_header_missing",
+    /// Requests whose client a trusted proxy's header named.
+    HeaderNamed => "client_header",
+    /// Requests of a trusted proxy without such a header: its own.
+    HeaderMissing => "client_header_missing",
+    /// Requests with such a header that cannot be read: the last hop that is certain counts.
+    HeaderMalformed => "client_header_malformed",
+    /// Requests with such a header that hides the client (`unknown`, `_name`): the last hop that is certain counts.
+    HeaderHidden => "client_header_hidden",
 }
 
 /// Counts by [`ClientCount`].

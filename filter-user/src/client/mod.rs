@@ -6,19 +6,24 @@
 //! ```
 
 mod count;
+pub mod header;
 pub mod proxy_protocol;
 mod trusted;
 
 pub use count::{ClientCount, ClientCounts};
 pub use trusted::TrustedProxies;
 
-use crate::config::{Config, ProxyProtocol, Service};
+use std::net::IpAddr;
+
+use crate::config::{ClientHeader, Config, ProxyProtocol, Service};
 
 /// Who is trusted and what services expect. Immutable, shared by all queues.
 #[derive(Debug, Default)]
 pub struct Clients {
     /// Whose word on the client counts.
     pub trusted: TrustedProxies,
+    /// Where they name it in a request's head.
+    pub header: ClientHeader,
     /// By the service's number, counted from 1.
     proxy_protocol: Box<[ProxyProtocol]>,
 }
@@ -35,8 +40,15 @@ impl Clients {
         };
         Self {
             trusted: TrustedProxies::new(&config.clients.trusted_proxies),
+            header: config.clients.client_header.clone(),
             proxy_protocol: services.iter().map(expected).collect(),
         }
+    }
+
+    /// Whether the heads of requests that `hop` sends say who the client is.
+    #[must_use]
+    pub fn reads_heads_of(&self, hop: IpAddr) -> bool {
+        self.header != ClientHeader::None && self.trusted.contains(hop)
     }
 
     /// What connections to the service with this number begin with.

@@ -82,6 +82,48 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "fix:",
     ),
     (
+        "[[service]]\nport = 80\nproxy_protocol = 'accept'\n",
+        "portcullis.toml:3:1: service.0.proxy_protocol",
+        "clients.trusted_proxies is empty",
+        "trusted_proxies = [",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.1']\n[[service]]\nport = 80\ninspect = 'none'\nproxy_protocol = 'require'\n",
+        "portcullis.toml:6:1: service.0.proxy_protocol",
+        "nothing is read",
+        "inspect = \"all\"",
+    ),
+    (
+        "[[service]]\nport = 80\nproxy_protocol = 'accpet'\n",
+        "portcullis.toml:3:18: service.0.proxy_protocol",
+        "unknown variant",
+        "did you mean `accept`?",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.1', '0.0.0.0/0']\n",
+        "portcullis.toml:2:32: clients.trusted_proxies.1",
+        "trusts everybody",
+        "name the proxies alone",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.1/8']\n",
+        "portcullis.toml:2:20: clients.trusted_proxies.0",
+        "bits set beyond its prefix",
+        "write 10.0.0.0/8",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.0/8']\n[lists]\nblock = ['10.1.0.0/16']\n",
+        "portcullis.toml:4:10: lists.block.0",
+        "overlaps 10.0.0.0/8 of clients.trusted_proxies",
+        "remove one of the two",
+    ),
+    (
+        "[clients]\nclient_header = 'x forwarded for'\n",
+        "portcullis.toml:2:1: clients.client_header",
+        "cannot be the name of a header",
+        "x-real-ip",
+    ),
+    (
         "[limits]\nmax_flow = 1\n",
         "portcullis.toml:2:1: limits.max_flow",
         "unknown field",

@@ -77,6 +77,7 @@ impl Judge {
             }
             Progress::Done(taken, Header::Source(source)) => {
                 requests.stream.set_source(source);
+                self.settle(requests);
                 counters.client(ClientCount::ProxyHeader);
                 (None, taken)
             }

@@ -10,7 +10,14 @@ use super::{
     reports::Reports,
     second_tier::{Asked, SecondTier, Undecided},
 };
-use crate::{deep::Priority, flow::FlowHandle};
+use crate::{
+    client::{
+        Clients,
+        header::{self, Named},
+    },
+    deep::Priority,
+    flow::FlowHandle,
+};
 
 /// For as long as some bytes are fed.
 pub(super) struct Desk<'a> {
@@ -20,6 +27,9 @@ pub(super) struct Desk<'a> {
     /// Something about the flow or its source was suspicious before.
     pub(super) suspected: &'a mut bool,
     pub(super) flow: FlowKey,
+    pub(super) clients: &'a Clients,
+    /// Whose word the head of a request is: the flow's source, or whom a PROXY header named.
+    pub(super) hop: IpAddr,
     pub(super) now: u64,
     /// The flow, if it waits for the second tier; `None` if nothing is blocked.
     pub(super) waits: Option<FlowHandle>,
@@ -33,9 +43,9 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// Whose request it is, if its decision does not say: the flow's.
+    /// Whose request it is.
     fn client_of(&self, source: Option<IpAddr>) -> IpAddr {
-        source.unwrap_or_else(|| self.flow.source.into())
+        source.unwrap_or(self.hop)
     }
 
     /// Asks the second tier.
@@ -57,6 +67,13 @@ impl Desk<'_> {
 }
 
 impl Reception for Desk<'_> {
+    fn client(&mut self, head: &[u8]) -> Option<IpAddr> {
+        let Named { client, count } =
+            header::client(&self.clients.header, head, self.hop, &self.clients.trusted);
+        self.counters.client(count);
+        Some(client)
+    }
+
     fn decided(&mut self, decision: &Decision<'_>) {
         let priority = if *self.suspected {
             Priority::Suspect

@@ -7,7 +7,7 @@ use std::{
 
 use filter_common::FlowKey;
 use filter_score::{
-    Disposition, Mode, OpaqueKind, Policies, Reception as _, Scorer, SecondLook, Stream as HttpStream,
+    Asks, Disposition, Mode, OpaqueKind, Policies, Reception as _, Scorer, SecondLook, Stream as HttpStream,
     Verdict,
 };
 
@@ -68,6 +68,8 @@ pub(super) struct Judge {
     scorer: Scorer,
     services: ServiceNumbers,
     pub(super) clients: Arc<Clients>,
+    /// How often `clients` was replaced.
+    knows: u32,
     second: SecondTier,
     reports: Reports,
     /// Undecided requests whose flow ended, since the last look.
@@ -89,6 +91,7 @@ impl Judge {
             scorer,
             services: ServiceNumbers::default(),
             clients: Arc::default(),
+            knows: 0,
             second: SecondTier::default(),
             reports: Reports::new(events, first_request_id),
             withdrawn: EngineCounters::default(),
@@ -105,6 +108,17 @@ impl Judge {
     /// Who is trusted to speak for clients, from now on.
     pub(super) fn know(&mut self, clients: Arc<Clients>) {
         self.clients = clients;
+        self.knows = self.knows.wrapping_add(1);
+    }
+
+    /// What is to be asked about the requests that follow, by who they come from.
+    pub(super) fn settle(&self, requests: &mut Requests) {
+        let hop = requests.stream.source();
+        requests.knows = self.knows;
+        requests.stream.set_asks(Asks {
+            client: hop.is_some_and(|hop| self.clients.reads_heads_of(hop)),
+            admission: false,
+        });
     }
 
     /// Asks the second tier from now on.
@@ -127,6 +141,7 @@ impl Judge {
         let service = self.services.of(flow.destination, flow.destination_port);
         requests.stream = stream.from_source(flow.source.into()).under(service);
         requests.greeting = None;
+        self.settle(requests);
         if requests.stream.is_idle() {
             requests.greeting = self.greeting(flow, service, from_start);
         }
@@ -338,6 +353,9 @@ impl Judge {
         Origin { handle, flow, now }: Origin,
         counters: &'a mut EngineCounters,
     ) -> (&'a mut Scorer, &'a mut HttpStream, Desk<'a>) {
+        if requests.knows != self.knows {
+            self.settle(requests);
+        }
         let Requests {
             stream, suspected, ..
         } = requests;
@@ -349,6 +367,8 @@ impl Judge {
             counters,
             suspected,
             flow,
+            clients: &self.clients,
+            hop: stream.source().unwrap_or_else(|| flow.source.into()),
             now,
             waits,
             room: waits.is_none() || room,

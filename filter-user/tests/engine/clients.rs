@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use filter_score::{Exclusion, Policies, Policy, Tuning};
 use filter_user::{
     client::{ClientCount, Clients},
     config::Config,
@@ -12,7 +13,7 @@ use filter_user::{
 use crate::{
     client::Client,
     requests::{ATTACKS, GET},
-    site::{Site, TICK_NS},
+    site::{Site, TICK_NS, rules},
 };
 
 const ATTACK: &[u8] = ATTACKS[0].1;
@@ -106,7 +107,8 @@ fn without_a_header_a_connection_is_as_ever_if_none_is_required() {
         assert_eq!(site.server(&proxy).bytes, request);
         assert_eq!(site.counters().requests, [1, 0, 0]);
         assert_eq!(last_event(&site).client, proxy.source);
-        assert_eq!(site.counters().clients, [0; ClientCount::ALL.len()]);
+        assert_eq!(count(&mut site, ClientCount::HeaderMissing), 1);
+        assert_eq!(site.counters().clients.iter().sum::<u64>(), 1);
     }
 }
 
@@ -178,4 +180,126 @@ fn a_reload_changes_whom_new_connections_believe() {
     site.open(&proxy);
     site.send(proxy.data(0, V1));
     assert_eq!(count(&mut site, ClientCount::ProxyUntrusted), 1);
+}
+
+/// Requests with this header line, and what the site makes of it.
+fn with_line(line: &str, request: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(request.to_vec()).expect("text");
+    text.replacen("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"), 1)
+        .into_bytes()
+}
+
+fn plain(header: &str) -> String {
+    format!("{TRUSTED}client_header = \"{header}\"\n[[service]]\nport = 80\n")
+}
+
+#[test]
+fn each_request_of_a_connection_has_its_own_client() {
+    for size in [1, 20, 1400] {
+        let mut site = site(&plain("x-forwarded-for"));
+        let proxy = Client::v4(40_000);
+        site.open(&proxy);
+        let stream = [
+            with_line("X-Forwarded-For: 192.0.2.9, 192.0.2.7", GET),
+            with_line("X-Forwarded-For: 192.0.2.8, 10.71.0.9", GET),
+            with_line("X-Forwarded-For: nobody", GET),
+            with_line("X-Forwarded-For: unknown", GET),
+            GET.to_vec(),
+        ]
+        .concat();
+        for (number, piece) in stream.chunks(size).enumerate() {
+            site.send(proxy.data(number * size, piece));
+        }
+        assert_eq!(site.server(&proxy).bytes, stream);
+        let seen: Vec<_> = site
+            .events
+            .try_iter()
+            .map(|event| event.client.to_string())
+            .collect();
+        assert_eq!(
+            seen,
+            ["192.0.2.7", "192.0.2.8", "10.71.0.2", "10.71.0.2", "10.71.0.2"]
+        );
+        for (what, times) in [
+            (ClientCount::HeaderNamed, 2),
+            (ClientCount::HeaderMalformed, 1),
+            (ClientCount::HeaderHidden, 1),
+            (ClientCount::HeaderMissing, 1),
+        ] {
+            assert_eq!(count(&mut site, what), times);
+        }
+        site.send(proxy.data(stream.len(), &with_line("X-Forwarded-For: 192.0.2.7", ATTACK)));
+        assert_eq!(last_event(&site).client, address("192.0.2.7"));
+        assert_eq!(site.dropped(EngineDrop::Attack), 1);
+        assert!(site.server(&proxy).bytes.len() <= stream.len());
+    }
+}
+
+#[test]
+fn headers_of_strangers_say_nothing() {
+    let mut site = site(&plain("x-real-ip"));
+    let stranger = Client {
+        source: [10, 70, 0, 2].into(),
+        ..Client::v4(40_001)
+    };
+    site.open(&stranger);
+    site.send(stranger.data(0, &with_line("X-Real-IP: 192.0.2.7", GET)));
+    assert_eq!(last_event(&site).client, stranger.source);
+    assert_eq!(site.counters().clients, [0; ClientCount::ALL.len()]);
+    // Trusted by a reload, its next request on the same connection is believed.
+    let text = plain("x-real-ip").replace("10.71.0.0/24", "10.70.0.0/24");
+    let (_, clients) = clients(&text);
+    site.commands
+        .send(Command::Clients(clients))
+        .expect("the loop listens");
+    site.advance(TICK_NS);
+    let at = with_line("X-Real-IP: 192.0.2.7", GET).len();
+    site.send(stranger.data(at, &with_line("X-Real-IP: 192.0.2.7", GET)));
+    assert_eq!(last_event(&site).client, address("192.0.2.7"));
+}
+
+#[test]
+fn a_header_counts_if_the_hop_that_a_proxy_header_names_is_trusted() {
+    for (source, client) in [("10.71.0.77", "192.0.2.8"), ("192.0.2.7", "192.0.2.7")] {
+        let mut site = site(&service("require"));
+        let balancer = Client::v4(40_000);
+        site.open(&balancer);
+        let header = format!("PROXY TCP4 {source} 198.51.100.1 56324 80\r\n");
+        let request = with_line("X-Forwarded-For: 192.0.2.8", GET);
+        site.send(balancer.data(0, &[header.as_bytes(), &request].concat()));
+        assert_eq!(last_event(&site).client, address(client));
+    }
+}
+
+#[test]
+fn exclusions_by_source_are_about_the_client() {
+    let excluded = Tuning {
+        exclusions: vec![Exclusion {
+            reason: "our own scanner".into(),
+            sources: vec!["192.0.2.7/32".parse().expect("a block")],
+            ..Exclusion::default()
+        }],
+        ..Policy::default().into()
+    };
+    for (client, verdicts) in [("192.0.2.7", [1, 0, 0]), ("192.0.2.8", [0, 0, 1])] {
+        for size in [30, 1400] {
+            let mut site = site(&plain("forwarded"));
+            let policies = Policies::compile(rules(), &excluded, &[]).expect("right");
+            site.commands
+                .send(Command::Policies(Arc::new(policies)))
+                .expect("the loop listens");
+            site.advance(TICK_NS);
+            let proxy = Client::v6(40_000);
+            site.open(&proxy);
+            let request = with_line(&format!("Forwarded: for={client};proto=http"), ATTACK);
+            for (number, piece) in request.chunks(size).enumerate() {
+                site.send(proxy.data(number * size, piece));
+            }
+            assert_eq!(
+                site.counters().requests,
+                verdicts,
+                "{client}, {size} bytes a segment"
+            );
+        }
+    }
 }
