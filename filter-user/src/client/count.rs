@@ -38,6 +38,8 @@ counts! {
     HeaderMissing => "client_header_missing",
     /// Requests with such a header that cannot be read: the last hop that is certain counts.
     HeaderMalformed => "client_header_malformed",
+    /// Requests of clients with a block, refused: the XDP program sees only the proxy.
+    Blocked => "client_blocked",
     /// Requests with such a header that hides the client (`unknown`, `_name`): the last hop that is certain counts.
     HeaderHidden => "client_header_hidden",
 }

@@ -5,11 +5,13 @@
 //!      the peer               if the peer is trusted            if that hop is trusted
 //! ```
 
+mod blocked;
 mod count;
 pub mod header;
 pub mod proxy_protocol;
 mod trusted;
 
+pub use blocked::BlockedClients;
 pub use count::{ClientCount, ClientCounts};
 pub use trusted::TrustedProxies;
 

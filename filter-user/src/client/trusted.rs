@@ -34,6 +34,15 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
+    /// Whether any address of `net` is one of them.
+    #[must_use]
+    pub fn overlaps(&self, net: &IpNet) -> bool {
+        let behind = self
+            .0
+            .partition_point(|(first, _)| *first <= number(net.broadcast()));
+        behind > 0 && number(net.network()) <= self.0[behind - 1].1
+    }
+
     /// Whether `address` is one of them.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -83,6 +92,19 @@ mod tests {
                 expected,
                 "{address}"
             );
+        }
+        for (net, expected) in [
+            ("0.0.0.0/0", true),
+            ("10.2.3.0/24", true),
+            ("192.0.2.0/29", true),
+            ("192.0.2.0/30", false),
+            ("192.0.2.10/31", false),
+            ("2001:db8:7::/64", true),
+            ("2001::/16", true),
+            ("2001:db9::/64", false),
+        ] {
+            let net = crate::config::parse_cidr(net).expect("a block");
+            assert_eq!(trusted.overlaps(&net), expected, "{net}");
         }
         assert!(TrustedProxies::default().is_empty() && !TrustedProxies::default().contains([0; 4].into()));
     }

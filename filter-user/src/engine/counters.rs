@@ -49,6 +49,8 @@ drops! {
     Stale => "stale",
     /// The segment completed an attack.
     Attack => "attack",
+    /// The segment completed the head of a request whose client is blocked.
+    ClientBlocked => "client_blocked",
     /// Failure policy: no room in the flow table.
     TableFull => "flow_table_full",
     /// Failure policy: no buffer for another incomplete request.

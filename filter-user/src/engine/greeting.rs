@@ -77,7 +77,7 @@ impl Judge {
             }
             Progress::Done(taken, Header::Source(source)) => {
                 requests.stream.set_source(source);
-                self.settle(requests);
+                self.settle(requests, &origin.flow);
                 counters.client(ClientCount::ProxyHeader);
                 (None, taken)
             }
@@ -92,17 +92,16 @@ impl Judge {
             counters.client(count);
             let kept = greeting.preface.kept();
             let evidence = if kept.is_empty() { bytes } else { kept };
-            let (disposition, id) = self.not_http(evidence, requests, origin, counters);
-            if disposition == Disposition::Block {
-                return Greeted::Attack(id);
+            let fed = self.not_http(evidence, requests, origin, counters);
+            if fed.disposition == Disposition::Block {
+                return Greeted::Attack(fed.request_id);
             }
         }
         if progress == Progress::Absent && !greeting.preface.kept().is_empty() {
             // Earlier segments began like a header: too few bytes for a request, but for a byte that no method has.
-            let (disposition, _, id) =
-                self.feed(greeting.preface.kept(), false, false, requests, origin, counters);
-            if disposition == Disposition::Block {
-                return Greeted::Attack(id);
+            let fed = self.feed(greeting.preface.kept(), false, false, requests, origin, counters);
+            if fed.disposition == Disposition::Block {
+                return Greeted::Attack(fed.request_id);
             }
         }
         Greeted::Over(taken)

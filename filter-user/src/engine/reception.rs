@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use filter_common::FlowKey;
-use filter_score::{Decision, Reception, Verdict};
+use filter_score::{Decision, Disposition, Reception, RequestHead, Verdict};
 
 use super::{
     EngineCounters,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     client::{
-        Clients,
+        BlockedClients, ClientCount, Clients,
         header::{self, Named},
     },
     deep::Priority,
@@ -36,10 +36,29 @@ pub(super) struct Desk<'a> {
     /// The segment can be held.
     pub(super) room: bool,
     pub(super) report_allowed: bool,
+    pub(super) blocked: &'a BlockedClients,
+    /// What came of it so far.
+    pub(super) fed: Fed,
+}
+
+/// What came of some bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fed {
+    pub(super) disposition: Disposition,
     /// What the second tier was asked.
     pub(super) asked: Asked,
     /// The last number that a request got.
-    pub(super) last_id: u64,
+    pub(super) request_id: u64,
+}
+
+impl Default for Fed {
+    fn default() -> Self {
+        Self {
+            disposition: Disposition::Accept,
+            asked: Asked::Nothing,
+            request_id: 0,
+        }
+    }
 }
 
 impl Desk<'_> {
@@ -58,10 +77,10 @@ impl Desk<'_> {
             time_ns: self.now,
         };
         let (asked, left) = self.second.ask(request, decision, priority, self.room);
-        self.asked = asked;
+        self.fed.asked = asked;
         if let Some(request) = left {
             self.counters.decided_late(&request.decision);
-            self.last_id = self.reports.send(request, self.now);
+            self.fed.request_id = self.reports.send(request, self.now);
         }
     }
 }
@@ -72,6 +91,18 @@ impl Reception for Desk<'_> {
             header::client(&self.clients.header, head, self.hop, &self.clients.trusted);
         self.counters.client(count);
         Some(client)
+    }
+
+    fn admits(&mut self, request: &RequestHead<'_>) -> bool {
+        let client = self.client_of(request.source);
+        // The XDP program has let the flow's own source pass.
+        let behind = client != IpAddr::from(self.flow.source);
+        if behind && self.blocked.contains(client, self.now) {
+            self.counters.client(ClientCount::Blocked);
+            self.fed.request_id = self.reports.number();
+            return false;
+        }
+        true
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {
@@ -98,7 +129,7 @@ impl Reception for Desk<'_> {
                 decision: decision.to_owned(),
                 time_ns: self.now,
             };
-            self.last_id = self.reports.send(request, self.now);
+            self.fed.request_id = self.reports.send(request, self.now);
         }
     }
 }

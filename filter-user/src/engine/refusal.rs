@@ -15,7 +15,7 @@ use crate::{
 /// Why a flow is refused, and with that what its client gets.
 #[derive(Clone, Copy)]
 pub(super) enum Refusal {
-    /// An attack, reported under this request id: what the configuration says.
+    /// An attack, or a request of a blocked client, with this request id: what the configuration says.
     Attack(u64),
     /// The failure policy: a reset, so that the client can try anew at once.
     Failure,

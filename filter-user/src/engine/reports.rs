@@ -49,10 +49,16 @@ impl Reports {
         self.lost
     }
 
-    /// Reports a request's decision, which is carried out if it could wait; returns the request's number.
-    pub(super) fn send(&mut self, request: Undecided, time_ns: u64) -> u64 {
+    /// A number for a request that is not reported.
+    pub(super) fn number(&mut self) -> u64 {
         let request_id = self.next_request_id;
         self.next_request_id += 1;
+        request_id
+    }
+
+    /// Reports a request's decision, which is carried out if it could wait; returns the request's number.
+    pub(super) fn send(&mut self, request: Undecided, time_ns: u64) -> u64 {
+        let request_id = self.number();
         let event = Event {
             request_id,
             time_ns,

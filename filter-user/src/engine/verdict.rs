@@ -16,12 +16,12 @@ use super::{
     counters::Unscored,
     flow::{Requests, Ruling},
     greeting::Greeted,
-    reception::Desk,
+    reception::{Desk, Fed},
     reports::{Event, Reports},
     second_tier::{Asked, SecondTier, Undecided},
 };
 use crate::{
-    client::Clients,
+    client::{BlockedClients, Clients},
     config::FailurePolicy,
     deep::{Port, Sleeper, Ticket},
     flow::{Action, Continuity, FlowHandle, Pending},
@@ -42,6 +42,8 @@ pub(super) enum Outcome<F> {
     Refuse(F, EngineDrop),
     /// It completed an attack, reported under this request id.
     Attack(F, u64),
+    /// It completed the head of a request with this id that is not let in.
+    Denied(F, u64),
 }
 
 /// Where bytes belong to, and when they came.
@@ -70,6 +72,7 @@ pub(super) struct Judge {
     pub(super) clients: Arc<Clients>,
     /// How often `clients` was replaced.
     knows: u32,
+    blocked: Arc<BlockedClients>,
     second: SecondTier,
     reports: Reports,
     /// Undecided requests whose flow ended, since the last look.
@@ -92,6 +95,7 @@ impl Judge {
             services: ServiceNumbers::default(),
             clients: Arc::default(),
             knows: 0,
+            blocked: Arc::default(),
             second: SecondTier::default(),
             reports: Reports::new(events, first_request_id),
             withdrawn: EngineCounters::default(),
@@ -111,13 +115,20 @@ impl Judge {
         self.knows = self.knows.wrapping_add(1);
     }
 
+    /// Which clients are blocked, from now on.
+    pub(super) fn block(&mut self, blocked: Arc<BlockedClients>) {
+        self.blocked = blocked;
+    }
+
     /// What is to be asked about the requests that follow, by who they come from.
-    pub(super) fn settle(&self, requests: &mut Requests) {
-        let hop = requests.stream.source();
+    pub(super) fn settle(&self, requests: &mut Requests, flow: &FlowKey) {
+        let peer = flow.source.into();
+        let hop = requests.stream.source().unwrap_or(peer);
+        let client = self.clients.reads_heads_of(hop);
         requests.knows = self.knows;
         requests.stream.set_asks(Asks {
-            client: hop.is_some_and(|hop| self.clients.reads_heads_of(hop)),
-            admission: false,
+            client,
+            admission: client || hop != peer,
         });
     }
 
@@ -141,7 +152,7 @@ impl Judge {
         let service = self.services.of(flow.destination, flow.destination_port);
         requests.stream = stream.from_source(flow.source.into()).under(service);
         requests.greeting = None;
-        self.settle(requests);
+        self.settle(requests, flow);
         if requests.stream.is_idle() {
             requests.greeting = self.greeting(flow, service, from_start);
         }
@@ -256,13 +267,14 @@ impl Judge {
         let disposition = loop {
             let bytes = pending.payload().get(at..).unwrap_or_default();
             let (last, room) = (pending.is_last(), pending.can_wait());
-            let (disposition, asked, id) = self.feed(bytes, last, room, requests, origin, counters);
-            at = match disposition {
-                Disposition::Block => return Outcome::Attack(pending.reject(), id),
+            let fed = self.feed(bytes, last, room, requests, origin, counters);
+            at = match fed.disposition {
+                Disposition::Block => return Outcome::Attack(pending.reject(), fed.request_id),
+                Disposition::Refused => return Outcome::Denied(pending.reject(), fed.request_id),
                 Disposition::Undecided { taken } => at + taken,
                 other => break other,
             };
-            match (asked, self.on_failure) {
+            match (fed.asked, self.on_failure) {
                 (Asked::Yes(ticket), _) => {
                     requests.asked = Some(ticket);
                     pending.put_off(at);
@@ -309,8 +321,7 @@ impl Judge {
         }
     }
 
-    /// Feeds bytes up to the next undecided request. `last`: nothing follows; `room`: their segment can be held. Returns what
-    /// is to be done with them, what the second tier was asked, and the last number that a request got.
+    /// Feeds bytes up to the next undecided request. `last`: nothing follows; `room`: their segment can be held.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
@@ -319,7 +330,7 @@ impl Judge {
         requests: &mut Requests,
         origin: Origin,
         counters: &mut EngineCounters,
-    ) -> (Disposition, Asked, u64) {
+    ) -> Fed {
         let (scorer, stream, mut desk) = self.desk(room, requests, origin, counters);
         let mut disposition = scorer.feed_through(stream, bytes, &mut desk);
         if disposition == Disposition::Accept && last {
@@ -329,20 +340,26 @@ impl Judge {
                 *taken = bytes.len();
             }
         }
-        (disposition, desk.asked, desk.last_id)
+        Fed {
+            disposition,
+            ..desk.fed
+        }
     }
 
-    /// The stream does not begin as it has to. Returns what is to be done, and the number that this got.
+    /// The stream does not begin as it has to.
     pub(super) fn not_http(
         &mut self,
         bytes: &[u8],
         requests: &mut Requests,
         origin: Origin,
         counters: &mut EngineCounters,
-    ) -> (Disposition, u64) {
+    ) -> Fed {
         let (scorer, stream, mut desk) = self.desk(false, requests, origin, counters);
         let disposition = scorer.not_http(stream, bytes, |decision| desk.decided(decision));
-        (disposition, desk.last_id)
+        Fed {
+            disposition,
+            ..desk.fed
+        }
     }
 
     /// What feeding some bytes of a flow takes.
@@ -354,7 +371,7 @@ impl Judge {
         counters: &'a mut EngineCounters,
     ) -> (&'a mut Scorer, &'a mut HttpStream, Desk<'a>) {
         if requests.knows != self.knows {
-            self.settle(requests);
+            self.settle(requests, &flow);
         }
         let Requests {
             stream, suspected, ..
@@ -373,8 +390,8 @@ impl Judge {
             waits,
             room: waits.is_none() || room,
             report_allowed: self.report_allowed,
-            asked: Asked::Nothing,
-            last_id: 0,
+            blocked: &self.blocked,
+            fed: Fed::default(),
         };
         (&mut self.scorer, stream, desk)
     }

@@ -27,7 +27,7 @@ use super::{
     verdict::{Judge, Origin, Outcome},
 };
 use crate::{
-    client::Clients,
+    client::{BlockedClients, Clients},
     config::{FailurePolicy, Respond},
     flow::{
         EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits, TimeoutClass,
@@ -93,6 +93,8 @@ pub enum Command {
     Policies(Arc<Policies>),
     /// Trust other proxies.
     Clients(Arc<Clients>),
+    /// Refuse the requests of these clients, where they come through a proxy.
+    Blocked(Arc<BlockedClients>),
     /// Give everything back and end.
     Stop,
 }
@@ -487,6 +489,10 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 self.refuse(handle, &mut frame, Refusal::Failure);
                 self.discard(frame, reason);
             }
+            Outcome::Denied(mut frame, request_id) => {
+                self.refuse(handle, &mut frame, Refusal::Attack(request_id));
+                self.discard(frame, EngineDrop::ClientBlocked);
+            }
             Outcome::Attack(mut frame, request_id) => {
                 self.refuse(handle, &mut frame, Refusal::Attack(request_id));
                 self.discard(frame, EngineDrop::Attack);
@@ -558,6 +564,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             match self.commands.try_recv() {
                 Ok(Command::Policies(policies)) => self.judge.replace(policies),
                 Ok(Command::Clients(clients)) => self.judge.know(clients),
+                Ok(Command::Blocked(blocked)) => self.judge.block(blocked),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

@@ -8,6 +8,7 @@
 //!        │ commands ───────────►                        └──► events ───►
 //! ```
 
+mod blocked;
 mod events;
 mod folder;
 mod logging;
@@ -206,6 +207,8 @@ impl Running {
             deep,
         );
         let state = Arc::new(state);
+        state.lift_blocks_of(&state.clients());
+        state.publish_blocks();
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, reason);
         Ok(Self {
@@ -258,11 +261,16 @@ impl Running {
                             log.flush();
                         }
                         events::drain_drops(&mut self.drops);
+                        state.publish_blocks();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
                     }
-                    _ = sweep.tick() => state.sweep(),
+                    _ = sweep.tick() => {
+                        state.sweep();
+                        // Blocks are also written by hand.
+                        state.blocks_changed();
+                    }
                     _ = reputation.tick() => state.refresh_reputation(),
                     _ = summary.tick(), if summary_every > 0 => {
                         let now = state.status();

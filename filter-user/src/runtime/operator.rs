@@ -6,7 +6,12 @@ use filter_common::{Action, Address, Reason, block::Block};
 use filter_score::Family;
 use ipnet::IpNet;
 
-use super::{logging, maps::prefix, second_tier, state::State};
+use super::{
+    logging,
+    maps::prefix,
+    second_tier,
+    state::{State, spare_proxies},
+};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
     client::{ClientCount, Clients},
@@ -91,6 +96,7 @@ impl Engine for State {
     }
 
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
+        spare_proxies(&self.clients(), &target)?;
         let now = monotonic_ns();
         let until_ns = for_s.map_or(0, |seconds| now.saturating_add(seconds.saturating_mul(NS_PER_S)));
         let block = Block {
@@ -113,6 +119,7 @@ impl Engine for State {
                     .map_err(|error| full(&error.to_string()))?;
             }
         }
+        self.blocks_changed();
         let mut reasons = self.reasons();
         if reason.is_empty() {
             reasons.remove(&target);
@@ -131,6 +138,7 @@ impl Engine for State {
             }
             found |= tables.unblock(prefix(&target)).map_err(|error| failed(&error))?;
         }
+        self.blocks_changed();
         self.reasons().remove(&target);
         let forgotten = target.prefix_len() == self.source_net(target.addr()).prefix_len()
             && self.reputation().forget(target.addr());
@@ -145,12 +153,14 @@ impl Engine for State {
     }
 
     fn allow(&self, target: IpNet) -> Result<(), Refusal> {
+        self.blocks_changed();
         self.tables()
             .allow(prefix(&target))
             .map_err(|error| full(&error.to_string()))
     }
 
     fn disallow(&self, target: IpNet) -> Result<(), Refusal> {
+        self.blocks_changed();
         if self
             .tables()
             .disallow(prefix(&target))
@@ -238,6 +248,9 @@ impl Engine for State {
                     tracing::warn!("{warning}");
                     message = format!("{message}; warning: {warning}");
                 }
+                self.lift_blocks_of(&clients);
+                self.blocks_changed();
+                state.clients = clients;
                 state.mode = config.scoring.mode;
                 state.rules = rules;
                 state.reloads += 1;

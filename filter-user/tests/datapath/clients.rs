@@ -1,18 +1,25 @@
 //! Clients behind a trusted proxy: the lab's client is the proxy, and says whom it speaks for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use xtask::lab::{
     RawTcp,
-    address::{CLIENT_V4, NGINX_PROXIED_PORT, SERVER_V4, SERVER_V6},
+    address::{CLIENT_V4, CLIENT_V6, NGINX_PROXIED_PORT, SERVER_V4, SERVER_V6},
     engine_config::services,
     wait::wait_until,
 };
 
-use crate::support::{SOON, engine::RunningEngine, request::curl, site::Site};
+use crate::support::{
+    SOON,
+    engine::{RunningEngine, with_tables},
+    request::curl,
+    site::{self, Site},
+};
 
 const TRUSTED: &str = "clients.trusted_proxies=[\"10.71.0.0/24\", \"fd71::/64\"]";
+
+const ATTACK: &str = "/1k?id=1'+UNION+SELECT+password+FROM+users--";
 
 /// nginx where it reads PROXY headers, over IPv4 and IPv6.
 fn proxied() -> [SocketAddr; 2] {
@@ -39,12 +46,7 @@ fn nginx_sees_the_client_that_the_proxy_header_names() -> Result<()> {
     for server in [v4, v6] {
         let answer = curl(&site.lab, server, "/1k", &["--haproxy-protocol"])?;
         ensure!(answer.status == 200 && answer.body.len() == 1000, "{answer:?}");
-        let attack = curl(
-            &site.lab,
-            server,
-            "/1k?id=1'+UNION+SELECT+password+FROM+users--",
-            &["--haproxy-protocol"],
-        )?;
+        let attack = curl(&site.lab, server, ATTACK, &["--haproxy-protocol"])?;
         ensure!(attack.status == 403, "{attack:?}");
     }
     // A balancer speaks for others, in the binary form.
@@ -92,5 +94,83 @@ fn headers_of_strangers_are_refused() -> Result<()> {
     engine.wait_for_status("headers counted", |status| {
         status.clients.get("proxy_header_untrusted") == Some(&2) && status.requests.malformed == 2
     })?;
+    engine.stop()
+}
+
+/// What a source is blocked as.
+fn source_net(source: IpAddr) -> String {
+    match source {
+        IpAddr::V4(source) => source.to_string(),
+        IpAddr::V6(source) => format!("{source}/64"),
+    }
+}
+
+/// Offences behind a proxy block the client, in the engine, and never the proxy, in the driver.
+#[test]
+fn a_client_behind_a_proxy_is_blocked_and_its_neighbour_is_served() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let engine = RunningEngine::start(&site.lab, &[TRUSTED, "reputation.half_life_s=86400"])?;
+    for (server, bad, good, proxy) in [
+        (
+            site::nginx()[0],
+            "192.0.2.7",
+            "192.0.2.8",
+            IpAddr::from(CLIENT_V4),
+        ),
+        (
+            site::nginx()[1],
+            "2001:db8::7",
+            "2001:db8:0:1::7",
+            CLIENT_V6.into(),
+        ),
+    ] {
+        let visit = |client: &str, path: &str| {
+            let line = format!("X-Forwarded-For: 198.51.100.1, {client}");
+            curl(&site.lab, server, path, &["-H", &line])
+        };
+        for _ in 0..3 {
+            ensure!(visit(bad, ATTACK)?.status == 403);
+            // What the proxy does not attribute is nobody's offence.
+            ensure!(visit("garbage", ATTACK)?.status == 403);
+        }
+        wait_until("the client being refused", SOON, || {
+            visit(bad, "/1k").is_ok_and(|answer| answer.status == 403 && answer.request_id().is_some())
+        })?;
+        ensure!(visit(good, "/1k")?.status == 200);
+        ensure!(
+            curl(&site.lab, server, "/1k", &[])?.status == 200,
+            "the proxy itself"
+        );
+        let blocked: Vec<_> = with_tables(site.lab.gateway(), |tables| {
+            let single = tables.source_blocks.keys().flatten().map(IpAddr::from);
+            let nets = tables.blocked().map(|(prefix, _)| prefix.address);
+            Ok(single.chain(nets).collect())
+        })?;
+        let source: IpAddr = bad.replace("::7", "::").parse()?;
+        ensure!(
+            blocked.contains(&source) && !blocked.contains(&proxy),
+            "{blocked:?}"
+        );
+        ensure!(!engine.tell(&["blocks"])?.contains(&proxy.to_string()));
+        let block = engine.tell(&["unblock", &source_net(source)])?;
+        ensure!(!block.contains("error"), "{block}");
+        wait_until("the client being served", SOON, || {
+            visit(bad, "/1k").is_ok_and(|answer| answer.status == 200)
+        })?;
+        // An operator can block the client, too, but not the proxy.
+        engine.tell(&["block", good, "--for", "1h"])?;
+        wait_until("the neighbour being refused", SOON, || {
+            visit(good, "/1k").is_ok_and(|answer| answer.status == 403)
+        })?;
+        let (code, text) = engine.refuse(&["block", &proxy.to_string()])?;
+        ensure!(
+            code == 5 && text.contains("trusted_proxies") && text.contains("fix:"),
+            "{text}"
+        );
+    }
+    let status = engine.settled_status()?;
+    ensure!(status.clients["client_blocked"] >= 4, "{:?}", status.clients);
     engine.stop()
 }

@@ -2,9 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use filter_common::{FlowState, block::Block};
 use filter_score::{Exclusion, Policies, Policy, Tuning};
 use filter_user::{
-    client::{ClientCount, Clients},
+    client::{BlockedClients, ClientCount, Clients},
     config::Config,
     engine::{Command, EngineDrop, Event},
     tuning::ServiceNumbers,
@@ -13,7 +14,7 @@ use filter_user::{
 use crate::{
     client::Client,
     requests::{ATTACKS, GET},
-    site::{Site, TICK_NS, rules},
+    site::{SECOND_NS, Site, TICK_NS, rules},
 };
 
 const ATTACK: &[u8] = ATTACKS[0].1;
@@ -300,6 +301,86 @@ fn exclusions_by_source_are_about_the_client() {
                 verdicts,
                 "{client}, {size} bytes a segment"
             );
+        }
+    }
+}
+
+/// Which clients are blocked, for a while.
+fn block(site: &mut Site, blocks: &[(&str, u64)]) {
+    let net = |text: &str| filter_user::config::parse_cidr(text).expect("a block");
+    let blocks = blocks.iter().map(|(text, until_ns)| {
+        let block = Block {
+            until_ns: *until_ns,
+            ..Block::default()
+        };
+        (net(text), block)
+    });
+    let blocked = Arc::new(BlockedClients::new(blocks, []));
+    site.commands
+        .send(Command::Blocked(blocked))
+        .expect("the loop listens");
+    site.advance(TICK_NS);
+}
+
+#[test]
+fn a_blocked_client_is_refused_behind_a_proxy_and_others_are_not() {
+    for (header, config) in [("", plain("x-forwarded-for")), ("PROXY", service("require"))] {
+        for cached in [false, true] {
+            let mut site = site(&config);
+            let now = site.now();
+            block(&mut site, &[("192.0.2.7", now + SECOND_NS), ("2001:db8::/64", 0)]);
+            let request = |client: &str| {
+                if header.is_empty() {
+                    return with_line(&format!("X-Forwarded-For: {client}"), GET);
+                }
+                let family = if client.contains(':') { "6" } else { "4" };
+                let server = if family == "6" { "::1" } else { "127.0.0.1" };
+                [
+                    format!("PROXY TCP{family} {client} {server} 1 80\r\n").as_bytes(),
+                    GET,
+                ]
+                .concat()
+            };
+            let mut port = 40_000;
+            let mut visit = |site: &mut Site, client: &str| {
+                port += 1;
+                let proxy = Client::v4(port);
+                site.open(&proxy);
+                let request = request(client);
+                let (head, rest) = request.split_at(if cached { 0 } else { request.len() - 3 });
+                if !head.is_empty() {
+                    site.send(proxy.data(0, head));
+                }
+                let answers = site.answers.len();
+                site.send(proxy.data(head.len(), rest));
+                let served = site.answers.len() == answers;
+                let map = site.worker.maps_mut().flows.get(&proxy.key()).copied();
+                assert_eq!(
+                    map.is_some_and(|flow| flow.path == FlowState::PATH_BLOCK),
+                    !served
+                );
+                if !served {
+                    let page = site.answers[answers].tcp().expect("TCP").payload.clone();
+                    assert!(page.starts_with(b"HTTP/1.1 403 "));
+                }
+                served
+            };
+            assert!(visit(&mut site, "192.0.2.8"));
+            assert!(!visit(&mut site, "192.0.2.7"));
+            assert!(!visit(&mut site, "2001:db8::abcd"));
+            assert!(visit(&mut site, "2001:db8:0:1::1"));
+            assert_eq!(
+                site.counters().requests,
+                [2, 0, 0],
+                "those that are refused are not judged"
+            );
+            assert_eq!(count(&mut site, ClientCount::Blocked), 2);
+            assert_eq!(site.dropped(EngineDrop::ClientBlocked), 2);
+            site.advance(SECOND_NS);
+            assert!(visit(&mut site, "192.0.2.7"), "its time is over");
+            // The proxy itself, and everybody who comes directly, is the XDP program's business.
+            block(&mut site, &[("10.71.0.2", 0)]);
+            assert!(visit(&mut site, "192.0.2.8"));
         }
     }
 }
