@@ -11,6 +11,7 @@ pub mod engine;
 pub mod flow;
 pub mod host;
 pub mod latency;
+pub mod limit;
 pub mod model;
 pub mod replay;
 pub mod report;

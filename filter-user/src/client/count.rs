@@ -38,6 +38,14 @@ counts! {
     HeaderMissing => "client_header_missing",
     /// Requests with such a header that cannot be read: the last hop that is certain counts.
     HeaderMalformed => "client_header_malformed",
+    /// Requests beyond a limit that got a 429.
+    TooMany => "limit_429",
+    /// Requests beyond a limit that were answered like attacks.
+    LimitBlocked => "limit_block",
+    /// Requests beyond a limit that went on, as nothing else was asked for.
+    LimitLogged => "limit_log",
+    /// Counts that were forgotten for want of room: raise `limits.max_counted`.
+    CountEvicted => "limit_count_evicted",
     /// Requests of clients with a block, refused: the XDP program sees only the proxy.
     Blocked => "client_blocked",
     /// Requests with such a header that hides the client (`unknown`, `_name`): the last hop that is certain counts.

@@ -17,15 +17,22 @@ pub use trusted::TrustedProxies;
 
 use std::net::IpAddr;
 
-use crate::config::{ClientHeader, Config, ProxyProtocol, Service};
+use filter_common::Address;
 
-/// Who is trusted and what services expect. Immutable, shared by all queues.
+use crate::config::{ClientHeader, Config, ProxyProtocol, Service};
+use crate::limit::Limits;
+
+/// Who is trusted, what services expect, and what clients may ask for. Immutable, shared by all queues.
 #[derive(Debug, Default)]
 pub struct Clients {
     /// Whose word on the client counts.
     pub trusted: TrustedProxies,
     /// Where they name it in a request's head.
     pub header: ClientHeader,
+    /// How much they may ask for.
+    pub limits: Limits,
+    /// The prefix length that stands for one IPv6 client.
+    ipv6_prefix: u8,
     /// By the service's number, counted from 1.
     proxy_protocol: Box<[ProxyProtocol]>,
 }
@@ -43,6 +50,8 @@ impl Clients {
         Self {
             trusted: TrustedProxies::new(&config.clients.trusted_proxies),
             header: config.clients.client_header.clone(),
+            limits: Limits::new(&config.limit, services),
+            ipv6_prefix: config.reputation.ipv6_prefix,
             proxy_protocol: services.iter().map(expected).collect(),
         }
     }
@@ -51,6 +60,15 @@ impl Clients {
     #[must_use]
     pub fn reads_heads_of(&self, hop: IpAddr) -> bool {
         self.header != ClientHeader::None && self.trusted.contains(hop)
+    }
+
+    /// The address that stands for a client where it is counted: itself, or its network's first address for IPv6.
+    #[must_use]
+    pub fn counted_as(&self, client: IpAddr) -> IpAddr {
+        match client {
+            IpAddr::V4(_) => client,
+            IpAddr::V6(v6) => Address::v6(v6.octets()).masked_v6(self.ipv6_prefix).into(),
+        }
     }
 
     /// What connections to the service with this number begin with.

@@ -11,6 +11,7 @@ mod deep;
 mod document;
 mod engine;
 mod exclusion;
+mod limit;
 mod limits;
 mod lists;
 mod mistake;
@@ -39,6 +40,7 @@ pub use engine::{
     VlanPolicy, XdpMode,
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
+pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};
@@ -87,6 +89,8 @@ pub struct Config {
     pub report: Report,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
+    /// Requests that a client may send.
+    pub limit: Vec<Limit>,
 }
 
 impl Config {

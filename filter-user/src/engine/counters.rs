@@ -51,6 +51,8 @@ drops! {
     Attack => "attack",
     /// The segment completed the head of a request whose client is blocked.
     ClientBlocked => "client_blocked",
+    /// The segment completed the head of a request beyond a limit.
+    Limited => "limited",
     /// Failure policy: no room in the flow table.
     TableFull => "flow_table_full",
     /// Failure policy: no buffer for another incomplete request.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use filter_common::FlowKey;
-use filter_score::{Decision, Disposition, Reception, RequestHead, Verdict};
+use filter_score::{Decision, Disposition, OwnedDecision, Reception, RequestHead, Verdict};
 
 use super::{
     EngineCounters,
@@ -15,8 +15,13 @@ use crate::{
         BlockedClients, ClientCount, Clients,
         header::{self, Named},
     },
+    config::LimitAction,
     deep::Priority,
     flow::FlowHandle,
+    limit::{
+        Counts, Limit,
+        window::{Counted, Rate},
+    },
 };
 
 /// For as long as some bytes are fed.
@@ -37,6 +42,9 @@ pub(super) struct Desk<'a> {
     pub(super) room: bool,
     pub(super) report_allowed: bool,
     pub(super) blocked: &'a BlockedClients,
+    pub(super) counts: Option<&'a Counts>,
+    /// The number of the flow's service.
+    pub(super) service: u16,
     /// What came of it so far.
     pub(super) fed: Fed,
 }
@@ -49,6 +57,20 @@ pub(super) struct Fed {
     pub(super) asked: Asked,
     /// The last number that a request got.
     pub(super) request_id: u64,
+    /// Why a request was refused, if it was.
+    pub(super) denial: Denial,
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// Its client is blocked.
+    #[default]
+    Blocked,
+    /// It is beyond a limit that answers like an attack.
+    Limit,
+    /// It is beyond a limit, and one would be let in again after so many seconds.
+    TooMany { retry_after_s: u32 },
 }
 
 impl Default for Fed {
@@ -57,6 +79,7 @@ impl Default for Fed {
             disposition: Disposition::Accept,
             asked: Asked::Nothing,
             request_id: 0,
+            denial: Denial::default(),
         }
     }
 }
@@ -65,6 +88,71 @@ impl Desk<'_> {
     /// Whose request it is.
     fn client_of(&self, source: Option<IpAddr>) -> IpAddr {
         source.unwrap_or(self.hop)
+    }
+
+    /// Counts a request. What a trusted proxy does not attribute to a client is nobody's.
+    fn is_within_limits(&mut self, client: IpAddr, request: &RequestHead<'_>) -> bool {
+        let clients = self.clients;
+        let (limits, Some(counts)) = (clients.limits.of(self.service), self.counts) else {
+            return true;
+        };
+        if limits.is_empty() || clients.trusted.contains(client) {
+            return true;
+        }
+        let counted_as = clients.counted_as(client);
+        for limit in limits.iter().filter(|limit| limit.is_about(request)) {
+            let action = match self.waits {
+                Some(_) => limit.action,
+                // Nothing is carried out here.
+                None => LimitAction::Log,
+            };
+            let admitted = action == LimitAction::Log;
+            let outcome = counts.count(limit.id, counted_as, limit.rate, self.now, admitted);
+            self.counters.clients[ClientCount::CountEvicted as usize] += u64::from(outcome.evicted);
+            if let Counted::Over { retry_ms, first } = outcome.counted
+                && !self.exceeded(limit, action, retry_ms, first, client, request)
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What becomes of a request beyond a limit: whether it is let in. The first of a window is reported, and each offence.
+    fn exceeded(
+        &mut self,
+        limit: &Limit,
+        action: LimitAction,
+        retry_ms: u64,
+        first: bool,
+        client: IpAddr,
+        request: &RequestHead<'_>,
+    ) -> bool {
+        let (count, verdict) = match action {
+            LimitAction::TooMany => (ClientCount::TooMany, Verdict::Suspicious),
+            LimitAction::Block => (ClientCount::LimitBlocked, Verdict::Block),
+            LimitAction::Log => (ClientCount::LimitLogged, Verdict::Suspicious),
+        };
+        self.counters.client(count);
+        self.fed.denial = match action {
+            LimitAction::TooMany => Denial::TooMany {
+                retry_after_s: retry_ms.div_ceil(1000) as u32,
+            },
+            LimitAction::Block | LimitAction::Log => Denial::Limit,
+        };
+        self.fed.request_id = if first || verdict == Verdict::Block {
+            let report = Undecided {
+                waits: self.waits,
+                flow: self.flow,
+                client,
+                decision: beyond(limit, verdict, request),
+                time_ns: self.now,
+            };
+            self.reports.send(report, self.now)
+        } else {
+            self.reports.number()
+        };
+        action == LimitAction::Log
     }
 
     /// Asks the second tier.
@@ -85,6 +173,31 @@ impl Desk<'_> {
     }
 }
 
+/// The report of a request beyond a limit.
+fn beyond(limit: &Limit, verdict: Verdict, request: &RequestHead<'_>) -> OwnedDecision {
+    let Rate { requests, window_s } = limit.rate;
+    OwnedDecision {
+        decision: verdict,
+        score: 0.0,
+        anomaly: 0,
+        categories: Vec::new(),
+        rules: Vec::new(),
+        model: None,
+        excluded: Vec::new(),
+        explanation: format!(
+            "limit {}: more than {requests} requests in {window_s} s",
+            limit.name
+        ),
+        request_line: format!(
+            "{} {}",
+            request.method.escape_ascii(),
+            request.path.unwrap_or_default().escape_ascii()
+        ),
+        bytes: 0,
+        complete: false,
+    }
+}
+
 impl Reception for Desk<'_> {
     fn client(&mut self, head: &[u8]) -> Option<IpAddr> {
         let Named { client, count } =
@@ -102,7 +215,7 @@ impl Reception for Desk<'_> {
             self.fed.request_id = self.reports.number();
             return false;
         }
-        true
+        self.is_within_limits(client, request)
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {

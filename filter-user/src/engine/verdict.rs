@@ -16,7 +16,7 @@ use super::{
     counters::Unscored,
     flow::{Requests, Ruling},
     greeting::Greeted,
-    reception::{Desk, Fed},
+    reception::{Denial, Desk, Fed},
     reports::{Event, Reports},
     second_tier::{Asked, SecondTier, Undecided},
 };
@@ -25,6 +25,7 @@ use crate::{
     config::FailurePolicy,
     deep::{Port, Sleeper, Ticket},
     flow::{Action, Continuity, FlowHandle, Pending},
+    limit::Counts,
     tuning::ServiceNumbers,
 };
 
@@ -43,7 +44,7 @@ pub(super) enum Outcome<F> {
     /// It completed an attack, reported under this request id.
     Attack(F, u64),
     /// It completed the head of a request with this id that is not let in.
-    Denied(F, u64),
+    Denied(F, u64, Denial),
 }
 
 /// Where bytes belong to, and when they came.
@@ -73,6 +74,7 @@ pub(super) struct Judge {
     /// How often `clients` was replaced.
     knows: u32,
     blocked: Arc<BlockedClients>,
+    counts: Option<Arc<Counts>>,
     second: SecondTier,
     reports: Reports,
     /// Undecided requests whose flow ended, since the last look.
@@ -96,6 +98,7 @@ impl Judge {
             clients: Arc::default(),
             knows: 0,
             blocked: Arc::default(),
+            counts: None,
             second: SecondTier::default(),
             reports: Reports::new(events, first_request_id),
             withdrawn: EngineCounters::default(),
@@ -115,6 +118,11 @@ impl Judge {
         self.knows = self.knows.wrapping_add(1);
     }
 
+    /// Where requests are counted for limits; without, nothing is limited.
+    pub(super) fn count_in(&mut self, counts: Arc<Counts>) {
+        self.counts = Some(counts);
+    }
+
     /// Which clients are blocked, from now on.
     pub(super) fn block(&mut self, blocked: Arc<BlockedClients>) {
         self.blocked = blocked;
@@ -125,10 +133,11 @@ impl Judge {
         let peer = flow.source.into();
         let hop = requests.stream.source().unwrap_or(peer);
         let client = self.clients.reads_heads_of(hop);
+        let limited = !self.clients.limits.of(requests.stream.policy()).is_empty();
         requests.knows = self.knows;
         requests.stream.set_asks(Asks {
             client,
-            admission: client || hop != peer,
+            admission: client || hop != peer || limited,
         });
     }
 
@@ -270,7 +279,9 @@ impl Judge {
             let fed = self.feed(bytes, last, room, requests, origin, counters);
             at = match fed.disposition {
                 Disposition::Block => return Outcome::Attack(pending.reject(), fed.request_id),
-                Disposition::Refused => return Outcome::Denied(pending.reject(), fed.request_id),
+                Disposition::Refused => {
+                    return Outcome::Denied(pending.reject(), fed.request_id, fed.denial);
+                }
                 Disposition::Undecided { taken } => at + taken,
                 other => break other,
             };
@@ -391,6 +402,8 @@ impl Judge {
             room: waits.is_none() || room,
             report_allowed: self.report_allowed,
             blocked: &self.blocked,
+            counts: self.counts.as_deref(),
+            service: stream.policy(),
             fed: Fed::default(),
         };
         (&mut self.scorer, stream, desk)

@@ -21,6 +21,7 @@ use super::{
     inspect::{Inspected, inspect},
     joined::Joined,
     page::Page,
+    reception::Denial,
     refusal::Refusal,
     reports::Event,
     spin::Spin,
@@ -34,6 +35,7 @@ use crate::{
         table::{InsertError, TableLimits},
     },
     latency::{LatencyRecorder, Stage},
+    limit::Counts,
     tuning::ServiceNumbers,
 };
 
@@ -188,6 +190,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     #[must_use]
     pub fn serving(mut self, services: ServiceNumbers) -> Self {
         self.judge.serve(services);
+        self
+    }
+
+    /// The same loop, with limits that are counted in `counts`, which other loops share.
+    #[must_use]
+    pub fn counting(mut self, counts: Arc<Counts>) -> Self {
+        self.judge.count_in(counts);
         self
     }
 
@@ -489,9 +498,16 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 self.refuse(handle, &mut frame, Refusal::Failure);
                 self.discard(frame, reason);
             }
-            Outcome::Denied(mut frame, request_id) => {
-                self.refuse(handle, &mut frame, Refusal::Attack(request_id));
-                self.discard(frame, EngineDrop::ClientBlocked);
+            Outcome::Denied(mut frame, request_id, denial) => {
+                let (refusal, reason) = match denial {
+                    Denial::Blocked => (Refusal::Attack(request_id), EngineDrop::ClientBlocked),
+                    Denial::Limit => (Refusal::Attack(request_id), EngineDrop::Limited),
+                    Denial::TooMany { retry_after_s } => {
+                        (Refusal::TooMany(request_id, retry_after_s), EngineDrop::Limited)
+                    }
+                };
+                self.refuse(handle, &mut frame, refusal);
+                self.discard(frame, reason);
             }
             Outcome::Attack(mut frame, request_id) => {
                 self.refuse(handle, &mut frame, Refusal::Attack(request_id));

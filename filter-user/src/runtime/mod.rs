@@ -38,6 +38,7 @@ use crate::{
     engine::page::Page,
     host::{Claim, Interface, Reinjection},
     latency::LatencyBook,
+    limit::Counts,
     ring::SharedQueues,
     summary::Summary,
     tuning::Tuned,
@@ -153,6 +154,7 @@ impl Running {
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
 
+        let counts = Arc::new(Counts::new(config.limits.max_counted as usize));
         let parts = queues::Parts {
             config: &config,
             interface: &interface,
@@ -163,6 +165,7 @@ impl Running {
             page,
             events: &sender,
             deep: deep.as_ref(),
+            counts: &counts,
         };
         let attached = parts.start(recorders).and_then(|threads| {
             let settings = maps::settings(&config, &interface, &tables)?;

@@ -310,6 +310,7 @@ impl State {
                 ..Scoring::default()
             };
             config.clients = config::Clients::default();
+            config.limit.clear();
             for service in &mut config.service {
                 service.scoring = None;
                 service.proxy_protocol = ProxyProtocol::Off;

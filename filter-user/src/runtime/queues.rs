@@ -27,6 +27,7 @@ use crate::{
     flow::{StreamLimits, table::TableLimits},
     host::{Interface, Reinjection},
     latency::LatencyRecorder,
+    limit::Counts,
     ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
     tuning::{ServiceNumbers, Tuned},
 };
@@ -77,6 +78,8 @@ pub(super) struct Parts<'a> {
     pub(super) page: &'a Page,
     pub(super) events: &'a SyncSender<Event>,
     pub(super) deep: Option<&'a Pool>,
+    /// Of requests for limits, over all queues.
+    pub(super) counts: &'a Arc<Counts>,
 }
 
 impl Parts<'_> {
@@ -120,6 +123,7 @@ impl Parts<'_> {
         let config = worker_config(self.config, self.interface, queue, queues, self.page);
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
+        let counts = Arc::clone(self.counts);
         let services = ServiceNumbers::new(&self.config.services());
         let clients = Clients::new(self.config, &self.config.services());
         let events = self.events.clone();
@@ -140,7 +144,8 @@ impl Parts<'_> {
                     receiver,
                 )
                 .serving(services)
-                .knowing(Arc::new(clients));
+                .knowing(Arc::new(clients))
+                .counting(counts);
                 match port {
                     Some(port) => worker.with_second_tier(port).run(),
                     None => worker.run(),

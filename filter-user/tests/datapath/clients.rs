@@ -12,7 +12,7 @@ use xtask::lab::{
 
 use crate::support::{
     SOON,
-    engine::{RunningEngine, with_tables},
+    engine::{RunningEngine, both_services, with_tables},
     request::curl,
     site::{self, Site},
 };
@@ -172,5 +172,50 @@ fn a_client_behind_a_proxy_is_blocked_and_its_neighbour_is_served() -> Result<()
     }
     let status = engine.settled_status()?;
     ensure!(status.clients["client_blocked"] >= 4, "{:?}", status.clients);
+    engine.stop()
+}
+
+#[test]
+fn one_request_too_many_gets_a_429_from_whichever_connection() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let limits = "[[limit]]\nname = \"documents\"\nmethods = [\"GET\"]\npaths = [\"/1k\"]\nrequests = 3\nwindow_s = 3600\n";
+    let configuration = format!("{}{limits}", both_services("all"));
+    let engine = RunningEngine::start_with(&site.lab, &configuration, &[TRUSTED])?;
+    for server in site::nginx() {
+        let family = if server.is_ipv4() { "192.0.2" } else { "2001:db8" };
+        let colon = if server.is_ipv4() { "." } else { ":1::" };
+        let visit = |host: u8, path: &str| {
+            let line = format!("X-Forwarded-For: {family}{colon}{host}");
+            curl(&site.lab, server, path, &["-i", "-H", &line])
+        };
+        for _ in 0..3 {
+            ensure!(visit(7, "/1k?a=b")?.status == 200);
+        }
+        let refused = visit(7, "/1k")?;
+        ensure!(refused.status == 429, "{refused:?}");
+        let text = refused.text().to_lowercase();
+        ensure!(
+            text.contains("retry-after: ") && text.contains("too many requests"),
+            "{text}"
+        );
+        ensure!(visit(7, "/16k")?.status == 200);
+        ensure!(
+            curl(&site.lab, server, "/1k", &[])?.status == 200,
+            "the proxy itself"
+        );
+    }
+    ensure!(
+        engine
+            .wait_for_status("both counted", |status| status.clients.get("limit_429")
+                == Some(&2))
+            .is_ok()
+    );
+    ensure!(
+        engine.log().contains("limit documents: more than 3 requests"),
+        "{}",
+        engine.log()
+    );
     engine.stop()
 }

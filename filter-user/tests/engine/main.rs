@@ -7,6 +7,7 @@ mod clients;
 mod frames;
 mod joined;
 mod lifetime;
+mod limits;
 mod pickup;
 mod requests;
 mod second_tier;
