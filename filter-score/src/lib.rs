@@ -19,6 +19,8 @@
 //! | `coding` | content codings: gzip, deflate, br |
 //! | `http` | request line, header lines, chunks, body kinds, violations |
 //! | `inspect` | the incremental parser: cuts the stream into units |
+//! | `reception` | who sends requests, and whether they are let in: what the caller knows |
+//! | `gather` | the head of a request whose client is named in it |
 //! | `subject` | source, method and path of a request |
 //! | `evaluate` | rules against one unit under every decoding |
 //! | `model` | the learned model: n-grams, trees, calibration |
@@ -47,6 +49,7 @@ mod evaluate;
 mod excerpt;
 mod exclusion;
 mod findings;
+mod gather;
 mod glob;
 mod http;
 mod inspect;
@@ -55,6 +58,7 @@ mod offline;
 mod pending;
 mod policies;
 mod policy;
+mod reception;
 mod request;
 mod rules;
 mod scorer;
@@ -71,11 +75,12 @@ pub use excerpt::Excerpt;
 pub use exclusion::{Exclusion, ExclusionError};
 pub use findings::{ExcludedHit, Hit};
 pub use glob::{Glob, PathPattern};
-pub use http::Violation;
+pub use http::{Violation, parse_field_line};
 pub use model::{Contribution, Inference, Model, ModelError, OwnedContribution, OwnedInference, Training};
 pub use offline::{OfflineScorer, RequestParts, SecondLook, percent_encode};
 pub use policies::{Policies, Tuning};
 pub use policy::{BaselineUse, Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
+pub use reception::{Asks, Reception, RequestHead};
 pub use rules::{Family, PackError, PackSource, RuleDescription, RuleInfo, RuleSet, Severity, builtin_packs};
 pub use scorer::{Scorer, Stream};
 pub use target::{Target, TargetSet};

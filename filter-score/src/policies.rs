@@ -73,6 +73,8 @@ pub struct Policies {
     rulings: Box<[Ruling]>,
     /// Which of them is whose, by the number that streams have.
     numbers: Box<[u16]>,
+    /// Methods and paths are noted, whoever asks for them.
+    notes_heads: bool,
 }
 
 /// One policy, compiled for the rules.
@@ -102,6 +104,7 @@ impl Policies {
             rulings: rulings.into(),
             numbers: [0].into(),
             rules,
+            notes_heads: false,
         }
     }
 
@@ -141,10 +144,18 @@ impl Policies {
                 rules,
                 rulings: rulings.into(),
                 numbers: numbers.into(),
+                notes_heads: false,
             })
         } else {
             Err(errors)
         }
+    }
+
+    /// The same, and a [`Reception`](crate::Reception) that lets requests in is told their methods and paths.
+    #[must_use]
+    pub fn noting_heads(mut self, on: bool) -> Self {
+        self.notes_heads = on;
+        self
     }
 
     /// The same, but nothing is blocked.
@@ -230,7 +241,9 @@ impl Policies {
 
     /// Whether method, path, names or sources of requests matter to any exclusion or rule.
     pub(crate) fn ask_for_subject(&self) -> bool {
-        !self.rules.chained.is_empty() || self.rulings.iter().any(|ruling| !ruling.exclusions.is_empty())
+        self.notes_heads
+            || !self.rules.chained.is_empty()
+            || self.rulings.iter().any(|ruling| !ruling.exclusions.is_empty())
     }
 }
 

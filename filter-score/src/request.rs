@@ -3,6 +3,7 @@
 use crate::coding::{Codings, DecoderPool, DecoderStack};
 use crate::excerpt::Excerpt;
 use crate::findings::Findings;
+use crate::gather::Gather;
 use crate::http::{BodyKind, Boundary, ChunkSize, Version};
 use crate::inspect::Content;
 use crate::policy::Limits;
@@ -33,6 +34,11 @@ impl Phase {
     /// Whether the next step needs no input.
     pub(crate) const fn immediate(self) -> bool {
         matches!(self, Self::Decoded | Self::BodyEnd | Self::Complete)
+    }
+
+    /// Whether request line or header lines are still to come.
+    pub(crate) const fn in_head(self) -> bool {
+        matches!(self, Self::RequestLine | Self::Headers)
     }
 }
 
@@ -105,6 +111,10 @@ pub(crate) struct Request {
     pub(crate) bytes: u64,
     pub(crate) line: Excerpt<LINE_BYTES>,
     pub(crate) findings: Findings,
+    /// Its head is collected before it is scored.
+    pub(crate) gather: Gather,
+    /// The reception is asked whether it is let in.
+    pub(crate) asks_admission: bool,
     /// Its decision was reported.
     pub(crate) decided: bool,
     /// The request before asked for another protocol: this one may be no request at all.
@@ -133,6 +143,8 @@ impl Request {
             bytes: 0,
             line: Excerpt::default(),
             findings: Findings::new(rules, subject),
+            gather: Gather::default(),
+            asks_admission: false,
             decided: false,
             after_upgrade: false,
             generation,
@@ -163,6 +175,8 @@ impl Request {
         self.bytes = 0;
         self.line = Excerpt::default();
         self.findings.clear();
+        self.gather = Gather::default();
+        self.asks_admission = false;
         self.decided = false;
         self.after_upgrade = false;
     }

@@ -7,9 +7,12 @@ use crate::baseline::{BaselineFill, Baselines, Observations, Service};
 use crate::cache::Known;
 use crate::coding::DecoderPool;
 use crate::evaluate::{Evaluator, Scratch};
+use crate::gather::{Gather, Progress};
+use crate::http;
 use crate::inspect::{Event, Inspection};
 use crate::policies::Policies;
 use crate::policy::{Mode, Policy};
+use crate::reception::{Asks, OnDecision, Reception, RequestHead};
 use crate::request::Request;
 use crate::rules::RuleSet;
 use crate::subject::Subject;
@@ -31,6 +34,7 @@ pub struct Stream {
     /// Number of the policy for its requests.
     policy: u16,
     source: Option<IpAddr>,
+    asks: Asks,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +71,22 @@ impl Stream {
         Self { source, ..self }
     }
 
+    /// The address that its requests are from, as far as the stream itself says.
+    #[must_use]
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// Requests that begin from now on are from this address.
+    pub fn set_source(&mut self, source: IpAddr) {
+        self.source = Some(source.to_canonical());
+    }
+
+    /// What is asked of the [`Reception`] about requests that begin from now on.
+    pub fn set_asks(&mut self, asks: Asks) {
+        self.asks = asks;
+    }
+
     /// The number of the policy that its requests are judged by, see [`Policies`]; 0 is the general one.
     #[must_use]
     pub fn under(self, policy: u16) -> Self {
@@ -81,10 +101,13 @@ impl Stream {
 
     /// The same client, and nothing of its stream: what it has in progress is returned.
     fn restart(&mut self) -> State {
-        let Self { policy, source, .. } = *self;
+        let Self {
+            policy, source, asks, ..
+        } = *self;
         let before = Self {
             policy,
             source,
+            asks,
             ..Self::default()
         };
         std::mem::replace(self, before).state
@@ -111,6 +134,8 @@ pub struct Scorer {
     generation: u32,
     known: Known,
     baselines: Baselines,
+    /// Of a request that is known, and so in no buffer.
+    subject: Subject,
 }
 
 impl Scorer {
@@ -133,6 +158,7 @@ impl Scorer {
             generation: 0,
             known: Known::new(0, &[0; 16]),
             baselines: Baselines::new(0, &[0; 16]),
+            subject: Subject::new(true),
         }
     }
 
@@ -220,7 +246,18 @@ impl Scorer {
         &mut self,
         stream: &mut Stream,
         bytes: &[u8],
-        mut on_decision: impl FnMut(&Decision<'_>),
+        on_decision: impl FnMut(&Decision<'_>),
+    ) -> Disposition {
+        self.feed_through(stream, bytes, &mut OnDecision(on_decision))
+    }
+
+    /// The same, with a reception that knows clients and lets requests in, where the stream asks for it
+    /// ([`Stream::set_asks`]). A refused request is not decided, and ends the stream.
+    pub fn feed_through(
+        &mut self,
+        stream: &mut Stream,
+        bytes: &[u8],
+        reception: &mut impl Reception,
     ) -> Disposition {
         let fingerprint = if stream.is_idle() && !stream.upgrade_asked {
             self.known
@@ -230,8 +267,7 @@ impl Scorer {
         };
         if fingerprint.is_some_and(|fingerprint| self.known.is_clean_request(fingerprint)) {
             stream.leading = 0;
-            on_decision(&Decision::clean(bytes));
-            return Disposition::Accept;
+            return self.take_known(stream, bytes, reception);
         }
         let mut rest = bytes;
         loop {
@@ -259,18 +295,10 @@ impl Scorer {
                     if rest.is_empty() {
                         return Disposition::Accept;
                     }
-                    let Some(mut request) = self.pool.pop() else {
-                        // The last one is never kept by a stream.
-                        unreachable!("one request is always free between calls");
-                    };
-                    request.after_upgrade = stream.upgrade_asked;
-                    request.policy = stream.policy;
-                    request.limits = self.policies.policy(stream.policy).limits;
-                    request.findings.subject.source = stream.source;
-                    request
+                    self.begin(stream)
                 }
             };
-            let (taken, end) = self.run(&mut request, rest, &mut on_decision);
+            let (taken, end) = self.run(&mut request, rest, reception);
             rest = &rest[taken..];
             let Some(end) = end else {
                 if self.pool.is_empty() {
@@ -307,6 +335,10 @@ impl Scorer {
                     stream.state = State::Unsynced;
                     return Disposition::Exhausted;
                 }
+                End::Refused => {
+                    stream.state = State::Blocked;
+                    return Disposition::Refused;
+                }
                 End::Undecided => {
                     stream.state = State::Idle;
                     return Disposition::Undecided {
@@ -321,11 +353,81 @@ impl Scorer {
         }
     }
 
+    /// A buffer for the stream's next request.
+    fn begin(&mut self, stream: &Stream) -> Box<Request> {
+        let Some(mut request) = self.pool.pop() else {
+            // The last one is never kept by a stream.
+            unreachable!("one request is always free between calls");
+        };
+        request.after_upgrade = stream.upgrade_asked;
+        request.policy = stream.policy;
+        request.limits = self.policies.policy(stream.policy).limits;
+        request.findings.subject.source = stream.source;
+        request.gather = Gather::new(stream.asks.client);
+        request.asks_admission = stream.asks.admission;
+        request
+    }
+
+    /// A whole request that is known to be clean.
+    fn take_known(
+        &mut self,
+        stream: &mut Stream,
+        bytes: &[u8],
+        reception: &mut impl Reception,
+    ) -> Disposition {
+        let mut source = stream.source;
+        if stream.asks.client {
+            source = reception.client(bytes).or(source);
+        }
+        if stream.asks.admission {
+            let line = memchr::memchr(b'\r', bytes).map_or(bytes, |end| &bytes[..end]);
+            let http::RequestLine { method, target, .. } = http::parse_request_line(line);
+            let path = http::path_and_query(method, target).map_or(&b""[..], |(path, _)| path);
+            self.subject.note(method, path);
+            if !reception.admits(&RequestHead::new(source, &mut self.subject)) {
+                stream.state = State::Blocked;
+                return Disposition::Refused;
+            }
+        }
+        reception.decided(&Decision::clean(bytes, source));
+        Disposition::Accept
+    }
+
+    /// The stream does not begin as it has to, which is for the caller to know: `bytes` are judged as a stream that is not
+    /// HTTP. Where that does not block, the stream is as before, and the caller may go on.
+    pub fn not_http(
+        &mut self,
+        stream: &mut Stream,
+        bytes: &[u8],
+        on_decision: impl FnOnce(&Decision<'_>),
+    ) -> Disposition {
+        let mut request = self.begin(stream);
+        request.bytes = bytes.len() as u64;
+        self.adopt(&mut request);
+        self.inspection(&mut request).refuse_start(bytes);
+        let decision = Decision::of(&request, &self.policies, false);
+        let blocks = self.policies.policy(request.policy).mode == Mode::Block;
+        let blocked = decision.verdict == Verdict::Block && blocks;
+        on_decision(&decision);
+        self.give_back(request);
+        if blocked {
+            stream.state = State::Blocked;
+            return Disposition::Block;
+        }
+        Disposition::Accept
+    }
+
     /// The stream has ended: a request that is still incomplete is decided on what there is of it.
     pub fn finish(&mut self, stream: &mut Stream, mut on_decision: impl FnMut(&Decision<'_>)) -> Disposition {
         let mut disposition = Disposition::Accept;
         if let State::Active(mut request) = stream.restart() {
             self.adopt(&mut request);
+            if request.gather.is_on() {
+                let blocked = self.score_gathered(&mut request, &mut OnDecision(&mut on_decision));
+                if blocked == Some(End::Blocked) {
+                    disposition = Disposition::Block;
+                }
+            }
             if !request.decided {
                 self.inspection(&mut request).truncated();
                 let decision = Decision::at_end(&request, &self.policies, false);
@@ -368,11 +470,55 @@ impl Scorer {
         &mut self,
         request: &mut Request,
         input: &[u8],
-        on_decision: &mut impl FnMut(&Decision<'_>),
+        reception: &mut impl Reception,
     ) -> (usize, Option<End>) {
         self.adopt(request);
+        if !request.gather.is_on() {
+            return self.parse(request, input, reception);
+        }
+        let limit = request.limits.head_bytes as usize;
+        let (taken, progress) = request.gather.take(&mut request.carry, input, limit);
+        match progress {
+            Progress::More => return (taken, None),
+            Progress::Complete => {
+                let source = &mut request.findings.subject.source;
+                *source = reception.client(&request.carry).or(*source);
+            }
+            Progress::Hopeless => {}
+        }
+        if let Some(end) = self.score_gathered(request, reception) {
+            return (taken, Some(end));
+        }
+        let (more, end) = self.parse(request, &input[taken..], reception);
+        (taken + more, end)
+    }
+
+    /// Scores the lines that were gathered; what is behind the last whole one stays in the buffer.
+    fn score_gathered(&mut self, request: &mut Request, reception: &mut impl Reception) -> Option<End> {
+        let complete = request.gather.end();
+        let mut head = std::mem::take(&mut request.carry);
+        let lines = if complete {
+            head.len()
+        } else {
+            memchr::memrchr(b'\n', &head).map_or(0, |at| at + 1)
+        };
+        let (_, end) = self.parse(request, &head[..lines], reception);
+        debug_assert!(request.carry.is_empty(), "lines were whole");
+        head.drain(..lines);
+        request.carry = head;
+        end
+    }
+
+    /// Runs the parser as far as `input` goes.
+    fn parse(
+        &mut self,
+        request: &mut Request,
+        input: &[u8],
+        reception: &mut impl Reception,
+    ) -> (usize, Option<End>) {
         let mut at = 0;
         while at < input.len() || request.phase.immediate() {
+            let in_head = request.phase.in_head();
             let encoded = request.decoders.is_active();
             let (taken, event) = self.inspection(request).step(&input[at..]);
             at += taken;
@@ -388,11 +534,18 @@ impl Scorer {
             if !request.findings.is_clean() && !request.decided {
                 let decision = Decision::of(request, &self.policies, event == Event::Complete);
                 if decision.verdict == Verdict::Block {
-                    on_decision(&decision);
+                    reception.decided(&decision);
                     request.decided = true;
                     if self.policies.policy(request.policy).mode == Mode::Block {
                         return (at, Some(End::Blocked));
                     }
+                }
+            }
+            let head_ends = in_head && (!request.phase.in_head() || event != Event::Continue);
+            if head_ends && request.asks_admission {
+                let subject = &mut request.findings.subject;
+                if !reception.admits(&RequestHead::new(subject.source, subject)) {
+                    return (at, Some(End::Refused));
                 }
             }
             let end = match event {
@@ -406,7 +559,7 @@ impl Scorer {
                 End::Complete => Decision::at_end(request, &self.policies, true),
                 _ => Decision::of(request, &self.policies, false),
             };
-            on_decision(&decision);
+            reception.decided(&decision);
             let (verdict, waits) = (decision.verdict, decision.waits());
             if end == End::Complete && request.findings.is_innocent() {
                 let observations = &request.findings.observations;
@@ -475,6 +628,8 @@ enum End {
     /// Complete, and for the second tier to decide.
     Undecided,
     Blocked,
+    /// The reception does not let it in.
+    Refused,
     Opaque(OpaqueKind),
     /// No decoder was free.
     Exhausted,

@@ -80,6 +80,13 @@ impl Subject {
         self.method.as_bytes()
     }
 
+    /// Method and path, the latter as [`Subject::path`] has it.
+    pub(crate) fn method_and_path(&mut self) -> (&[u8], Option<&[u8]>) {
+        self.path();
+        let path = (self.state == State::Settled).then_some(self.path.as_slice());
+        (self.method.as_bytes(), path)
+    }
+
     /// The path, percent-decoded once and with its segments resolved, as a target reads it. `None` where targets
     /// disagree about what it names: with NUL bytes, or parameters in dot segments (`/..;/`).
     pub(crate) fn path(&mut self) -> Option<&[u8]> {

@@ -1,6 +1,7 @@
 //! From findings to a decision that explains itself.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -55,6 +56,9 @@ pub enum Disposition {
         /// Bytes up to the request's end.
         taken: usize,
     },
+    /// The caller's [`Reception`](crate::Reception) has not let the request in: they, and all after them, are not to be
+    /// forwarded.
+    Refused,
     /// No buffer or decoder was free. They were not scored and the stream is out of step: the failure policy decides.
     Exhausted,
     /// Picked up in mid-stream and no request line came yet: the failure policy decides.
@@ -143,6 +147,8 @@ pub struct Decision<'a> {
     pub bytes: u64,
     /// Whether the request had ended. A block is decided as soon as it is certain.
     pub complete: bool,
+    /// Who sent it, if that is known.
+    pub source: Option<IpAddr>,
     /// What the second tier is to look at, if it has a say.
     pub(crate) undecided: Option<(&'a Request, &'a Policies)>,
 }
@@ -175,6 +181,7 @@ impl<'a> Decision<'a> {
             request_line: request.line.as_bytes(),
             bytes: request.bytes - request.encoded,
             complete,
+            source: findings.subject.source,
             undecided: None,
         }
     }
@@ -208,8 +215,8 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// The decision about `request`, a whole request in which nothing was found.
-    pub(crate) fn clean(request: &'a [u8]) -> Self {
+    /// The decision about `request`, a whole request of `source` in which nothing was found.
+    pub(crate) fn clean(request: &'a [u8], source: Option<IpAddr>) -> Self {
         let end = request.len().min(LINE_BYTES);
         let line = request[..end].split(|&byte| byte == b'\r').next();
         Self {
@@ -225,6 +232,7 @@ impl<'a> Decision<'a> {
             request_line: line.unwrap_or_default(),
             bytes: request.len() as u64,
             complete: true,
+            source,
             undecided: None,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod corpus;
@@ -10,6 +11,7 @@ pub mod engine;
 pub mod flow;
 pub mod host;
 pub mod latency;
+pub mod limit;
 pub mod model;
 pub mod replay;
 pub mod report;

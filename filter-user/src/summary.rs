@@ -163,6 +163,7 @@ mod tests {
                 2
             ],
             requests,
+            clients: std::collections::BTreeMap::new(),
             deep: None,
             baseline: None,
             flows: Fill::new(7, 10),

@@ -56,7 +56,7 @@ impl Tuned {
         match compiled {
             Ok(policies) => Ok(Self {
                 rules,
-                policies: Arc::new(policies),
+                policies: Arc::new(policies.noting_heads(!config.limit.is_empty())),
             }),
             Err(errors) => {
                 let located = errors.into_iter().filter_map(|(number, error)| {

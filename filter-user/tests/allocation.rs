@@ -9,7 +9,7 @@ use std::{
 #[path = "../benches/engine_turn/traffic.rs"]
 mod traffic;
 
-use traffic::{BATCH, Traffic};
+use traffic::{BATCH, Kind, Traffic};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -37,18 +37,20 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn keep_alive_traffic_allocates_nothing() {
     const FLOWS: u32 = 300;
-    let mut traffic = Traffic::new(FLOWS);
-    for _ in 0..200 {
-        traffic.requests(BATCH);
+    for kind in [Kind::Scored, Kind::Known, Kind::Counted] {
+        let mut traffic = Traffic::new(FLOWS, kind);
+        for _ in 0..200 {
+            traffic.requests(BATCH);
+        }
+        let before = ALLOCATIONS.get();
+        assert!(before > 0, "the allocator counts");
+        // Enough for each flow to pass several look-ups of its server, and for many ticks.
+        for _ in 0..2000 {
+            traffic.requests(BATCH);
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{kind:?}");
+        let counters = traffic.counters();
+        assert_eq!(counters.received, counters.forwarded, "{counters:?}");
+        assert_eq!(counters.requests, [u64::from(FLOWS) + 2200 * BATCH as u64, 0, 0]);
     }
-    let before = ALLOCATIONS.get();
-    assert!(before > 0, "the allocator counts");
-    // Enough for each flow to pass several look-ups of its server, and for many ticks.
-    for _ in 0..2000 {
-        traffic.requests(BATCH);
-    }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
-    let counters = traffic.counters();
-    assert_eq!(counters.received, counters.forwarded, "{counters:?}");
-    assert_eq!(counters.requests, [u64::from(FLOWS) + 2200 * BATCH as u64, 0, 0]);
 }

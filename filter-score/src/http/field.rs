@@ -51,6 +51,13 @@ pub(crate) fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), FieldError> {
     }
 }
 
+/// Name and value of a header line as the scorer reads it, without the white space around the value; `None` if it is none.
+/// `line` is without its line end.
+#[must_use]
+pub fn parse_field_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    parse_field(line).ok()
+}
+
 /// Without spaces and tabs at both ends.
 pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {

@@ -12,6 +12,7 @@ pub(crate) use body::{
     is_wide, json_noise, printable_runs, sniff,
 };
 pub(crate) use chunked::{ChunkSize, SizeLine};
+pub use field::parse_field_line;
 pub(crate) use field::{
     FieldError, FieldName, TransferCoding, is_token, name_of, parse_field, transfer_coding, trim,
 };

@@ -91,6 +91,13 @@ impl Inspection<'_> {
         }
     }
 
+    /// The stream begins with `bytes`, and with no request.
+    pub(crate) fn refuse_start(&mut self, bytes: &[u8]) {
+        *self.line = Excerpt::of(bytes);
+        self.evaluator.violation(Violation::BadMethod, bytes);
+        self.evaluator.end_of(Part::Message);
+    }
+
     /// Scores what is there of an unfinished request: the stream ended.
     pub(crate) fn truncated(&mut self) {
         match *self.phase {

@@ -7,14 +7,20 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 mod traffic;
 
-use traffic::{BATCH, Traffic};
+use traffic::{BATCH, Kind, Traffic};
 
 fn keep_alive_get(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("engine_turn");
     group.throughput(Throughput::Elements(1));
-    for flows in [1, 1000, 50_000] {
-        let mut traffic = Traffic::new(flows);
-        group.bench_function(BenchmarkId::new("keep_alive_get", flows), |bencher| {
+    for (name, kind, flows) in [
+        ("keep_alive_get", Kind::Scored, 1),
+        ("keep_alive_get", Kind::Scored, 1000),
+        ("keep_alive_get", Kind::Scored, 50_000),
+        ("known_get", Kind::Known, 1000),
+        ("counted_get", Kind::Counted, 1000),
+    ] {
+        let mut traffic = Traffic::new(flows, kind);
+        group.bench_function(BenchmarkId::new(name, flows), |bencher| {
             bencher.iter_custom(|packets| {
                 let mut took = Duration::ZERO;
                 let mut left = packets;

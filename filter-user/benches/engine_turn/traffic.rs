@@ -9,9 +9,10 @@ use std::{
 };
 
 use filter_common::{Address, FlowKey, FlowState};
-use filter_score::{Policy, RuleSet, Scorer, builtin_packs};
+use filter_score::{Policies, Policy, RuleSet, Scorer, builtin_packs};
 use filter_user::{
-    config::{FailurePolicy, Respond},
+    client::Clients,
+    config::{Config, FailurePolicy, Respond},
     engine::{
         Command, EngineCounters, Event, SharedCounters, Worker, WorkerConfig,
         memory::{MemoryClock, MemoryMaps, MemoryRings},
@@ -23,6 +24,8 @@ use filter_user::{
         table::TableLimits,
     },
     latency::LatencyBook,
+    limit::Counts,
+    tuning::ServiceNumbers,
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -44,6 +47,21 @@ const FLAG_PSH: u8 = 8;
 /// Virtual time between two batches.
 const STEP_NS: u64 = 64_000;
 
+/// One limit, by method and path, that every request is counted for.
+const LIMIT: &str = "[[limit]]\nname = \"shop\"\nmethods = [\"GET\"]\npaths = [\"/shop\"]\nrequests = 1000000\n\
+window_s = 1\naction = \"log\"\n";
+
+/// What becomes of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Each is scored.
+    Scored,
+    /// The scorer knows them.
+    Known,
+    /// It knows them, and a limit counts them.
+    Counted,
+}
+
 pub(crate) struct Traffic {
     worker: Worker<MemoryRings, MemoryMaps, MemoryClock>,
     clock: MemoryClock,
@@ -61,22 +79,33 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// As many open connections, each with one request behind it.
-    pub(crate) fn new(flows: u32) -> Self {
+    pub(crate) fn new(flows: u32, kind: Kind) -> Self {
         let clock = MemoryClock::default();
         let (events, receiver) = mpsc::sync_channel(1024);
         let (commands, commands_out) = mpsc::sync_channel(16);
         let rules = Arc::new(RuleSet::compile(builtin_packs()).expect("the built-in packs are tested"));
+        let settings = Config::parse("limits", LIMIT, None, &[]).expect("right");
+        let clients = Arc::new(Clients::new(&settings, &settings.services()));
+        let policies = Policies::single(rules, Policy::default()).noting_heads(kind == Kind::Counted);
+        let entries = if kind == Kind::Scored { 0 } else { 1024 };
         let worker = Worker::new(
             config(),
             MemoryRings::default(),
             MemoryMaps::default(),
             clock.clone(),
-            Scorer::new(rules, Policy::default(), 1024),
+            Scorer::with_policies(Arc::new(policies), 1024).with_cache(entries, &[7; 16]),
             Arc::new(SharedCounters::default()),
             LatencyBook::new(1).1.remove(0),
             events,
             commands_out,
         );
+        let worker = match kind {
+            Kind::Counted => worker
+                .serving(ServiceNumbers::new(&settings.services()))
+                .knowing(clients)
+                .counting(Arc::new(Counts::new(65_536))),
+            Kind::Scored | Kind::Known => worker,
+        };
         let mut traffic = Self {
             worker,
             clock,

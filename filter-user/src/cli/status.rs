@@ -73,6 +73,12 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     for (family, count) in &requests.families {
         writeln!(out, "  {family:<24} {count:>12}")?;
     }
+    if !status.clients.is_empty() {
+        writeln!(out, "clients")?;
+    }
+    for (what, count) in &status.clients {
+        writeln!(out, "  {what:<24} {count:>12}")?;
+    }
     if let Some(deep) = &status.deep {
         print_deep(deep, out)?;
     }

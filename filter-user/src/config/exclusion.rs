@@ -66,6 +66,14 @@ pub struct Written<T> {
 }
 
 impl<T> Written<T> {
+    /// A value that is written so.
+    pub(super) fn new(text: &str, value: T) -> Self {
+        Self {
+            text: text.to_owned(),
+            value,
+        }
+    }
+
     /// What the text stands for.
     pub fn value(&self) -> &T {
         &self.value

@@ -16,6 +16,8 @@ pub struct Limits {
     pub max_sources: u32,
     /// Sources and flows blocked for a time.
     pub max_blocks: u32,
+    /// Clients that `[[limit]]`s count at once, each for itself.
+    pub max_counted: u32,
     /// Entries of each of the allow, block and watch lists.
     pub max_list_entries: u32,
     /// UMEM frames of each queue; a power of two.
@@ -80,6 +82,7 @@ impl Default for Limits {
             max_flows: 65_536,
             max_sources: 65_536,
             max_blocks: 65_536,
+            max_counted: 65_536,
             max_list_entries: 16_384,
             frames_per_queue: 4_096,
             held_bytes: 64 << 20,

@@ -5,11 +5,13 @@
 
 mod baseline;
 mod cidr;
+mod clients;
 mod decision;
 mod deep;
 mod document;
 mod engine;
 mod exclusion;
+mod limit;
 mod limits;
 mod lists;
 mod mistake;
@@ -28,6 +30,7 @@ use document::Document;
 
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
+pub use clients::{ClientHeader, Clients, ProxyProtocol};
 pub use decision::{
     Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
 };
@@ -37,6 +40,7 @@ pub use engine::{
     VlanPolicy, XdpMode,
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
+pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};
@@ -63,6 +67,8 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub struct Config {
     /// Where the engine attaches, and how its threads run.
     pub engine: Engine,
+    /// Who the client of a request is.
+    pub clients: Clients,
     /// What makes a flow worth a look.
     pub suspicious: Suspicious,
     /// The bounds of everything that grows.
@@ -83,6 +89,8 @@ pub struct Config {
     pub report: Report,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
+    /// Requests that a client may send.
+    pub limit: Vec<Limit>,
 }
 
 impl Config {

@@ -4,7 +4,9 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{Allow, Exclusion, Mode, RequestLimits, Scoring, ServiceBaseline, engine::keyword};
+use super::{
+    Allow, Exclusion, Mode, ProxyProtocol, RequestLimits, Scoring, ServiceBaseline, engine::keyword,
+};
 
 /// One protected service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +20,9 @@ pub struct Service {
     /// Which of its flows are inspected.
     #[serde(default)]
     pub inspect: Inspect,
+    /// Whether its connections begin with a header of the PROXY protocol.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
     /// How its requests are judged, where that differs from `[scoring]`.
     pub scoring: Option<ServiceScoring>,
 }
@@ -91,6 +96,7 @@ impl Service {
             address: Address::Any,
             port: 80,
             inspect: Inspect::All,
+            proxy_protocol: ProxyProtocol::Off,
             scoring: None,
         }
     }

@@ -43,7 +43,7 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "",
         &mut known,
     );
-    known.retain(|key| key != "service");
+    known.retain(|key| key != "service" && key != "limit");
     shown.sort();
     known.sort();
     assert_eq!(shown, known);
@@ -51,6 +51,7 @@ fn the_initial_file_shows_every_key_at_its_default() {
     for line in [
         "# interface =",
         "# [[service]]",
+        "# [[limit]]",
         "# credits =",
         "# page =",
         "# folder =",
@@ -80,6 +81,102 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:3:1: mode",
         "unknown field `mode`",
         "fix:",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nrequests = 5\n",
+        "portcullis.toml:1:1: limit.0",
+        "missing field `window_s`",
+        "add `window_s",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nrequests = 0\nwindow_s = 60\n",
+        "portcullis.toml:3:1: limit.0.requests",
+        "0 is out of range",
+        "use 1 to 1000000",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nrequests = 5\nwindow_s = 100000\n",
+        "portcullis.toml:4:1: limit.0.window_s",
+        "out of range",
+        "use 1 to 86400",
+    ),
+    (
+        "[[limit]]\nname = ''\nrequests = 5\nwindow_s = 60\n",
+        "portcullis.toml:2:1: limit.0.name",
+        "has no name",
+        "name = \"login\"",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nrequests = 5\nwindow_s = 60\n[[limit]]\nname = 'a'\nrequests = 6\nwindow_s = 60\n",
+        "portcullis.toml:6:1: limit.1.name",
+        "is also limit.0",
+        "another name",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nservice = 'any:81'\nrequests = 5\nwindow_s = 60\n",
+        "portcullis.toml:3:1: limit.0.service",
+        "there is no service any:81",
+        "any:80",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nservice = 'shop'\nrequests = 5\nwindow_s = 60\n",
+        "portcullis.toml:3:11: limit.0.service",
+        "`shop` is not \"any\" or a service",
+        "",
+    ),
+    (
+        "[[limit]]\nname = 'a'\nmethods = ['post']\nrequests = 5\nwindow_s = 60\n",
+        "portcullis.toml:3:12: limit.0.methods.0",
+        "`post` is no method",
+        "in capitals",
+    ),
+    (
+        "[[limit]]\nname = 'a'\npaths = ['login']\nrequests = 5\nwindow_s = 60\n",
+        "portcullis.toml:3:10: limit.0.paths.0",
+        "a path begins with `/`",
+        "",
+    ),
+    (
+        "[[service]]\nport = 80\nproxy_protocol = 'accept'\n",
+        "portcullis.toml:3:1: service.0.proxy_protocol",
+        "clients.trusted_proxies is empty",
+        "trusted_proxies = [",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.1']\n[[service]]\nport = 80\ninspect = 'none'\nproxy_protocol = 'require'\n",
+        "portcullis.toml:6:1: service.0.proxy_protocol",
+        "nothing is read",
+        "inspect = \"all\"",
+    ),
+    (
+        "[[service]]\nport = 80\nproxy_protocol = 'accpet'\n",
+        "portcullis.toml:3:18: service.0.proxy_protocol",
+        "unknown variant",
+        "did you mean `accept`?",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.1', '0.0.0.0/0']\n",
+        "portcullis.toml:2:32: clients.trusted_proxies.1",
+        "trusts everybody",
+        "name the proxies alone",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.1/8']\n",
+        "portcullis.toml:2:20: clients.trusted_proxies.0",
+        "bits set beyond its prefix",
+        "write 10.0.0.0/8",
+    ),
+    (
+        "[clients]\ntrusted_proxies = ['10.0.0.0/8']\n[lists]\nblock = ['10.1.0.0/16']\n",
+        "portcullis.toml:4:10: lists.block.0",
+        "overlaps 10.0.0.0/8 of clients.trusted_proxies",
+        "remove one of the two",
+    ),
+    (
+        "[clients]\nclient_header = 'x forwarded for'\n",
+        "portcullis.toml:2:1: clients.client_header",
+        "cannot be the name of a header",
+        "x-real-ip",
     ),
     (
         "[limits]\nmax_flow = 1\n",

@@ -33,6 +33,9 @@ pub struct Status {
     pub queues: Vec<QueueStatus>,
     /// The requests that were judged.
     pub requests: RequestCounters,
+    /// What was learnt of clients and those who speak for them, by what it is; what there was none of is left out.
+    #[serde(default)]
+    pub clients: BTreeMap<String, u64>,
     /// The second look at suspicious requests, if there is one.
     #[serde(default)]
     pub deep: Option<DeepStatus>,

@@ -71,6 +71,7 @@ impl Engine for Tables {
                 block: 1,
                 ..RequestCounters::default()
             },
+            clients: BTreeMap::new(),
             deep: None,
             baseline: Some(BaselineStatus {
                 parameters: Fill::new(3, 1024),

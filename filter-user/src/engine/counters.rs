@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use filter_score::{Family, OwnedDecision, Verdict};
 
 use crate::{
+    client::{ClientCount, ClientCounts},
     deep::DeepCount,
     flow::{DropCounters, DropReason},
 };
@@ -51,6 +52,10 @@ drops! {
     Stale => "stale",
     /// The segment completed an attack.
     Attack => "attack",
+    /// The segment completed the head of a request whose client is blocked.
+    ClientBlocked => "client_blocked",
+    /// The segment completed the head of a request beyond a limit.
+    Limited => "limited",
     /// Failure policy: no room in the flow table.
     TableFull => "flow_table_full",
     /// Failure policy: no buffer for another incomplete request.
@@ -143,6 +148,8 @@ pub struct EngineCounters {
     pub deep_waiting: u64,
     /// What is learnt of parameters: profiles, those that count, and those that there is room for.
     pub baseline: [u64; 3],
+    /// What was learnt of clients, by [`ClientCount`].
+    pub clients: ClientCounts,
     /// What became of undecided requests, by [`DeepCount`].
     pub deep: [u64; DeepCount::ALL.len()],
 }
@@ -156,6 +163,11 @@ impl EngineCounters {
     /// Counts an unscored frame.
     pub fn unscored(&mut self, reason: Unscored) {
         self.unscored[reason as usize] += 1;
+    }
+
+    /// Counts something about a client.
+    pub fn client(&mut self, what: ClientCount) {
+        self.clients[what as usize] += 1;
     }
 
     /// Takes over the stream layer's counts.
@@ -224,6 +236,7 @@ impl EngineCounters {
             held,
             deep_waiting,
             baseline,
+            clients,
             deep,
         } = self;
         [
@@ -252,6 +265,7 @@ impl EngineCounters {
         .chain(*requests)
         .chain(*families)
         .chain(*baseline)
+        .chain(*clients)
         .chain(*deep)
     }
 
@@ -300,6 +314,7 @@ impl EngineCounters {
             requests: std::array::from_fn(|_| next()),
             families: std::array::from_fn(|_| next()),
             baseline: std::array::from_fn(|_| next()),
+            clients: std::array::from_fn(|_| next()),
             deep: std::array::from_fn(|_| next()),
         }
     }
@@ -345,6 +360,7 @@ mod tests {
             malformed: 3,
             excluded: 4,
             baseline: [5, 6, 7],
+            clients: std::array::from_fn(|index| 8 + index as u64),
             ..EngineCounters::default()
         };
         counters.drop(EngineDrop::Opaque);

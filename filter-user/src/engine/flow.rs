@@ -2,7 +2,7 @@
 
 use filter_common::{FlowKey, FlowState};
 
-use super::KernelMaps;
+use super::{KernelMaps, greeting::Greeting};
 use crate::deep::Ticket;
 use crate::flow::{FlowTable, Replies, Reply, Seq, Stream, SynAck, TimeoutClass};
 
@@ -22,6 +22,10 @@ pub(super) struct Flow {
 pub(super) struct Requests {
     /// The parser's state.
     pub(super) stream: filter_score::Stream,
+    /// Which settings what is asked about them follows.
+    pub(super) knows: u32,
+    /// What comes before the first request, while it is not complete.
+    pub(super) greeting: Option<Greeting>,
     /// The flow was picked up where a request begins, on the word of the XDP program's pre-screen.
     pub(super) at_head: bool,
     /// Something about the flow or its source was suspicious before.

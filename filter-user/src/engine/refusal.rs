@@ -5,6 +5,7 @@ use filter_common::{FlowState, packet::tcp_flag};
 use super::{
     Clock, KernelMaps, Rings, Worker,
     inspect::{Inspected, inspect},
+    page::Answer,
     respond::{self, Reply, SEGMENT_BYTES, Towards},
 };
 use crate::{
@@ -15,8 +16,11 @@ use crate::{
 /// Why a flow is refused, and with that what its client gets.
 #[derive(Clone, Copy)]
 pub(super) enum Refusal {
-    /// An attack, reported under this request id: what the configuration says.
+    /// An attack, or a request of a blocked client, with this request id: what the configuration says.
     Attack(u64),
+    /// A request beyond a limit, with this request id: a 429 where an attack gets a page, and the seconds until another one
+    /// would be let in.
+    TooMany(u64, u32),
     /// The failure policy: a reset, so that the client can try anew at once.
     Failure,
 }
@@ -40,9 +44,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let server_next = seen.map_or(acknowledged, |state| Seq(state.server_next).max(acknowledged));
         let ack = from.segment.end();
         match (refusal, self.config.respond) {
-            (Refusal::Attack(_), Respond::Drop) => return,
+            (Refusal::Attack(_) | Refusal::TooMany(..), Respond::Drop) => return,
             (Refusal::Attack(request_id), Respond::Forbidden) => {
-                self.send_page(&from, frame, request_id, server_next, ack);
+                self.send_page(&from, frame, Answer::Forbidden, request_id, server_next, ack);
+            }
+            (Refusal::TooMany(request_id, retry_after_s), Respond::Forbidden) => {
+                let answer = Answer::TooMany { retry_after_s };
+                self.send_page(&from, frame, answer, request_id, server_next, ack);
             }
             _ => self.inject(&from, frame, &reset(Towards::Client, server_next, ack)),
         }
@@ -51,9 +59,19 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     /// The page in as many segments as it takes, the last one with a FIN. The client gets no reset: it could erase
     /// the page before it is read (RFC 9112 §9.6).
-    fn send_page(&mut self, from: &Inspected, frame: &R::Frame, request_id: u64, mut seq: Seq, ack: Seq) {
+    fn send_page(
+        &mut self,
+        from: &Inspected,
+        frame: &R::Frame,
+        answer: Answer,
+        request_id: u64,
+        mut seq: Seq,
+        ack: Seq,
+    ) {
         let mut page = std::mem::take(&mut self.page);
-        self.config.page.render(&format!("{request_id:016x}"), &mut page);
+        self.config
+            .page
+            .render(answer, &format!("{request_id:016x}"), &mut page);
         let mut chunks = page.chunks(SEGMENT_BYTES).peekable();
         while let Some(payload) = chunks.next() {
             let fin = if chunks.peek().is_none() { tcp_flag::FIN } else { 0 };

@@ -1,9 +1,14 @@
 //! What a queue tells the control plane of its requests.
 
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::{
+    net::IpAddr,
+    sync::mpsc::{SyncSender, TrySendError},
+};
 
 use filter_common::FlowKey;
 use filter_score::OwnedDecision;
+
+use super::second_tier::Undecided;
 
 /// A request that was not simply allowed.
 #[derive(Clone, Debug)]
@@ -14,6 +19,8 @@ pub struct Event {
     pub time_ns: u64,
     /// The flow.
     pub flow: FlowKey,
+    /// Who sent the request: the flow's source, or who is behind it.
+    pub client: IpAddr,
     /// The decision.
     pub decision: OwnedDecision,
     /// Whether the service's decisions are carried out.
@@ -42,22 +49,23 @@ impl Reports {
         self.lost
     }
 
-    /// Reports a decision, which is carried out if it is `enforced`; returns the request's number.
-    pub(super) fn send(
-        &mut self,
-        flow: FlowKey,
-        time_ns: u64,
-        decision: OwnedDecision,
-        enforced: bool,
-    ) -> u64 {
+    /// A number for a request that is not reported.
+    pub(super) fn number(&mut self) -> u64 {
         let request_id = self.next_request_id;
         self.next_request_id += 1;
+        request_id
+    }
+
+    /// Reports a request's decision, which is carried out if it could wait; returns the request's number.
+    pub(super) fn send(&mut self, request: Undecided, time_ns: u64) -> u64 {
+        let request_id = self.number();
         let event = Event {
             request_id,
             time_ns,
-            flow,
-            decision,
-            enforced,
+            flow: request.flow,
+            client: request.client,
+            enforced: request.waits.is_some(),
+            decision: request.decision,
         };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.events.try_send(event) {
             self.lost += 1;

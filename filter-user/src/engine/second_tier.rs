@@ -1,5 +1,7 @@
 //! The ring thread's dealings with the second tier: which requests it is asked about, and what comes of them.
 
+use std::net::IpAddr;
+
 use filter_common::FlowKey;
 use filter_score::{Decision, OwnedDecision, SecondLook};
 
@@ -14,6 +16,8 @@ pub struct Undecided {
     /// The flow that waits; `None` if nothing does, because nothing is blocked.
     pub(super) waits: Option<FlowHandle>,
     pub(super) flow: FlowKey,
+    /// Who sent it.
+    pub(super) client: IpAddr,
     /// The first tier's decision; after [`SecondTier::next`], that of both.
     pub(super) decision: OwnedDecision,
     /// When the first tier decided.

@@ -1,27 +1,31 @@
 //! From the next bytes of a stream to what becomes of the frame that brought them.
 
 use std::{
-    cell::Cell,
     mem,
     sync::{Arc, mpsc::SyncSender},
 };
 
 use filter_common::{FlowKey, Packet};
 use filter_score::{
-    Decision, Disposition, Mode, OpaqueKind, Policies, Scorer, SecondLook, Stream as HttpStream, Verdict,
+    Asks, Disposition, Mode, OpaqueKind, Policies, Reception as _, Scorer, SecondLook, Stream as HttpStream,
+    Verdict,
 };
 
 use super::{
     EngineCounters, EngineDrop,
     counters::Unscored,
     flow::{Requests, Ruling},
+    greeting::Greeted,
+    reception::{Denial, Desk, Fed},
     reports::{Event, Reports},
     second_tier::{Asked, SecondTier, Undecided},
 };
 use crate::{
+    client::{BlockedClients, Clients},
     config::FailurePolicy,
-    deep::{Port, Priority, Sleeper, Ticket},
+    deep::{Port, Sleeper, Ticket},
     flow::{Action, Continuity, FlowHandle, Pending},
+    limit::Counts,
     tuning::ServiceNumbers,
 };
 
@@ -39,6 +43,8 @@ pub(super) enum Outcome<F> {
     Refuse(F, EngineDrop),
     /// It completed an attack, reported under this request id.
     Attack(F, u64),
+    /// It completed the head of a request with this id that is not let in.
+    Denied(F, u64, Denial),
 }
 
 /// Where bytes belong to, and when they came.
@@ -64,6 +70,11 @@ pub(super) struct Ruled {
 pub(super) struct Judge {
     scorer: Scorer,
     services: ServiceNumbers,
+    pub(super) clients: Arc<Clients>,
+    /// How often `clients` was replaced.
+    knows: u32,
+    blocked: Arc<BlockedClients>,
+    counts: Option<Arc<Counts>>,
     second: SecondTier,
     reports: Reports,
     /// Undecided requests whose flow ended, since the last look.
@@ -84,6 +95,10 @@ impl Judge {
         Self {
             scorer,
             services: ServiceNumbers::default(),
+            clients: Arc::default(),
+            knows: 0,
+            blocked: Arc::default(),
+            counts: None,
             second: SecondTier::default(),
             reports: Reports::new(events, first_request_id),
             withdrawn: EngineCounters::default(),
@@ -103,6 +118,35 @@ impl Judge {
             .inspects(packet.destination, packet.destination_port)
     }
 
+    /// Who is trusted to speak for clients, from now on.
+    pub(super) fn know(&mut self, clients: Arc<Clients>) {
+        self.clients = clients;
+        self.knows = self.knows.wrapping_add(1);
+    }
+
+    /// Where requests are counted for limits; without, nothing is limited.
+    pub(super) fn count_in(&mut self, counts: Arc<Counts>) {
+        self.counts = Some(counts);
+    }
+
+    /// Which clients are blocked, from now on.
+    pub(super) fn block(&mut self, blocked: Arc<BlockedClients>) {
+        self.blocked = blocked;
+    }
+
+    /// What is to be asked about the requests that follow, by who they come from.
+    pub(super) fn settle(&self, requests: &mut Requests, flow: &FlowKey) {
+        let peer = flow.source.into();
+        let hop = requests.stream.source().unwrap_or(peer);
+        let client = self.clients.reads_heads_of(hop);
+        let limited = !self.clients.limits.of(requests.stream.policy()).is_empty();
+        requests.knows = self.knows;
+        requests.stream.set_asks(Asks {
+            client,
+            admission: client || hop != peer || limited,
+        });
+    }
+
     /// Asks the second tier from now on.
     pub(super) fn connect(&mut self, port: Port<Undecided>) {
         self.second.connect(port);
@@ -118,11 +162,15 @@ impl Judge {
         self.scorer.replace_all(policies);
     }
 
-    /// As if the flow's client had sent nothing yet.
-    fn of_flow(&self, stream: HttpStream, flow: &FlowKey) -> HttpStream {
-        stream
-            .from_source(flow.source.into())
-            .under(self.services.of(flow.destination, flow.destination_port))
+    /// As if the flow's client had sent nothing yet; `from_start`: what comes is the connection's first byte.
+    fn set_out(&self, requests: &mut Requests, stream: HttpStream, flow: &FlowKey, from_start: bool) {
+        let service = self.services.of(flow.destination, flow.destination_port);
+        requests.stream = stream.from_source(flow.source.into()).under(service);
+        requests.greeting = None;
+        self.settle(requests, flow);
+        if requests.stream.is_idle() {
+            requests.greeting = self.greeting(flow, service, from_start);
+        }
     }
 
     /// Brings the counters up to date.
@@ -143,9 +191,8 @@ impl Judge {
             && let Some(request) = self.second.withdraw(ticket)
         {
             self.withdrawn.decided_late(&request.decision);
-            let enforced = request.waits.is_some();
-            self.reports
-                .send(request.flow, request.time_ns, request.decision, enforced);
+            let time_ns = request.time_ns;
+            self.reports.send(request, time_ns);
         }
     }
 
@@ -169,14 +216,11 @@ impl Judge {
         loop {
             let settled = self.second.next(now)?;
             let Undecided {
-                waits,
-                flow,
-                decision,
-                time_ns,
+                waits, flow, time_ns, ..
             } = settled.request;
-            let verdict = decision.decision;
-            counters.decided_late(&decision);
-            let request_id = self.reports.send(flow, now, decision, waits.is_some());
+            let verdict = settled.request.decision.decision;
+            counters.decided_late(&settled.request.decision);
+            let request_id = self.reports.send(settled.request, now);
             let ruling = match (verdict, self.on_failure) {
                 (Verdict::Block, _) => Some(Ruling::Attack(request_id)),
                 (_, FailurePolicy::Drop) if !settled.in_time => Some(Ruling::Refuse),
@@ -228,14 +272,26 @@ impl Judge {
             self.begin(pending.continuity(), requests, &origin.flow);
         }
         let mut at = scored.unwrap_or(0);
+        if requests.greeting.is_some() {
+            match self.greet(pending.payload(), pending.is_last(), requests, origin, counters) {
+                Greeted::More => return Outcome::Forward(pending.accept()),
+                Greeted::Over(taken) => at = taken,
+                Greeted::Attack(id) => return Outcome::Attack(pending.reject(), id),
+            }
+        }
         let disposition = loop {
-            let (disposition, asked, id) = self.feed(&pending, at, requests, origin, counters);
-            at = match disposition {
-                Disposition::Block => return Outcome::Attack(pending.reject(), id),
+            let bytes = pending.payload().get(at..).unwrap_or_default();
+            let (last, room) = (pending.is_last(), pending.can_wait());
+            let fed = self.feed(bytes, last, room, requests, origin, counters);
+            at = match fed.disposition {
+                Disposition::Block => return Outcome::Attack(pending.reject(), fed.request_id),
+                Disposition::Refused => {
+                    return Outcome::Denied(pending.reject(), fed.request_id, fed.denial);
+                }
                 Disposition::Undecided { taken } => at + taken,
                 other => break other,
             };
-            match (asked, self.on_failure) {
+            match (fed.asked, self.on_failure) {
                 (Asked::Yes(ticket), _) => {
                     requests.asked = Some(ticket);
                     pending.put_off(at);
@@ -267,7 +323,7 @@ impl Judge {
             Continuity::Next => {}
             Continuity::Start => {
                 self.release(requests);
-                requests.stream = self.of_flow(HttpStream::new(), flow);
+                self.set_out(requests, HttpStream::new(), flow, true);
             }
             Continuity::AfterGap => {
                 self.release(requests);
@@ -277,75 +333,85 @@ impl Judge {
                 } else {
                     HttpStream::resuming()
                 };
-                requests.stream = self.of_flow(stream, flow);
+                self.set_out(requests, stream, flow, false);
             }
         }
     }
 
-    /// Feeds the bytes from `at` on up to the next undecided request. Returns what is to be done with them, what
-    /// the second tier was asked, and the last number that a request got.
-    fn feed<F: AsRef<[u8]>>(
+    /// Feeds bytes up to the next undecided request. `last`: nothing follows; `room`: their segment can be held.
+    pub(super) fn feed(
         &mut self,
-        pending: &Pending<'_, F>,
-        at: usize,
+        bytes: &[u8],
+        last: bool,
+        room: bool,
         requests: &mut Requests,
-        Origin { handle, flow, now }: Origin,
+        origin: Origin,
         counters: &mut EngineCounters,
-    ) -> (Disposition, Asked, u64) {
-        let Self {
-            scorer,
-            second,
-            reports,
-            report_allowed,
-            ..
-        } = self;
-        let enforced = scorer.policies().policy(requests.stream.policy()).mode == Mode::Block;
-        let waits = enforced.then_some(handle);
-        let room = waits.is_none() || pending.can_wait();
-        let (asked, last_id) = (Cell::new(Asked::Nothing), Cell::new(0));
-        let Requests {
-            stream, suspected, ..
-        } = requests;
-        let mut on_decision = |decision: &Decision<'_>| {
-            let priority = if *suspected {
-                Priority::Suspect
-            } else {
-                Priority::Ordinary
-            };
-            *suspected |= decision.verdict != Verdict::Allow;
-            if decision.is_undecided() {
-                let request = Undecided {
-                    waits,
-                    flow,
-                    decision: decision.to_owned(),
-                    time_ns: now,
-                };
-                let (answer, left) = second.ask(request, decision, priority, room);
-                asked.set(answer);
-                if let Some(Undecided { decision, .. }) = left {
-                    counters.decided_late(&decision);
-                    last_id.set(reports.send(flow, now, decision, enforced));
-                }
-                return;
-            }
-            let families = decision.counting().map(|hit| hit.rule.family);
-            counters.decided(decision.verdict, families, decision.violation().is_some());
-            let detected = decision.has_detected();
-            counters.detect_only += u64::from(detected);
-            counters.excluded += u64::from(!decision.excluded.is_empty());
-            if decision.verdict != Verdict::Allow || detected || *report_allowed {
-                last_id.set(reports.send(flow, now, decision.to_owned(), enforced));
-            }
-        };
-        let bytes = pending.payload().get(at..).unwrap_or_default();
-        let mut disposition = scorer.feed(stream, bytes, &mut on_decision);
-        if disposition == Disposition::Accept && pending.is_last() {
-            // Nothing follows: a request that is cut short is judged by what there is of it.
-            disposition = scorer.finish(stream, &mut on_decision);
+    ) -> Fed {
+        let (scorer, stream, mut desk) = self.desk(room, requests, origin, counters);
+        let mut disposition = scorer.feed_through(stream, bytes, &mut desk);
+        if disposition == Disposition::Accept && last {
+            // A request that is cut short is judged by what there is of it.
+            disposition = scorer.finish(stream, |decision| desk.decided(decision));
             if let Disposition::Undecided { taken } = &mut disposition {
                 *taken = bytes.len();
             }
         }
-        (disposition, asked.get(), last_id.get())
+        Fed {
+            disposition,
+            ..desk.fed
+        }
+    }
+
+    /// The stream does not begin as it has to.
+    pub(super) fn not_http(
+        &mut self,
+        bytes: &[u8],
+        requests: &mut Requests,
+        origin: Origin,
+        counters: &mut EngineCounters,
+    ) -> Fed {
+        let (scorer, stream, mut desk) = self.desk(false, requests, origin, counters);
+        let disposition = scorer.not_http(stream, bytes, |decision| desk.decided(decision));
+        Fed {
+            disposition,
+            ..desk.fed
+        }
+    }
+
+    /// What feeding some bytes of a flow takes.
+    fn desk<'a>(
+        &'a mut self,
+        room: bool,
+        requests: &'a mut Requests,
+        Origin { handle, flow, now }: Origin,
+        counters: &'a mut EngineCounters,
+    ) -> (&'a mut Scorer, &'a mut HttpStream, Desk<'a>) {
+        if requests.knows != self.knows {
+            self.settle(requests, &flow);
+        }
+        let Requests {
+            stream, suspected, ..
+        } = requests;
+        let enforced = self.scorer.policies().policy(stream.policy()).mode == Mode::Block;
+        let waits = enforced.then_some(handle);
+        let desk = Desk {
+            second: &mut self.second,
+            reports: &mut self.reports,
+            counters,
+            suspected,
+            flow,
+            clients: &self.clients,
+            hop: stream.source().unwrap_or_else(|| flow.source.into()),
+            now,
+            waits,
+            room: waits.is_none() || room,
+            report_allowed: self.report_allowed,
+            blocked: &self.blocked,
+            counts: self.counts.as_deref(),
+            service: stream.policy(),
+            fed: Fed::default(),
+        };
+        (&mut self.scorer, stream, desk)
     }
 }

@@ -22,18 +22,21 @@ use super::{
     inspect::{Inspected, inspect},
     joined::Joined,
     page::Page,
+    reception::Denial,
     refusal::Refusal,
     reports::Event,
     spin::Spin,
     verdict::{Judge, Origin, Outcome},
 };
 use crate::{
+    client::{BlockedClients, Clients},
     config::{FailurePolicy, Respond},
     flow::{
         EvidencePool, Flags, FlowHandle, FlowTable, HoldPool, Reassembly, Seq, StreamLimits, TimeoutClass,
         table::{InsertError, TableLimits},
     },
     latency::{LatencyRecorder, Stage},
+    limit::Counts,
     tuning::ServiceNumbers,
 };
 
@@ -91,6 +94,10 @@ pub struct WorkerConfig {
 pub enum Command {
     /// Put other rules and policies in force.
     Policies(Arc<Policies>),
+    /// Trust other proxies.
+    Clients(Arc<Clients>),
+    /// Refuse the requests of these clients, where they come through a proxy.
+    Blocked(Arc<BlockedClients>),
     /// Give everything back and end.
     Stop,
 }
@@ -186,6 +193,20 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     #[must_use]
     pub fn serving(mut self, services: ServiceNumbers) -> Self {
         self.judge.serve(services);
+        self
+    }
+
+    /// The same loop, with limits that are counted in `counts`, which other loops share.
+    #[must_use]
+    pub fn counting(mut self, counts: Arc<Counts>) -> Self {
+        self.judge.count_in(counts);
+        self
+    }
+
+    /// The same loop for services behind proxies.
+    #[must_use]
+    pub fn knowing(mut self, clients: Arc<Clients>) -> Self {
+        self.judge.know(clients);
         self
     }
 
@@ -460,6 +481,17 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 self.refuse(handle, &mut frame, Refusal::Failure);
                 self.discard(frame, reason);
             }
+            Outcome::Denied(mut frame, request_id, denial) => {
+                let (refusal, reason) = match denial {
+                    Denial::Blocked => (Refusal::Attack(request_id), EngineDrop::ClientBlocked),
+                    Denial::Limit => (Refusal::Attack(request_id), EngineDrop::Limited),
+                    Denial::TooMany { retry_after_s } => {
+                        (Refusal::TooMany(request_id, retry_after_s), EngineDrop::Limited)
+                    }
+                };
+                self.refuse(handle, &mut frame, refusal);
+                self.discard(frame, reason);
+            }
             Outcome::Attack(mut frame, request_id) => {
                 self.refuse(handle, &mut frame, Refusal::Attack(request_id));
                 self.discard(frame, EngineDrop::Attack);
@@ -531,6 +563,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Policies(policies)) => self.judge.replace(policies),
+                Ok(Command::Clients(clients)) => self.judge.know(clients),
+                Ok(Command::Blocked(blocked)) => self.judge.block(blocked),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }

@@ -2,6 +2,7 @@
 //! is blocked.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::{
         Arc,
@@ -42,7 +43,7 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                     Ok(event) => {
                         log.decision(&event);
                         if event.decision.decision == Verdict::Block {
-                            state.offence(event.flow.source.into(), event.time_ns, event.enforced);
+                            state.offence(event.client, event.time_ns, event.enforced);
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => log.turn(),
@@ -73,6 +74,20 @@ pub(super) fn notice(notice: Notice) {
                 state.name()
             );
         }
+    }
+}
+
+/// Who sent a request, and through which proxy.
+struct Sender<'a>(&'a Event);
+
+impl fmt::Display for Sender<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = IpAddr::from(self.0.flow.source);
+        write!(f, "{}", self.0.client)?;
+        if peer != self.0.client {
+            write!(f, " (through {peer})")?;
+        }
+        Ok(())
     }
 }
 
@@ -117,7 +132,7 @@ impl Log {
                 Verdict::Allow => "allow",
             },
             event.request_id,
-            IpAddr::from(event.flow.source),
+            Sender(event),
             IpAddr::from(event.flow.destination),
             event.flow.destination_port,
             decision.score,

@@ -8,6 +8,7 @@
 //!        │ commands ───────────►                        └──► events ───►
 //! ```
 
+mod blocked;
 mod events;
 mod folder;
 mod logging;
@@ -37,6 +38,7 @@ use crate::{
     engine::page::Page,
     host::{Claim, Interface, Reinjection},
     latency::LatencyBook,
+    limit::Counts,
     ring::SharedQueues,
     summary::Summary,
     tuning::Tuned,
@@ -152,6 +154,7 @@ impl Running {
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
 
+        let counts = Arc::new(Counts::new(config.limits.max_counted as usize));
         let parts = queues::Parts {
             config: &config,
             interface: &interface,
@@ -162,6 +165,7 @@ impl Running {
             page,
             events: &sender,
             deep: deep.as_ref(),
+            counts: &counts,
         };
         let attached = parts.start(recorders).and_then(|threads| {
             let settings = maps::settings(&config, &interface, &tables)?;
@@ -206,6 +210,8 @@ impl Running {
             deep,
         );
         let state = Arc::new(state);
+        state.lift_blocks_of(&state.clients());
+        state.publish_blocks();
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, reason);
         Ok(Self {
@@ -258,11 +264,16 @@ impl Running {
                             log.flush();
                         }
                         events::drain_drops(&mut self.drops);
+                        state.publish_blocks();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
                     }
-                    _ = sweep.tick() => state.sweep(),
+                    _ = sweep.tick() => {
+                        state.sweep();
+                        // Blocks are also written by hand.
+                        state.blocks_changed();
+                    }
                     _ = reputation.tick() => state.refresh_reputation(),
                     _ = summary.tick(), if summary_every > 0 => {
                         let now = state.status();

@@ -1,15 +1,21 @@
 //! What operators ask of the running engine.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use filter_common::{Action, Address, Reason, block::Block};
 use filter_score::Family;
 use ipnet::IpNet;
 
-use super::{logging, maps::prefix, second_tier, state::State};
+use super::{
+    logging,
+    maps::prefix,
+    second_tier,
+    state::{State, spare_proxies},
+};
 use crate::{
     bpf::{TableError, XdpMode, monotonic_ns},
-    config::{self, Baseline, BaselineMode, Config, Level, Scoring},
+    client::{ClientCount, Clients},
+    config::{self, Baseline, BaselineMode, Config, Level, ProxyProtocol, Scoring},
     control::{
         BaselineStatus, BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal,
         RefusalCode, RequestCounters, RulesStatus, Status,
@@ -76,6 +82,7 @@ impl Engine for State {
                 .map(|(queue, counters)| self.queue(queue, counters))
                 .collect(),
             requests: requests(&counters),
+            clients: clients(&counters),
             deep: self
                 .deep
                 .as_ref()
@@ -89,6 +96,7 @@ impl Engine for State {
     }
 
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
+        spare_proxies(&self.clients(), &target)?;
         let now = monotonic_ns();
         let until_ns = for_s.map_or(0, |seconds| now.saturating_add(seconds.saturating_mul(NS_PER_S)));
         let block = Block {
@@ -111,6 +119,7 @@ impl Engine for State {
                     .map_err(|error| full(&error.to_string()))?;
             }
         }
+        self.blocks_changed();
         let mut reasons = self.reasons();
         if reason.is_empty() {
             reasons.remove(&target);
@@ -129,6 +138,7 @@ impl Engine for State {
             }
             found |= tables.unblock(prefix(&target)).map_err(|error| failed(&error))?;
         }
+        self.blocks_changed();
         self.reasons().remove(&target);
         let forgotten = target.prefix_len() == self.source_net(target.addr()).prefix_len()
             && self.reputation().forget(target.addr());
@@ -143,12 +153,14 @@ impl Engine for State {
     }
 
     fn allow(&self, target: IpNet) -> Result<(), Refusal> {
+        self.blocks_changed();
         self.tables()
             .allow(prefix(&target))
             .map_err(|error| full(&error.to_string()))
     }
 
     fn disallow(&self, target: IpNet) -> Result<(), Refusal> {
+        self.blocks_changed();
         if self
             .tables()
             .disallow(prefix(&target))
@@ -213,15 +225,10 @@ impl Engine for State {
         let mut state = self.rules_state();
         match loaded {
             Ok((Tuned { rules, policies }, config)) => {
+                let clients = Arc::new(Clients::new(&config, &self.config.services()));
                 for queue in &self.queues {
-                    let command = Command::Policies(std::sync::Arc::clone(&policies));
-                    queue.commands.try_send(command).map_err(|error| {
-                        Refusal::new(
-                            RefusalCode::Failed,
-                            format!("queue {} takes no commands: {error}", queue.number),
-                            "try again; `portcullis status` shows whether the queue is alive",
-                        )
-                    })?;
+                    queue.tell(Command::Policies(Arc::clone(&policies)))?;
+                    queue.tell(Command::Clients(Arc::clone(&clients)))?;
                 }
                 if let Some(pool) = &self.deep {
                     pool.replace(policies);
@@ -241,6 +248,9 @@ impl Engine for State {
                     tracing::warn!("{warning}");
                     message = format!("{message}; warning: {warning}");
                 }
+                self.lift_blocks_of(&clients);
+                self.blocks_changed();
+                state.clients = clients;
                 state.mode = config.scoring.mode;
                 state.rules = rules;
                 state.reloads += 1;
@@ -299,8 +309,11 @@ impl State {
                 },
                 ..Scoring::default()
             };
+            config.clients = config::Clients::default();
+            config.limit.clear();
             for service in &mut config.service {
                 service.scoring = None;
+                service.proxy_protocol = ProxyProtocol::Off;
             }
             config
         };
@@ -395,6 +408,16 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
         excluded: sum(counters, |counters| counters.excluded),
         families,
     }
+}
+
+fn clients(counters: &[EngineCounters]) -> BTreeMap<String, u64> {
+    let count = |what: &ClientCount| {
+        (
+            what.name(),
+            sum(counters, |counters| counters.clients[*what as usize]),
+        )
+    };
+    named(ClientCount::ALL.iter().map(count))
 }
 
 /// What is learnt of parameters; `None` if no service has a baseline.

@@ -16,6 +16,7 @@ use filter_score::Scorer;
 use super::placement;
 use crate::{
     bpf::Tables,
+    client::Clients,
     config::{Config, Idle},
     deep::Pool,
     engine::{
@@ -26,6 +27,7 @@ use crate::{
     flow::{StreamLimits, table::TableLimits},
     host::{Interface, Reinjection},
     latency::LatencyRecorder,
+    limit::Counts,
     ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
     tuning::{ServiceNumbers, Tuned},
 };
@@ -76,6 +78,8 @@ pub(super) struct Parts<'a> {
     pub(super) page: &'a Page,
     pub(super) events: &'a SyncSender<Event>,
     pub(super) deep: Option<&'a Pool>,
+    /// Of requests for limits, over all queues.
+    pub(super) counts: &'a Arc<Counts>,
 }
 
 impl Parts<'_> {
@@ -119,7 +123,9 @@ impl Parts<'_> {
         let config = worker_config(self.config, self.interface, queue, queues, self.page);
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
+        let counts = Arc::clone(self.counts);
         let services = ServiceNumbers::new(&self.config.services());
+        let clients = Clients::new(self.config, &self.config.services());
         let events = self.events.clone();
         let port = self.deep.map(|pool| pool.port(queue as usize));
         let thread = thread::Builder::new()
@@ -137,7 +143,9 @@ impl Parts<'_> {
                     events,
                     receiver,
                 )
-                .serving(services);
+                .serving(services)
+                .knowing(Arc::new(clients))
+                .counting(counts);
                 match port {
                     Some(port) => worker.with_second_tier(port).run(),
                     None => worker.run(),

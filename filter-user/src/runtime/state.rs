@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
@@ -13,8 +13,9 @@ use ipnet::IpNet;
 use super::{logging, queues::QueueThreads};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
-    config::{Config, Mode, Origin},
-    control::Protected,
+    client::Clients,
+    config::{Config, Mode, Origin, short_cidr},
+    control::{Protected, Refusal, RefusalCode},
     deep::Pool,
     engine::{Command, SharedCounters},
     host::Interface,
@@ -34,9 +35,24 @@ pub(super) struct Queue {
     pub(super) commands: SyncSender<Command>,
 }
 
+impl Queue {
+    /// Tells the queue's thread something.
+    pub(super) fn tell(&self, command: Command) -> Result<(), Refusal> {
+        self.commands.try_send(command).map_err(|error| {
+            Refusal::new(
+                RefusalCode::Failed,
+                format!("queue {} takes no commands: {error}", self.number),
+                "try again; `portcullis status` shows whether the queue is alive",
+            )
+        })
+    }
+}
+
 /// The rules in force and what became of reloads.
 pub(super) struct RulesState {
     pub(super) rules: Rules,
+    /// Who is trusted to speak for clients.
+    pub(super) clients: Arc<Clients>,
     /// Whether decisions are carried out, where a service does not say otherwise.
     pub(super) mode: Mode,
     pub(super) reloads: u64,
@@ -61,6 +77,8 @@ pub(super) struct State {
     rules: Mutex<RulesState>,
     tables: Mutex<Tables>,
     reputation: Mutex<Reputation>,
+    /// The queues do not know all blocks yet.
+    pub(super) unpublished: AtomicBool,
     /// What operators gave as reasons; blocks without one are not in it.
     reasons: Mutex<HashMap<IpNet, String>>,
 }
@@ -93,9 +111,11 @@ impl State {
                 &config.reputation,
                 config.limits.max_sources as usize,
             )),
+            unpublished: AtomicBool::new(true),
             queues: queues.collect(),
             rules: Mutex::new(RulesState {
                 rules,
+                clients: Arc::new(Clients::new(&config, &config.services())),
                 mode: config.scoring.mode,
                 reloads: 0,
                 last_error: None,
@@ -135,8 +155,18 @@ impl State {
         self.rules_state().rules.clone()
     }
 
-    /// A request of `source` was an attack. Where decisions are not `enforced`, that is remembered and blocks nobody.
+    /// Who is trusted to speak for clients.
+    pub(super) fn clients(&self) -> Arc<Clients> {
+        Arc::clone(&self.rules_state().clients)
+    }
+
+    /// A request of `source` was an attack. Where decisions are not `enforced`, that is remembered and blocks nobody. What a
+    /// trusted proxy does not attribute to a client is nobody's offence.
     pub(super) fn offence(&self, source: IpAddr, now_ns: u64, enforced: bool) {
+        let clients = self.clients();
+        if clients.trusted.contains(source) {
+            return;
+        }
         let (source, points, strikes, verdict) = {
             let mut reputation = self.reputation();
             let verdict = reputation.offence(source, now_ns);
@@ -156,7 +186,11 @@ impl State {
         if !enforced {
             return;
         }
-        if let Err(refusal) = self.protected.check(&net) {
+        if let Err(refusal) = self
+            .protected
+            .check(&net)
+            .and_then(|()| spare_proxies(&clients, &net))
+        {
             tracing::warn!("{refusal}");
             return;
         }
@@ -172,7 +206,10 @@ impl State {
             .source_blocks
             .insert(Address::from(source), block, 0)
         {
-            Ok(()) => tracing::info!("source {net} is blocked for {:?}", Duration::from_nanos(for_ns)),
+            Ok(()) => {
+                self.blocks_changed();
+                tracing::info!("source {net} is blocked for {:?}", Duration::from_nanos(for_ns));
+            }
             Err(error) => tracing::error!("source {net} cannot be blocked: {error}"),
         }
     }
@@ -240,6 +277,21 @@ impl State {
             }
         }
     }
+}
+
+/// Refuses a block that would hit a trusted proxy, and with it all of its clients.
+pub(super) fn spare_proxies(clients: &Clients, target: &IpNet) -> Result<(), Refusal> {
+    if !clients.trusted.overlaps(target) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::Protected,
+        format!(
+            "{} is not blocked: it holds a proxy that clients.trusted_proxies names",
+            short_cidr(target)
+        ),
+        "block its client, or take the proxy off clients.trusted_proxies",
+    ))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

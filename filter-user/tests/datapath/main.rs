@@ -7,6 +7,7 @@ mod support;
 
 mod attacks;
 mod blocking;
+mod clients;
 mod evasion;
 mod failure;
 mod forwarding;

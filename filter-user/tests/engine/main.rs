@@ -3,9 +3,11 @@
 mod blocking;
 mod bounds;
 mod client;
+mod clients;
 mod frames;
 mod joined;
 mod lifetime;
+mod limits;
 mod pickup;
 mod requests;
 mod second_tier;

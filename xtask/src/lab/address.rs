@@ -25,5 +25,7 @@ pub const PREFIX_V6: u8 = 64;
 
 /// nginx's port.
 pub const NGINX_PORT: u16 = 80;
+/// nginx's port where connections begin with a PROXY header.
+pub const NGINX_PROXIED_PORT: u16 = 81;
 /// The recording origin's usual port.
 pub const ORIGIN_PORT: u16 = 8080;

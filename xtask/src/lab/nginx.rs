@@ -51,7 +51,7 @@ pub struct AccessEntry {
     pub request_length: u64,
     /// Bytes of the answer's body.
     pub body_bytes_sent: u64,
-    /// The client's address as nginx saw it.
+    /// The client's address as nginx saw it, or as the connection's PROXY header has it.
     pub remote_address: String,
     /// nginx's number of the connection.
     pub connection: u64,
@@ -195,6 +195,7 @@ impl Drop for Nginx {
 fn configuration_text(directory: &Path) -> String {
     let directory = directory.display();
     let port = address::NGINX_PORT;
+    let proxied = address::NGINX_PROXIED_PORT;
     // The server is a machine of its own: where there are CPUs enough it does not share one with the gateway's first
     // queue, and the scheduler does not move it to and fro during a measurement.
     let affinity = last_cpu().map_or(String::new(), |cpu| {
@@ -227,6 +228,14 @@ fn configuration_text(directory: &Path) -> String {
                proxy_http_version 1.1;\n\
                proxy_pass http://unix:{directory}/sink.sock:/;\n\
              }}\n\
+           }}\n\
+           server {{\n\
+             listen {proxied} proxy_protocol;\n\
+             listen [::]:{proxied} proxy_protocol;\n\
+             set_real_ip_from 0.0.0.0/0;\n\
+             set_real_ip_from ::/0;\n\
+             real_ip_header proxy_protocol;\n\
+             root {directory}/documents;\n\
            }}\n\
            server {{\n\
              listen unix:{directory}/sink.sock;\n\
