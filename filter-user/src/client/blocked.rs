@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use filter_common::{Address, block::Block};
+use filter_common::block::Block;
 use ipnet::IpNet;
+
+use super::number;
 
 /// What the maps hold of blocks and of addresses that always pass, at one moment. Immutable, shared by all queues.
 #[derive(Debug, Default)]
@@ -67,10 +69,6 @@ impl<V> Prefixes<V> {
             .iter()
             .filter_map(move |(mask, table)| table.get(&(address & mask)))
     }
-}
-
-fn number(address: IpAddr) -> u128 {
-    u128::from_be_bytes(Address::from(address).octets)
 }
 
 #[cfg(test)]

@@ -80,3 +80,8 @@ impl Clients {
             .unwrap_or_default()
     }
 }
+
+/// IPv4 addresses are numbered as their IPv6-mapped forms.
+fn number(address: IpAddr) -> u128 {
+    u128::from_be_bytes(Address::from(address).octets)
+}

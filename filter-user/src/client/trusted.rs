@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use filter_common::Address;
 use ipnet::IpNet;
+
+use super::number;
 
 /// Proxies by their addresses, as sorted ranges: a look costs a few comparisons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,11 +51,6 @@ impl TrustedProxies {
         let behind = self.0.partition_point(|(first, _)| *first <= address);
         behind > 0 && address <= self.0[behind - 1].1
     }
-}
-
-/// IPv4 addresses are numbered as their IPv6-mapped forms.
-fn number(address: IpAddr) -> u128 {
-    u128::from_be_bytes(Address::from(address).octets)
 }
 
 #[cfg(test)]

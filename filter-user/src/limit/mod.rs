@@ -3,7 +3,10 @@
 mod table;
 pub mod window;
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use filter_score::{PathPattern, RequestHead};
 
@@ -15,7 +18,7 @@ use crate::config::{self, LimitAction, LimitedService, Service};
 /// A limit, ready to be asked.
 #[derive(Debug)]
 pub struct Limit {
-    /// Counts belong to it; the same as long as name, rate and action are.
+    /// Counts belong to it: the same as long as name and rate are.
     pub id: u64,
     /// What operators call it.
     pub name: Arc<str>,
@@ -29,9 +32,10 @@ pub struct Limit {
 
 impl Limit {
     fn new(limit: &config::Limit) -> Self {
-        let text = format!("{} {} {}", limit.name, limit.requests, limit.window_s);
+        let mut id = DefaultHasher::new();
+        (&limit.name, limit.requests, limit.window_s).hash(&mut id);
         Self {
-            id: fnv_1a(text.as_bytes()),
+            id: id.finish(),
             name: limit.name.as_str().into(),
             rate: Rate {
                 requests: limit.requests,
@@ -54,13 +58,6 @@ impl Limit {
         let path = |path: &[u8]| self.paths.iter().any(|pattern| pattern.matches(path));
         (self.methods.is_empty() || method()) && (self.paths.is_empty() || request.path.is_none_or(path))
     }
-}
-
-/// The 64-bit FNV-1a hash: names of limits are an operator's, not a client's.
-fn fnv_1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// The limits of each service.

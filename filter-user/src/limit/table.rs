@@ -4,10 +4,12 @@
 //! queues make room in the same place at the same moment, one of the two requests is not counted.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     net::IpAddr,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
+
+use filter_common::Address;
 
 use super::window::{self, Counted, Rate};
 
@@ -62,7 +64,7 @@ impl Counts {
     /// `admitted` all the same.
     #[must_use]
     pub fn count(&self, id: u64, client: IpAddr, rate: Rate, now_ns: u64, admitted: bool) -> Outcome {
-        let hash = self.key.hash_one((id, client));
+        let hash = self.hash(id, client);
         let set = ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize;
         let owner = hash | FINGERPRINT;
         let millis = now_ns / 1_000_000;
@@ -84,6 +86,16 @@ impl Counts {
             counted: Counted::Within,
             evicted,
         }
+    }
+
+    /// A keyed hash of all that tells counts apart, in one piece.
+    fn hash(&self, id: u64, client: IpAddr) -> u64 {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&id.to_ne_bytes());
+        bytes[8..].copy_from_slice(&Address::from(client).octets);
+        let mut hasher = self.key.build_hasher();
+        hasher.write(&bytes);
+        hasher.finish()
     }
 
     /// The owner's place, made if there is none, and whether somebody had to go; no place if another thread took it.
