@@ -37,6 +37,18 @@ pub struct Stream {
     asks: Asks,
 }
 
+/// Where a client is in its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Underway {
+    /// Between two, or nowhere: the stream is not followed.
+    #[default]
+    Nothing,
+    /// In the request line or the header.
+    Head,
+    /// In the body, or behind it in the trailers.
+    Body,
+}
+
 #[derive(Debug, Default)]
 enum State {
     #[default]
@@ -117,6 +129,16 @@ impl Stream {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
+    }
+
+    /// Where the client is in its request.
+    #[must_use]
+    pub fn underway(&self) -> Underway {
+        match &self.state {
+            State::Active(request) if request.phase.in_head() => Underway::Head,
+            State::Active(_) => Underway::Body,
+            _ => Underway::Nothing,
+        }
     }
 }
 

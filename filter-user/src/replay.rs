@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     config::{self, Config, Inspect},
     engine::{
-        Event, SharedCounters, Worker, WorkerConfig,
+        Event, PaceLimits, SharedCounters, Worker, WorkerConfig,
         inspect::inspect,
         memory::{MemoryClock, MemoryMaps, MemoryRings},
         page::Page,
@@ -163,6 +163,7 @@ fn worker_config() -> WorkerConfig {
         respond: config::Respond::Drop,
         page: Page::default(),
         flow_block_ns: 0,
+        pace: PaceLimits::default(),
         stale_ns: u64::MAX,
         spin_ns: u64::MAX,
         sleep: Duration::ZERO,

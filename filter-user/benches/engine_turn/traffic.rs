@@ -14,7 +14,7 @@ use filter_user::{
     client::Clients,
     config::{Config, FailurePolicy, Respond},
     engine::{
-        Command, EngineCounters, Event, SharedCounters, Worker, WorkerConfig,
+        Command, EngineCounters, Event, PaceLimits, SharedCounters, Worker, WorkerConfig,
         memory::{MemoryClock, MemoryMaps, MemoryRings},
         page::Page,
     },
@@ -216,6 +216,7 @@ fn config() -> WorkerConfig {
         respond: Respond::Forbidden,
         page: Page::default(),
         flow_block_ns: 1,
+        pace: PaceLimits::default(),
         stale_ns: u64::MAX,
         spin_ns: u64::MAX,
         sleep: Duration::ZERO,

@@ -142,7 +142,7 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "          received {} (joined packets: {}, fragments: {}, urgent: {}), forwarded {}, dropped {}, injected {}, lost {}",
+        "          received {} (joined packets: {}, fragments: {}, urgent: {}), forwarded {}, dropped {}, injected {}, lost {}, stalled {}",
         queue.received,
         queue.joined,
         queue.fragments,
@@ -150,7 +150,8 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
         queue.forwarded,
         queue.dropped.values().sum::<u64>(),
         queue.injected,
-        queue.lost
+        queue.lost,
+        queue.stalled
     )?;
     for (reason, count) in &queue.dropped {
         writeln!(out, "            dropped {reason:<24} {count:>12}")?;

@@ -32,6 +32,10 @@ pub struct Limits {
     pub established_timeout_s: u32,
     /// Seconds until a flow that saw FIN or RST is forgotten.
     pub closing_timeout_s: u32,
+    /// Seconds that the head of a request may take, and the longest silence within a request; 0: any.
+    pub request_timeout_s: u32,
+    /// Least bytes of a body in a second, once it takes longer than `request_timeout_s`; 0: any.
+    pub body_bytes_per_s: u32,
     /// Milliseconds without a heartbeat after which the failure policy holds.
     pub heartbeat_timeout_ms: u32,
     /// Frames of a queue that may be redirected and not yet read, of which a packet may take several; unset: half of
@@ -90,6 +94,8 @@ impl Default for Limits {
             half_open_timeout_s: 10,
             established_timeout_s: 300,
             closing_timeout_s: 10,
+            request_timeout_s: 40,
+            body_bytes_per_s: 100,
             heartbeat_timeout_ms: 500,
             credits: None,
             body_bytes: 16 << 20,

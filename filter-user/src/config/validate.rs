@@ -201,6 +201,7 @@ fn limits(config: &Config, findings: &mut Findings) {
     ] {
         findings.range(key, seconds, 1..=604_800);
     }
+    findings.range("limits.request_timeout_s", limits.request_timeout_s, 0..=604_800);
     findings.range(
         "limits.heartbeat_timeout_ms",
         limits.heartbeat_timeout_ms,

@@ -108,6 +108,9 @@ pub struct QueueStatus {
     /// Packets that came in parts or were cut into segments.
     #[serde(default)]
     pub joined: u64,
+    /// Flows given up in the middle of a request of which nothing more came.
+    #[serde(default)]
+    pub stalled: u64,
     /// Fragments read; their packets are among those received once they are complete.
     #[serde(default)]
     pub fragments: u64,

@@ -56,6 +56,8 @@ drops! {
     ClientBlocked => "client_blocked",
     /// The segment completed the head of a request beyond a limit.
     Limited => "limited",
+    /// The client takes too long for its request (`limits.request_timeout_s`, `limits.body_bytes_per_s`).
+    SlowRequest => "slow_request",
     /// Failure policy: no room in the flow table.
     TableFull => "flow_table_full",
     /// Failure policy: no buffer for another incomplete request.
@@ -106,6 +108,8 @@ pub struct EngineCounters {
     pub received: u64,
     /// Packets that came in parts or were cut.
     pub joined: u64,
+    /// Flows given up in the middle of a request of which nothing more came.
+    pub stalled: u64,
     /// Fragments read; what they are parts of counts as received when it is complete.
     pub fragments: u64,
     /// Segments whose urgent data lost their mark.
@@ -215,6 +219,7 @@ impl EngineCounters {
         let Self {
             received,
             joined,
+            stalled,
             fragments,
             urgent,
             lost,
@@ -242,6 +247,7 @@ impl EngineCounters {
         [
             *received,
             *joined,
+            *stalled,
             *fragments,
             *urgent,
             *lost,
@@ -274,6 +280,7 @@ impl EngineCounters {
         let [
             received,
             joined,
+            stalled,
             fragments,
             urgent,
             lost,
@@ -293,6 +300,7 @@ impl EngineCounters {
         Self {
             received,
             joined,
+            stalled,
             fragments,
             urgent,
             lost,
@@ -354,6 +362,7 @@ mod tests {
         let mut counters = EngineCounters {
             received: 1,
             joined: 4,
+            stalled: 7,
             fragments: 8,
             urgent: 9,
             held: 2,

@@ -2,7 +2,7 @@
 
 use filter_common::{FlowKey, FlowState};
 
-use super::{KernelMaps, greeting::Greeting};
+use super::{KernelMaps, greeting::Greeting, pace::Pace};
 use crate::deep::Ticket;
 use crate::flow::{FlowTable, Replies, Reply, Seq, Stream, SynAck, TimeoutClass};
 
@@ -24,6 +24,8 @@ pub(super) struct Requests {
     pub(super) stream: filter_score::Stream,
     /// Which settings what is asked about them follows.
     pub(super) knows: u32,
+    /// How fast they come.
+    pub(super) pace: Pace,
     /// What comes before the first request, while it is not complete.
     pub(super) greeting: Option<Greeting>,
     /// The flow was picked up where a request begins, on the word of the XDP program's pre-screen.
@@ -63,6 +65,7 @@ impl Flow {
     pub(super) fn class(&self) -> TimeoutClass {
         match self.stream.class() {
             TimeoutClass::Established if !self.confirmed => TimeoutClass::HalfOpen,
+            TimeoutClass::Established if self.requests.pace.is_open() => TimeoutClass::Requesting,
             class => class,
         }
     }

@@ -29,6 +29,7 @@ pub mod inspect;
 mod joined;
 pub mod live;
 pub mod memory;
+mod pace;
 pub mod page;
 mod reception;
 mod refusal;
@@ -43,6 +44,7 @@ pub mod worker;
 
 pub use counters::{EngineCounters, EngineDrop, SharedCounters};
 pub use environment::{Clock, KernelMaps, Rings};
+pub use pace::PaceLimits;
 pub use reports::Event;
 pub use second_tier::Undecided;
 pub use worker::{Command, Worker, WorkerConfig};

@@ -55,6 +55,8 @@ pub(super) struct Fed {
     pub(super) disposition: Disposition,
     /// What the second tier was asked.
     pub(super) asked: Asked,
+    /// A request was decided.
+    pub(super) decided: bool,
     /// The last number that a request got.
     pub(super) request_id: u64,
     /// Why a request was refused, if it was.
@@ -78,6 +80,7 @@ impl Default for Fed {
         Self {
             disposition: Disposition::Accept,
             asked: Asked::Nothing,
+            decided: false,
             request_id: 0,
             denial: Denial::default(),
         }
@@ -219,6 +222,7 @@ impl Reception for Desk<'_> {
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {
+        self.fed.decided = true;
         let priority = if *self.suspected {
             Priority::Suspect
         } else {

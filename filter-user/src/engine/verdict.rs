@@ -16,6 +16,7 @@ use super::{
     counters::Unscored,
     flow::{Requests, Ruling},
     greeting::Greeted,
+    pace::{Pace, PaceLimits},
     reception::{Denial, Desk, Fed},
     reports::{Event, Reports},
     second_tier::{Asked, SecondTier, Undecided},
@@ -81,6 +82,7 @@ pub(super) struct Judge {
     withdrawn: EngineCounters,
     on_failure: FailurePolicy,
     report_allowed: bool,
+    pace: PaceLimits,
 }
 
 impl Judge {
@@ -91,6 +93,7 @@ impl Judge {
         first_request_id: u64,
         on_failure: FailurePolicy,
         report_allowed: bool,
+        pace: PaceLimits,
     ) -> Self {
         Self {
             scorer,
@@ -104,6 +107,7 @@ impl Judge {
             withdrawn: EngineCounters::default(),
             on_failure,
             report_allowed,
+            pace,
         }
     }
 
@@ -187,6 +191,7 @@ impl Judge {
     pub(super) fn release(&mut self, requests: &mut Requests) {
         self.scorer.release(&mut requests.stream);
         requests.ruling = None;
+        requests.pace = Pace::default();
         if let Some(ticket) = requests.asked.take()
             && let Some(request) = self.second.withdraw(ticket)
         {
@@ -271,6 +276,12 @@ impl Judge {
         if scored.is_none() {
             self.begin(pending.continuity(), requests, &origin.flow);
         }
+        if requests
+            .pace
+            .is_late(self.pace, pending.payload().len(), origin.now)
+        {
+            return Outcome::Refuse(pending.reject(), EngineDrop::SlowRequest);
+        }
         let mut at = scored.unwrap_or(0);
         if requests.greeting.is_some() {
             match self.greet(pending.payload(), pending.is_last(), requests, origin, counters) {
@@ -283,6 +294,7 @@ impl Judge {
             let bytes = pending.payload().get(at..).unwrap_or_default();
             let (last, room) = (pending.is_last(), pending.can_wait());
             let fed = self.feed(bytes, last, room, requests, origin, counters);
+            self.note_pace(requests, fed.decided, bytes.len(), origin.now);
             at = match fed.disposition {
                 Disposition::Block => return Outcome::Attack(pending.reject(), fed.request_id),
                 Disposition::Refused => {
@@ -314,6 +326,14 @@ impl Judge {
         match self.on_failure {
             FailurePolicy::Pass => Outcome::ForwardUnscored(pending.accept(), unscored),
             FailurePolicy::Drop => Outcome::Refuse(pending.reject(), refused),
+        }
+    }
+
+    /// Where nothing is blocked, nobody is too slow either.
+    fn note_pace(&self, requests: &mut Requests, decided: bool, bytes: usize, now: u64) {
+        let stream = &requests.stream;
+        if self.scorer.policies().policy(stream.policy()).mode == Mode::Block {
+            requests.pace.note(stream.underway(), decided, bytes, now);
         }
     }
 

@@ -21,6 +21,7 @@ use super::{
     fragments::Fragments,
     inspect::{Inspected, inspect},
     joined::Joined,
+    pace::PaceLimits,
     page::Page,
     reception::Denial,
     refusal::Refusal,
@@ -79,6 +80,8 @@ pub struct WorkerConfig {
     pub page: Page,
     /// How long a flow stays blocked, nanoseconds.
     pub flow_block_ns: u64,
+    /// How fast requests have to come.
+    pub pace: PaceLimits,
     /// Age after which a frame is not scored any more, nanoseconds: the heartbeat timeout.
     pub stale_ns: u64,
     /// How long an empty ring is read again before the loop sleeps, nanoseconds.
@@ -172,6 +175,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 first_request_id,
                 config.on_failure,
                 config.report_allowed,
+                config.pace,
             ),
             next_tick: now,
             spin: Spin::new(config.spin_ns),
@@ -580,17 +584,26 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             judge,
             rings,
             maps,
+            config,
+            counters,
             ..
         } = self;
         for _ in 0..EXPIRE_BATCH {
             let Some((handle, key, class, last)) = table.due_entry(now) else {
                 return;
             };
-            let acknowledges = class != TimeoutClass::Closing
+            let acknowledges = matches!(class, TimeoutClass::HalfOpen | TimeoutClass::Established)
                 && maps.flow(&key).is_some_and(|state| state.acknowledged_ns > last);
             if acknowledges {
                 table.touch(handle, class, now);
-            } else if let Some((key, flow)) = table.remove(handle) {
+                continue;
+            }
+            if class == TimeoutClass::Requesting && config.pace.patience_ns > 0 {
+                // What comes later belongs to a request of which nothing is known any more.
+                maps.block_flow(&key, now + config.flow_block_ns);
+                counters.stalled += 1;
+            }
+            if let Some((key, flow)) = table.remove(handle) {
                 give_up(&key, flow, reassembly, judge, rings, maps);
             }
         }

@@ -1,4 +1,4 @@
-//! The flow table: fixed capacity, three timeouts, no allocation after construction.
+//! The flow table: fixed capacity, four timeouts, no allocation after construction.
 //!
 //! Entries lie in a slab; an open-addressing [index](super::index) finds them by a keyed hash (the seed is
 //! random, so that no one can choose keys that collide), and one list for each [`TimeoutClass`] orders them by their last
@@ -22,13 +22,15 @@ pub enum TimeoutClass {
     HalfOpen,
     /// Finished, reset or blocked.
     Closing,
+    /// The client is in the middle of a request.
+    Requesting,
     /// In use.
     Established,
 }
 
 impl TimeoutClass {
     /// All classes, in the order in which they are evicted.
-    pub const ALL: [Self; 3] = [Self::HalfOpen, Self::Closing, Self::Established];
+    pub const ALL: [Self; 4] = [Self::HalfOpen, Self::Closing, Self::Requesting, Self::Established];
 }
 
 /// How entries of one class end.
@@ -52,12 +54,14 @@ pub struct TableLimits {
     pub half_open: ClassLimits,
     /// Finished, reset or blocked flows.
     pub closing: ClassLimits,
+    /// Flows in the middle of a request.
+    pub requesting: ClassLimits,
     /// Flows in use.
     pub established: ClassLimits,
 }
 
 impl TableLimits {
-    /// Usual timeouts: 30 s half-open, 10 s closing, 300 s established; only half-open entries may be evicted.
+    /// Usual timeouts: 30 s half-open, 10 s closing, 300 s requesting and established; only half-open entries may be evicted.
     #[must_use]
     pub const fn with_capacity(capacity: u32) -> Self {
         Self {
@@ -69,6 +73,10 @@ impl TableLimits {
             },
             closing: ClassLimits {
                 timeout: 10 * SECOND,
+                evictable: false,
+            },
+            requesting: ClassLimits {
+                timeout: 300 * SECOND,
                 evictable: false,
             },
             established: ClassLimits {
@@ -84,6 +92,7 @@ impl TableLimits {
         match class {
             TimeoutClass::HalfOpen => self.half_open,
             TimeoutClass::Closing => self.closing,
+            TimeoutClass::Requesting => self.requesting,
             TimeoutClass::Established => self.established,
         }
     }
@@ -130,7 +139,7 @@ pub struct FlowTable<K, V, S = RandomState> {
     index: Index,
     hasher: S,
     limits: TableLimits,
-    lists: [List; 3],
+    lists: [List; TimeoutClass::ALL.len()],
     free: u32,
     len: usize,
     /// The latest time seen; time never runs backwards here.
@@ -202,7 +211,7 @@ impl<K: Copy + Eq + Hash, V, S: BuildHasher> FlowTable<K, V, S> {
                 oldest: NONE,
                 newest: NONE,
                 len: 0,
-            }; 3],
+            }; TimeoutClass::ALL.len()],
             free: if limits.capacity > 0 { 0 } else { NONE },
             len: 0,
             now: 0,

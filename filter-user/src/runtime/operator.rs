@@ -340,6 +340,7 @@ impl State {
             heartbeat_age_ms: age.as_millis() as u64,
             received: counters.received,
             joined: counters.joined,
+            stalled: counters.stalled,
             fragments: counters.fragments,
             urgent: counters.urgent,
             forwarded: counters.forwarded,

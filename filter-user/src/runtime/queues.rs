@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Idle},
     deep::Pool,
     engine::{
-        Command, Event, SharedCounters, Worker, WorkerConfig,
+        Command, Event, PaceLimits, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
         page::Page,
     },
@@ -320,6 +320,10 @@ fn worker_config(
     table.half_open.timeout = seconds(limits.half_open_timeout_s);
     table.established.timeout = seconds(limits.established_timeout_s);
     table.closing.timeout = seconds(limits.closing_timeout_s);
+    table.requesting.timeout = match limits.request_timeout_s {
+        0 => table.established.timeout,
+        limit => seconds(limit),
+    };
     WorkerConfig {
         queue,
         on_failure: config.engine.on_failure,
@@ -338,6 +342,10 @@ fn worker_config(
         respond: config.response.respond,
         page: page.clone(),
         flow_block_ns: FLOW_BLOCK.as_nanos() as u64,
+        pace: PaceLimits {
+            patience_ns: seconds(limits.request_timeout_s),
+            body_bytes_per_s: limits.body_bytes_per_s,
+        },
         stale_ns: heartbeat.as_nanos() as u64,
         spin_ns: match config.engine.poll.idle {
             Idle::Spin => u64::MAX,

@@ -8,6 +8,7 @@ mod frames;
 mod joined;
 mod lifetime;
 mod limits;
+mod pace;
 mod pickup;
 mod requests;
 mod second_tier;

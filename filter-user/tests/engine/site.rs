@@ -15,7 +15,8 @@ use filter_user::{
     config::{FailurePolicy, Respond},
     deep::Port,
     engine::{
-        Command, EngineCounters, EngineDrop, Event, SharedCounters, Undecided, Worker, WorkerConfig,
+        Command, EngineCounters, EngineDrop, Event, PaceLimits, SharedCounters, Undecided, Worker,
+        WorkerConfig,
         counters::Unscored,
         memory::{MemoryClock, MemoryMaps, MemoryRings},
         page::Page,
@@ -63,6 +64,7 @@ pub(crate) fn config(on_failure: FailurePolicy) -> WorkerConfig {
         respond: Respond::Forbidden,
         page: Page::default(),
         flow_block_ns: FLOW_BLOCK_NS,
+        pace: PaceLimits::default(),
         stale_ns: SECOND_NS,
         spin_ns: u64::MAX,
         sleep: Duration::ZERO,

@@ -227,7 +227,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..120),
         capacity in 0_u32..12,
         resolution in 0_u64..6,
-        evictable in any::<[bool; 3]>(),
+        evictable in any::<[bool; 4]>(),
         colliding in any::<bool>(),
     ) {
         let class = |timeout, evictable| ClassLimits { timeout, evictable };
@@ -236,6 +236,7 @@ proptest! {
             resolution,
             half_open: class(20, evictable[0]),
             closing: class(10, evictable[1]),
+            requesting: class(30, evictable[3]),
             established: class(60, evictable[2]),
         };
         if colliding {
