@@ -14,7 +14,9 @@ pub mod address;
 pub mod block;
 pub mod counter;
 pub mod event;
+pub mod flood;
 pub mod flow;
+pub mod limit;
 pub mod metadata;
 pub mod packet;
 mod pod;
@@ -55,6 +57,12 @@ pub mod map {
     pub const SETTINGS: &str = "SETTINGS";
     /// Per queue: credits and heartbeat, memory-mapped by the engine.
     pub const QUEUES: &str = "QUEUES";
+    /// The token buckets of each source.
+    pub const RATES: &str = "RATES";
+    /// The token buckets of all sources together.
+    pub const TOTALS: &str = "TOTALS";
+    /// Tokens of all sources' buckets that each CPU has taken beforehand.
+    pub const LEASES: &str = "LEASES";
     /// Packets by reason, per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// Sampled drops.
@@ -62,7 +70,7 @@ pub mod map {
     /// The `AF_XDP` sockets, by RX queue.
     pub const SOCKETS: &str = "SOCKETS";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 15] = [
+    pub const PINNED: [&str; 18] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
@@ -75,6 +83,9 @@ pub mod map {
         SERVICES,
         SETTINGS,
         QUEUES,
+        RATES,
+        TOTALS,
+        LEASES,
         COUNTERS,
         EVENTS,
         SOCKETS,

@@ -9,6 +9,7 @@ use crate::{
     Address, Counters, FlowKey, FlowState,
     block::Block,
     event::DropEvent,
+    flood::{PerClass, SourceRates},
     metadata::Metadata,
     queue::QueueState,
     service::{Service, ServiceKey},
@@ -27,6 +28,18 @@ macro_rules! pod {
 }
 
 pod!(
-    Address, Block, Counters, DropEvent, FlowKey, FlowState, Metadata, QueueState, Service, ServiceKey,
-    Settings, Source
+    Address,
+    Block,
+    Counters,
+    DropEvent,
+    FlowKey,
+    FlowState,
+    Metadata,
+    QueueState,
+    Service,
+    ServiceKey,
+    Settings,
+    Source,
+    SourceRates,
+    PerClass<u64>
 );

@@ -1,5 +1,7 @@
 //! Run-time settings of the XDP program, one map entry.
 
+use crate::flood::FloodLimits;
+
 /// Value of the `SETTINGS` map. All zero (as the map starts) passes every packet untouched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Settings {
     pub frame_bytes: u32,
     /// Mask on an IPv6 source before it is looked up as a source, network byte order.
     pub source_mask: [u8; 16],
+    /// Limits against floods.
+    pub flood: FloodLimits,
 }
 
 impl Settings {
@@ -52,4 +56,4 @@ impl Settings {
     pub const TRIGGER_ALL: u32 = 63;
 }
 
-const _: () = assert!(size_of::<Settings>() == 64);
+const _: () = assert!(size_of::<Settings>() == 64 + size_of::<FloodLimits>());

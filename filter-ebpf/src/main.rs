@@ -3,6 +3,7 @@
 //!
 //! `unsafe` here is packet access (checked against `data_end`, which the verifier enforces), map values
 //! (checked for null) and helper calls; each block says which.
+#![feature(asm_experimental_arch)]
 #![no_std]
 #![no_main]
 #![expect(
@@ -19,8 +20,10 @@
 )]
 
 mod count;
+mod due;
 mod frame;
 mod key;
+mod limits;
 mod maps;
 mod observe;
 mod policy;

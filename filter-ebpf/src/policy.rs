@@ -1,5 +1,9 @@
-//! The order of the checks, which is their meaning: allow list, block list, source blocks, flow verdict,
+//! The order of the checks, which is their meaning: allow list, block list, source blocks, flow verdict, limits,
 //! service policy.
+//!
+//! The limits ask what the packet is going to be, so that one look-up of its source serves all of them: of a packet whose
+//! path is known they are checked last. Only on the way to the suspicion, which itself remembers flows and sources, they are
+//! checked before, and those of inspection after it.
 
 use aya_ebpf::{
     btf_maps::{LpmTrie, lpm_trie::Key},
@@ -10,8 +14,9 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use filter_common::{
-    Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
+    Action, Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
     block::Block,
+    flood::Class,
     packet::{protocol, tcp_flag},
     queue,
     service::{Service, ServiceKey},
@@ -20,7 +25,7 @@ use filter_common::{
 
 use crate::{
     frame::Frame,
-    key,
+    key, limits,
     maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, SERVICES, SETTINGS, SOURCE_BLOCKS},
     suspicion,
 };
@@ -47,7 +52,7 @@ pub(crate) struct Decision {
     pub(crate) is_new: bool,
 }
 
-/// Decides about a packet, without side effects but the hit counts of blocks and sources.
+/// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
 #[inline(always)]
 pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     let mut decision = Decision {
@@ -157,13 +162,47 @@ pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
     [a, b, c, d]
 }
 
+/// The flow's verdict or the service's policy, if the packet is within the limits.
 #[inline(always)]
 fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
+    let mut classes = limits::classes(frame, packet, settings);
+    let reason = match path(packet, settings, decision) {
+        Path::Settled(reason) => reason,
+        Path::Suspicion => {
+            if let Some(limit) = limits::exceeded(packet, settings, classes) {
+                return limit;
+            }
+            classes = 0;
+            suspicion::judge(frame, packet, settings, &decision.flow)
+        }
+    };
+    match reason.action() {
+        Action::Drop => return reason,
+        Action::Pass => {}
+        Action::Redirect => {
+            classes |= Class::Inspected.bit();
+            if decision.is_new {
+                classes |= Class::Flows.bit();
+            }
+        }
+    }
+    limits::exceeded(packet, settings, classes).unwrap_or(reason)
+}
+
+/// What is known of a packet's path before anything is remembered of it.
+enum Path {
+    Settled(Reason),
+    /// The service is inspected on suspicion.
+    Suspicion,
+}
+
+#[inline(always)]
+fn path(packet: &Packet, settings: &Settings, decision: &mut Decision) -> Path {
     if packet.protocol != protocol::TCP {
-        return Reason::NoService;
+        return Path::Settled(Reason::NoService);
     }
     if packet.fragment {
-        return fragment(packet, settings);
+        return Path::Settled(fragment(packet, settings));
     }
     if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
@@ -173,27 +212,26 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut D
             known_flow(flow, packet, settings)
         };
         if let Some(reason) = reason {
-            return reason;
+            return Path::Settled(reason);
         }
     }
     decision.is_new = true;
     let Some(service) = service(packet.destination, packet.destination_port) else {
-        return Reason::NoService;
+        return Path::Settled(Reason::NoService);
     };
-    if service.inspect == Service::INSPECT_NONE {
-        return Reason::ServiceNone;
-    }
-    if packet.vlan_tags > 0 {
-        return if settings.vlan_pass == 0 {
+    Path::Settled(if service.inspect == Service::INSPECT_NONE {
+        Reason::ServiceNone
+    } else if packet.vlan_tags > 0 {
+        if settings.vlan_pass == 0 {
             Reason::Vlan
         } else {
             Reason::VlanPass
-        };
-    }
-    if service.inspect == Service::INSPECT_ALL {
-        return Reason::ServiceAll;
-    }
-    suspicion::judge(frame, packet, settings, &decision.flow)
+        }
+    } else if service.inspect == Service::INSPECT_ALL {
+        Reason::ServiceAll
+    } else {
+        return Path::Suspicion;
+    })
 }
 
 /// The verdict on a flow that is in the map; `None` if it has to be decided anew.

@@ -11,7 +11,11 @@ use aya::{
     programs::ProgramError,
 };
 use filter_common::{
-    Address, Counters, FlowKey, FlowState, MAX_QUEUES, block::Block, map, program, source::Source,
+    Address, Counters, FlowKey, FlowState, MAX_QUEUES,
+    block::Block,
+    flood::{PerClass, SourceRates},
+    map, program,
+    source::Source,
 };
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -23,7 +27,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/po
 pub struct Sizes {
     /// Flows under inspection or blocked.
     pub flows: u32,
-    /// Sources remembered for `suspicious` services.
+    /// Sources remembered for `suspicious` services, and sources with token buckets.
     pub sources: u32,
     /// Blocked single sources.
     pub blocks: u32,
@@ -243,6 +247,15 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
             size_of::<filter_common::queue::QueueState>(),
             MAX_QUEUES,
         ),
+        shape(
+            map::RATES,
+            LruHash,
+            address,
+            size_of::<SourceRates>(),
+            sizes.sources,
+        ),
+        shape(map::TOTALS, Array, 4, size_of::<PerClass<u64>>(), 1),
+        shape(map::LEASES, PerCpuArray, 4, size_of::<PerClass<u64>>(), 1),
         shape(map::COUNTERS, PerCpuArray, 4, size_of::<Counters>(), 1),
     ]
 }

@@ -10,6 +10,7 @@ mod deep;
 mod document;
 mod engine;
 mod exclusion;
+mod flood;
 mod limits;
 mod lists;
 mod mistake;
@@ -37,6 +38,7 @@ pub use engine::{
     VlanPolicy, XdpMode,
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
+pub use flood::{Flood, Rate, SourceRates, TotalRates};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};
@@ -65,6 +67,8 @@ pub struct Config {
     pub engine: Engine,
     /// What makes a flow worth a look.
     pub suspicious: Suspicious,
+    /// How much may come.
+    pub flood: Flood,
     /// The bounds of everything that grows.
     pub limits: Limits,
     /// Rules beside those of `scoring.rules`.

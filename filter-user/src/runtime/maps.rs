@@ -102,6 +102,8 @@ fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
 
 /// The settings of the XDP program; their generation is one more than that of those in force.
 pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) -> anyhow::Result<Settings> {
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
     let generation = tables.settings()?.generation.checked_add(1).unwrap_or(1);
     Ok(Settings {
         generation,
@@ -121,6 +123,7 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         source_mask: Address::v6([0xff; 16])
             .masked_v6(config.reputation.ipv6_prefix)
             .octets,
+        flood: config.flood.limits(cpus as u32),
     })
 }
 

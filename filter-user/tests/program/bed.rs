@@ -13,6 +13,7 @@ use std::{
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use filter_common::{
     Action, Address, Counters, MAX_QUEUES, Reason,
+    flood::PerClass,
     metadata::Metadata,
     program,
     service::{Service, ServiceKey},
@@ -116,6 +117,13 @@ impl Bed {
         for key in tables.sources.keys().flatten().collect::<Vec<_>>() {
             tables.sources.remove(&key).expect("it is there");
         }
+        for key in tables.rates.keys().flatten().collect::<Vec<_>>() {
+            tables.rates.remove(&key).expect("it is there");
+        }
+        tables
+            .totals
+            .set(0, PerClass::default(), 0)
+            .expect("the totals are one entry");
         for key in tables.source_blocks.keys().flatten().collect::<Vec<_>>() {
             tables.source_blocks.remove(&key).expect("it is there");
         }

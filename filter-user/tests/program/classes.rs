@@ -9,6 +9,7 @@ use xtask::lab::frame::{Frame, TAG_8021Q};
 
 use crate::{
     bed::{Bed, prefix},
+    limits,
     packets::{Family, SERVER_PORT, request, segment},
     parser,
 };
@@ -166,6 +167,10 @@ fn every_reason_has_a_packet_that_moves_its_counter_and_no_other() {
         bed.reset();
         let frame = arrange(&mut bed);
         assert_eq!(bed.receive(&frame.to_bytes()), reason);
+        reached.insert(reason);
+    }
+    for (reason, limits, frame) in limits::exceeding() {
+        assert_eq!(limits::exceed(&mut bed, &limits, &frame), reason);
         reached.insert(reason);
     }
     bed.reset();

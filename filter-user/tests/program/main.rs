@@ -7,6 +7,7 @@ mod bed;
 mod classes;
 mod egress;
 mod failure;
+mod limits;
 mod lists;
 mod packets;
 mod parser;
