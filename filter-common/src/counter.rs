@@ -11,6 +11,8 @@ pub enum Action {
     Pass,
     /// Handed to the engine.
     Redirect,
+    /// Answered in its place.
+    Answer,
 }
 
 macro_rules! counters {
@@ -39,6 +41,7 @@ macro_rules! counters {
             }
 
             /// What becomes of such a packet.
+            #[inline(always)]
             #[must_use]
             pub const fn action(self) -> Action {
                 match self { $(Self::$variant => Action::$action,)* }
@@ -132,6 +135,10 @@ counters! {
     TotalIcmp drop_total_icmp Drop,
     /// all sources together are over the limit of UDP from ports that reflect
     TotalReflection drop_total_reflection Drop,
+    /// the source has proved that it exists: the reset that a challenge asks for
+    ChallengeProved drop_challenge_proved Drop,
+    /// while sources are challenged: a reset of no flow that answers no challenge
+    ChallengeFailed drop_challenge_failed Drop,
     /// TCP fragment for an inspected address
     Fragment drop_fragment Drop,
     /// VLAN-tagged packet for an inspected service
@@ -182,6 +189,8 @@ counters! {
     SuspectPrescreen redirect_prescreen Redirect,
     /// the packet has odd options
     SuspectOdd redirect_odd_options Redirect,
+    /// while sources are challenged: a SYN of a source that has proved nothing yet
+    Challenge tx_challenge Answer,
 }
 
 impl Reason {
@@ -231,6 +240,7 @@ mod tests {
                 Action::Drop => "drop_",
                 Action::Pass => "pass_",
                 Action::Redirect => "redirect_",
+                Action::Answer => "tx_",
             };
             assert!(reason.name().starts_with(prefix), "{}", reason.name());
             assert!(!reason.description().is_empty());

@@ -1,6 +1,9 @@
 //! Limits against floods: what is limited, the limits in force, and the buckets of sources.
 
-use crate::limit::{Limit, SharedLimit};
+use crate::{
+    Address,
+    limit::{Limit, SharedLimit},
+};
 
 macro_rules! classes {
     ($($(#[doc = $doc:literal])+ $variant:ident $field:ident,)*) => {
@@ -85,10 +88,8 @@ pub struct FloodLimits {
     pub source_on: u32,
     /// Classes limited for all sources together: a set of [`Class::bit`].
     pub total_on: u32,
-    /// Mask on an IPv4 source before its buckets are looked up, network byte order.
-    pub v4_mask: [u8; 4],
-    /// Explicit padding.
-    pub reserved: u32,
+    /// Mask on an IPv4 source, in its mapped form, before its buckets are looked up.
+    pub v4_mask: Address,
     /// For each source.
     pub source: PerClass<Limit>,
     /// For all sources together.
@@ -104,12 +105,11 @@ impl FloodLimits {
     #[must_use]
     pub fn new(v4_prefix: u8, source: PerClass<Limit>, total: PerClass<SharedLimit>) -> Self {
         assert!(v4_prefix <= 32, "an IPv4 address has 32 bits");
-        let mask = u32::MAX.checked_shl(32 - u32::from(v4_prefix)).unwrap_or(0);
+        let mask = u128::MAX << (32 - u32::from(v4_prefix));
         Self {
             source_on: source.set(Limit::is_on),
             total_on: total.set(|shared| shared.limit.is_on()),
-            v4_mask: mask.to_be_bytes(),
-            reserved: 0,
+            v4_mask: Address::v6(mask.to_be_bytes()),
             source,
             total,
         }
@@ -124,6 +124,16 @@ pub struct SourceRates {
     pub due_ns: PerClass<u64>,
     /// Packets dropped because one was empty. Approximate: CPUs do not synchronise.
     pub drops: u64,
+}
+
+/// Value of the per-CPU `LEASES` map: tokens of the buckets of all sources that a CPU has taken beforehand.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Of each class.
+    pub total: PerClass<u64>,
+    /// Of the SYNs that are counted for the challenge.
+    pub challenge: u64,
 }
 
 /// Whether UDP from `port` is what reflectors send: answers of services that give large ones to small questions with a forged
@@ -145,7 +155,8 @@ pub const fn reflects(port: u16) -> bool {
 const _: () = assert!(Class::ALL.len() == CLASSES);
 const _: () = assert!(size_of::<PerClass<u64>>() == CLASSES * 8);
 const _: () = assert!(size_of::<SourceRates>() == 64);
-const _: () = assert!(size_of::<FloodLimits>() == 16 + CLASSES * (16 + 24));
+const _: () = assert!(size_of::<Leases>() == 64);
+const _: () = assert!(size_of::<FloodLimits>() == 24 + CLASSES * (16 + 24));
 
 #[cfg(test)]
 mod tests {
@@ -184,8 +195,12 @@ mod tests {
         let limits = FloodLimits::new(24, source, total);
         assert_eq!(limits.source_on, Class::Syns.bit());
         assert_eq!(limits.total_on, Class::Reflection.bit());
-        assert_eq!(limits.v4_mask, [255, 255, 255, 0]);
-        assert_eq!(FloodLimits::new(0, source, total).v4_mask, [0; 4]);
-        assert_eq!(FloodLimits::new(32, source, total).v4_mask, [255; 4]);
+        let source_of = |prefix| {
+            let mask = FloodLimits::new(prefix, source, total).v4_mask;
+            Address::v4([192, 0, 2, 7]).masked(&mask)
+        };
+        assert_eq!(source_of(32), Address::v4([192, 0, 2, 7]));
+        assert_eq!(source_of(24), Address::v4([192, 0, 2, 0]));
+        assert_eq!(source_of(0), Address::v4([0; 4]));
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod address;
 pub mod block;
+pub mod challenge;
 pub mod counter;
 pub mod event;
 pub mod flood;
@@ -24,6 +25,7 @@ pub mod prescreen;
 pub mod queue;
 pub mod service;
 pub mod settings;
+pub mod siphash;
 pub mod source;
 
 pub use address::Address;
@@ -63,6 +65,10 @@ pub mod map {
     pub const TOTALS: &str = "TOTALS";
     /// Tokens of all sources' buckets that each CPU has taken beforehand.
     pub const LEASES: &str = "LEASES";
+    /// Whether sources of SYNs are challenged.
+    pub const CHALLENGE: &str = "CHALLENGE";
+    /// Sources that have answered a challenge.
+    pub const PROVEN: &str = "PROVEN";
     /// Packets by reason, per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// Sampled drops.
@@ -70,7 +76,7 @@ pub mod map {
     /// The `AF_XDP` sockets, by RX queue.
     pub const SOCKETS: &str = "SOCKETS";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 18] = [
+    pub const PINNED: [&str; 20] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
@@ -86,6 +92,8 @@ pub mod map {
         RATES,
         TOTALS,
         LEASES,
+        CHALLENGE,
+        PROVEN,
         COUNTERS,
         EVENTS,
         SOCKETS,

@@ -8,8 +8,9 @@
 use crate::{
     Address, Counters, FlowKey, FlowState,
     block::Block,
+    challenge::{ChallengeState, Proof},
     event::DropEvent,
-    flood::{PerClass, SourceRates},
+    flood::{Leases, PerClass, SourceRates},
     metadata::Metadata,
     queue::QueueState,
     service::{Service, ServiceKey},
@@ -30,6 +31,9 @@ macro_rules! pod {
 pod!(
     Address,
     Block,
+    ChallengeState,
+    Proof,
+    Leases,
     Counters,
     DropEvent,
     FlowKey,

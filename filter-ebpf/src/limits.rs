@@ -13,7 +13,6 @@ use crate::{
     due::SharedDue,
     frame::Frame,
     maps::{LEASES, RATES, TOTALS},
-    policy::source_key,
 };
 
 /// The buckets of a source that is new. Not on the stack, which is small.
@@ -91,12 +90,12 @@ pub(crate) fn exceeded(packet: &Packet, settings: &Settings, classes: u32) -> Op
     if source | total == 0 {
         return None;
     }
-    let mut key = source_key(packet, settings);
-    if packet.is_v4 {
-        for (octet, mask) in key.octets[12..].iter_mut().zip(settings.flood.v4_mask) {
-            *octet &= mask;
-        }
-    }
+    let mask = if packet.is_v4 {
+        &settings.flood.v4_mask
+    } else {
+        &settings.source_mask
+    };
+    let key = packet.source.masked(mask);
     let result = take(settings, &key, source, total);
     let class = *Class::ALL.get((result & 0xff) as usize)?;
     if result & SOURCE != 0 {
@@ -137,7 +136,9 @@ fn take(settings: &Settings, key: &Address, source: u32, total: u32) -> u32 {
     if total != 0
         && let (Some(totals), Some(leases)) = (TOTALS.get_ptr_mut(0), LEASES.get_ptr_mut(0))
     {
-        let (due, leased) = (totals.cast::<u64>(), leases.cast::<u64>());
+        // SAFETY: a valid entry.
+        let leased = unsafe { (&raw mut (*leases).total).cast::<u64>() };
+        let due = totals.cast::<u64>();
         let limits = (&raw const settings.flood.total).cast::<SharedLimit>();
         for class in 0..CLASSES {
             if total & 1 << class == 0 {

@@ -19,6 +19,7 @@
     reason = "the entry points' signatures, and the functions made of them, are those of aya's macros"
 )]
 
+mod challenge;
 mod count;
 mod due;
 mod frame;
@@ -59,6 +60,7 @@ fn portcullis(ctx: XdpContext) -> u32 {
             xdp_action::XDP_DROP
         }
         Action::Redirect => redirect::to_engine(&ctx, &decision),
+        Action::Answer => challenge::answer(&ctx, &decision),
     }
 }
 

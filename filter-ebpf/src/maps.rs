@@ -8,8 +8,9 @@ use aya_ebpf::{
 use filter_common::{
     Address, Counters, FlowKey, FlowState, MAX_QUEUES,
     block::Block,
+    challenge::{ChallengeState, Proof},
     event::DropEvent,
-    flood::{PerClass, SourceRates},
+    flood::{Leases, PerClass, SourceRates},
     queue::QueueState,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -51,7 +52,11 @@ pub(crate) static RATES: LruHashMap<Address, SourceRates, DEFAULT_ENTRIES> = Lru
 #[btf_map]
 pub(crate) static TOTALS: Array<PerClass<u64>, 1> = Array::new();
 #[btf_map]
-pub(crate) static LEASES: PerCpuArray<PerClass<u64>, 1> = PerCpuArray::new();
+pub(crate) static LEASES: PerCpuArray<Leases, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static CHALLENGE: Array<ChallengeState, 1> = Array::new();
+#[btf_map]
+pub(crate) static PROVEN: LruHashMap<Address, Proof, DEFAULT_ENTRIES> = LruHashMap::new();
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 #[btf_map]

@@ -13,7 +13,8 @@ use aya::{
 use filter_common::{
     Address, Counters, FlowKey, FlowState, MAX_QUEUES,
     block::Block,
-    flood::{PerClass, SourceRates},
+    challenge::{ChallengeState, Proof},
+    flood::{Leases, PerClass, SourceRates},
     map, program,
     source::Source,
 };
@@ -27,7 +28,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/po
 pub struct Sizes {
     /// Flows under inspection or blocked.
     pub flows: u32,
-    /// Sources remembered for `suspicious` services, and sources with token buckets.
+    /// Sources remembered for `suspicious` services, sources with token buckets, and proven ones.
     pub sources: u32,
     /// Blocked single sources.
     pub blocks: u32,
@@ -255,7 +256,9 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
             sizes.sources,
         ),
         shape(map::TOTALS, Array, 4, size_of::<PerClass<u64>>(), 1),
-        shape(map::LEASES, PerCpuArray, 4, size_of::<PerClass<u64>>(), 1),
+        shape(map::LEASES, PerCpuArray, 4, size_of::<Leases>(), 1),
+        shape(map::CHALLENGE, Array, 4, size_of::<ChallengeState>(), 1),
+        shape(map::PROVEN, LruHash, address, size_of::<Proof>(), sizes.sources),
         shape(map::COUNTERS, PerCpuArray, 4, size_of::<Counters>(), 1),
     ]
 }

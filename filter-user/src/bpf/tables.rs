@@ -11,6 +11,7 @@ use aya::maps::{
 use filter_common::{
     Address, Counters, FlowKey, FlowState,
     block::Block,
+    challenge::{ChallengeState, Proof},
     flood::{PerClass, SourceRates},
     map,
     service::{Service, ServiceKey},
@@ -87,6 +88,10 @@ pub struct Tables {
     pub rates: HashMap<MapData, Address, SourceRates>,
     /// When the buckets of all sources together are full again.
     pub totals: Array<MapData, PerClass<u64>>,
+    /// Whether sources of SYNs are challenged.
+    pub challenge: Array<MapData, ChallengeState>,
+    /// Sources that have answered a challenge.
+    pub proven: HashMap<MapData, Address, Proof>,
     /// Inspected services.
     pub services: HashMap<MapData, ServiceKey, Service>,
     settings: Array<MapData, Settings>,
@@ -110,6 +115,8 @@ impl Tables {
             sources: open(pin_dir, map::SOURCES, Map::LruHashMap)?,
             rates: open(pin_dir, map::RATES, Map::LruHashMap)?,
             totals: open(pin_dir, map::TOTALS, Map::Array)?,
+            challenge: open(pin_dir, map::CHALLENGE, Map::Array)?,
+            proven: open(pin_dir, map::PROVEN, Map::LruHashMap)?,
             services: open(pin_dir, map::SERVICES, Map::HashMap)?,
             settings: open(pin_dir, map::SETTINGS, Map::Array)?,
             counters: open(pin_dir, map::COUNTERS, Map::PerCpuArray)?,

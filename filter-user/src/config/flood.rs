@@ -1,6 +1,7 @@
 //! `[flood]`: how much may come, from one source and from all together.
 
 use filter_common::{
+    challenge::ChallengeSettings,
     flood::{FloodLimits, PerClass},
     limit::{Limit, SharedLimit},
 };
@@ -14,6 +15,8 @@ const MAX_RATE: u32 = 100_000_000;
 /// of a second's.
 const TICKS_PER_SECOND: u32 = 100;
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// Limits in the XDP program, before anything is inspected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +27,22 @@ pub struct Flood {
     pub source: SourceRates,
     /// For all sources together.
     pub total: TotalRates,
+    /// What happens while too many SYNs come.
+    pub challenge: Challenge,
+}
+
+/// Sources of SYNs to inspected services have to prove that they exist, while too many come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Challenge {
+    /// SYNs a second above which it begins; 0: never.
+    pub syns: u32,
+    /// SYNs a second above which it goes on; unset: half of `syns`.
+    pub keep_syns: Option<u32>,
+    /// Seconds that it goes on after they were last so many.
+    pub hold_s: u32,
+    /// Seconds for which a source stays proven.
+    pub proven_s: u32,
 }
 
 /// A limit for each class of packets. The two sets of limits differ in their defaults alone.
@@ -105,7 +124,49 @@ impl Default for Flood {
             ipv4_prefix: 32,
             source: SourceRates::default(),
             total: TotalRates::default(),
+            challenge: Challenge::default(),
         }
+    }
+}
+
+impl Default for Challenge {
+    fn default() -> Self {
+        Self {
+            syns: 50_000,
+            keep_syns: None,
+            hold_s: 10,
+            proven_s: 300,
+        }
+    }
+}
+
+impl Challenge {
+    /// The challenge as the XDP program takes it, on a machine with so many CPUs, with a secret key.
+    #[must_use]
+    pub fn settings(&self, cpus: u32, key: [u64; 2]) -> ChallengeSettings {
+        let keep = self.keep_syns.unwrap_or(self.syns.div_ceil(2));
+        ChallengeSettings {
+            above: SharedLimit::per_second(self.syns, self.syns, cpus),
+            keep: SharedLimit::per_second(keep, keep, cpus),
+            hold_ns: u64::from(self.hold_s) * SECOND_NS,
+            proof_ns: u64::from(self.proven_s) * SECOND_NS,
+            key,
+        }
+    }
+
+    fn check(&self, findings: &mut Findings) {
+        findings.range("flood.challenge.syns", self.syns, 0..=MAX_RATE);
+        if let Some(keep) = self.keep_syns
+            && (keep == 0 || keep > self.syns)
+        {
+            findings.add(
+                "flood.challenge.keep_syns",
+                format!("{keep} is not between 1 and syns = {}", self.syns),
+                "use a lower rate than `syns`, or leave it out for the half",
+            );
+        }
+        findings.range("flood.challenge.hold_s", self.hold_s, 1..=86_400);
+        findings.range("flood.challenge.proven_s", self.proven_s, 1..=86_400);
     }
 }
 
@@ -165,6 +226,7 @@ impl Flood {
         ] {
             rates.each(|name, rate| rate.check(&format!("{table}.{name}"), findings));
         }
+        self.challenge.check(findings);
     }
 }
 
@@ -181,6 +243,5 @@ mod tests {
         assert_eq!(limits.source_on, Class::Inspected.bit() | reflected);
         assert_eq!(limits.total_on, reflected);
         assert_eq!(limits.source.inspected, Limit::per_second(200_000, 200_000));
-        assert_eq!(limits.v4_mask, [255; 4]);
     }
 }

@@ -38,7 +38,7 @@ pub use engine::{
     VlanPolicy, XdpMode,
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
-pub use flood::{Flood, Rate, SourceRates, TotalRates};
+pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};

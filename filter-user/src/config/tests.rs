@@ -56,6 +56,7 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "# folder =",
         "# detect_paranoia =",
         "burst = 20000",
+        "# keep_syns =",
     ] {
         assert!(INITIAL.contains(line), "{line}");
     }
@@ -129,6 +130,18 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:2:1: flood.source.syn",
         "unknown field",
         "did you mean `syns`?",
+    ),
+    (
+        "[flood.challenge]\nsyns = 100\nkeep_syns = 200\n",
+        "portcullis.toml:3:1: flood.challenge.keep_syns",
+        "not between 1 and syns = 100",
+        "leave it out",
+    ),
+    (
+        "[flood.challenge]\nhold_s = 0\n",
+        "portcullis.toml:2:1: flood.challenge.hold_s",
+        "out of range",
+        "use 1 to",
     ),
     (
         "[flood]\nipv4_prefix = 33\n",

@@ -7,6 +7,7 @@ mod support;
 
 mod attacks;
 mod blocking;
+mod challenge;
 mod failure;
 mod forwarding;
 mod mistakes;

@@ -267,7 +267,7 @@ fn a_prefix_of_addresses_can_be_one_source() {
         (Family::V6, IpAddr::from([0xfd71, 0, 0, 0, 7, 7, 7, 7])),
     ] {
         let mut limits = of_source(Class::Packets, 1);
-        limits.v4_mask = [255, 255, 255, 0];
+        limits.v4_mask = FloodLimits::new(24, limits.source, limits.total).v4_mask;
         arrange(&mut bed, &limits);
         let mut frame = request(family);
         assert_eq!(bed.receive(&frame.to_bytes()), Reason::NoService);
