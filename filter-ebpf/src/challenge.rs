@@ -28,11 +28,20 @@ const IPV6_HEADER: usize = 40;
 /// Where the IP header starts at the latest: behind two VLAN tags.
 const MAX_NETWORK: usize = 22;
 
+/// What a segment is to the challenge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// SYN.
+    Opens,
+    /// RST with a cookie: see [`is_answer`].
+    Answers,
+    /// RST without.
+    Resets,
+}
+
 /// What is asked about a segment with SYN or RST, and without ACK, beside its flow.
 pub(crate) struct Segment {
-    pub(crate) sequence: u32,
-    /// SYN, else RST.
-    pub(crate) opens: bool,
+    pub(crate) kind: Kind,
     /// Whether the service's flows are all in `FLOWS`.
     pub(crate) is_tracked: bool,
     pub(crate) is_v4: bool,
@@ -47,16 +56,14 @@ pub(crate) fn judge(segment: &Segment, settings: &Settings, flow: &FlowKey) -> O
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     // SAFETY: a valid array entry.
-    if !unsafe { is_up(state, settings, now, segment.opens) } {
+    if !unsafe { is_up(state, settings, now, segment.kind == Kind::Opens) } {
         return None;
     }
     let key = source_key(&flow.source, segment.is_v4, settings);
-    if segment.opens {
+    if segment.kind == Kind::Opens {
         return (!is_proven(&key, now)).then_some(Reason::Challenge);
     }
-    let slot = Cookie::slot(now);
-    let is_answer = |slot| Cookie::from_word(cookie(settings, flow, slot)).is_answered_by(segment.sequence);
-    if is_answer(slot) || is_answer(slot.wrapping_sub(1)) {
+    if segment.kind == Kind::Answers {
         let proof = Proof {
             until_ns: now + settings.challenge.proof_ns,
         };
@@ -66,6 +73,16 @@ pub(crate) fn judge(segment: &Segment, settings: &Settings, flow: &FlowKey) -> O
     }
     let fails = segment.is_tracked && FLOWS.get_ptr(flow).is_none() && !is_proven(&key, now);
     fails.then_some(Reason::ChallengeFailed)
+}
+
+/// Whether a reset with this sequence number answers a challenge, of this slot of time or the one before. Not a part of
+/// [`judge`], so that the stack holds one of the two at a time.
+#[inline(always)]
+pub(crate) fn is_answer(settings: &Settings, flow: &FlowKey, sequence: u32) -> bool {
+    // SAFETY: a helper without arguments.
+    let slot = Cookie::slot(unsafe { bpf_ktime_get_coarse_ns() });
+    Cookie::from_word(cookie(settings, flow, slot)).is_answered_by(sequence)
+        || Cookie::from_word(cookie(settings, flow, slot.wrapping_sub(1))).is_answered_by(sequence)
 }
 
 /// Whether sources are challenged now. Counts the SYN: so many that a bucket runs empty put the challenge up, and keep it up

@@ -126,8 +126,8 @@ fn parse(frame: &Frame, packet: &mut MaybeUninit<Packet>) -> Option<Reason> {
     }
 }
 
-/// What the lists say of a source. A function of its own, with a stack frame of its own.
-#[inline(never)]
+/// What the lists say of a source.
+#[inline(always)]
 fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reason> {
     let allowed = if is_v4 {
         ALLOW_V4.get(&Key::new(32, v4_octets(source))).is_some()
@@ -299,8 +299,13 @@ fn challenged(
     }
     decision.sequence = frame.u32(transport + 4)?;
     let segment = challenge::Segment {
-        sequence: decision.sequence,
-        opens,
+        kind: if opens {
+            challenge::Kind::Opens
+        } else if challenge::is_answer(settings, &decision.flow, decision.sequence) {
+            challenge::Kind::Answers
+        } else {
+            challenge::Kind::Resets
+        },
         is_tracked: inspect == Service::INSPECT_ALL,
         is_v4: packet.is_v4,
     };
