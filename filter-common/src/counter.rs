@@ -1,5 +1,7 @@
 //! Packet counters: one for every reason, each reason belonging to one action.
 
+use crate::flood::Class;
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -9,6 +11,8 @@ pub enum Action {
     Pass,
     /// Handed to the engine.
     Redirect,
+    /// Answered in its place.
+    Answer,
 }
 
 macro_rules! counters {
@@ -37,6 +41,7 @@ macro_rules! counters {
             }
 
             /// What becomes of such a packet.
+            #[inline(always)]
             #[must_use]
             pub const fn action(self) -> Action {
                 match self { $(Self::$variant => Action::$action,)* }
@@ -102,6 +107,38 @@ counters! {
     SourceBlock drop_source_block Drop,
     /// the flow was blocked by the engine
     FlowBlock drop_flow_block Drop,
+    /// the source is over its limit of packets
+    SourcePackets drop_source_packets Drop,
+    /// the source is over its limit of SYNs
+    SourceSyns drop_source_syns Drop,
+    /// the source is over its limit of new flows
+    SourceFlows drop_source_flows Drop,
+    /// the source is over its inspection budget
+    SourceInspected drop_source_inspected Drop,
+    /// the source is over its limit of UDP
+    SourceUdp drop_source_udp Drop,
+    /// the source is over its limit of ICMP
+    SourceIcmp drop_source_icmp Drop,
+    /// the source is over its limit of UDP from ports that reflect
+    SourceReflection drop_source_reflection Drop,
+    /// all sources together are over the limit of packets
+    TotalPackets drop_total_packets Drop,
+    /// all sources together are over the limit of SYNs
+    TotalSyns drop_total_syns Drop,
+    /// all sources together are over the limit of new flows
+    TotalFlows drop_total_flows Drop,
+    /// all sources together are over the inspection budget
+    TotalInspected drop_total_inspected Drop,
+    /// all sources together are over the limit of UDP
+    TotalUdp drop_total_udp Drop,
+    /// all sources together are over the limit of ICMP
+    TotalIcmp drop_total_icmp Drop,
+    /// all sources together are over the limit of UDP from ports that reflect
+    TotalReflection drop_total_reflection Drop,
+    /// the source has proved that it exists: the reset that a challenge asks for
+    ChallengeProved drop_challenge_proved Drop,
+    /// while sources are challenged: a reset of no flow that answers no challenge
+    ChallengeFailed drop_challenge_failed Drop,
     /// TCP fragment for an inspected address
     Fragment drop_fragment Drop,
     /// VLAN-tagged packet for an inspected service
@@ -154,6 +191,40 @@ counters! {
     SuspectOdd redirect_odd_options Redirect,
     /// TCP fragment for an inspected address
     FragmentInspect redirect_fragment Redirect,
+    /// while sources are challenged: a SYN of a source that has proved nothing yet
+    Challenge tx_challenge Answer,
+}
+
+impl Reason {
+    /// A source is over its limit of `class`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn source_limit(class: Class) -> Self {
+        match class {
+            Class::Packets => Self::SourcePackets,
+            Class::Syns => Self::SourceSyns,
+            Class::Flows => Self::SourceFlows,
+            Class::Inspected => Self::SourceInspected,
+            Class::Udp => Self::SourceUdp,
+            Class::Icmp => Self::SourceIcmp,
+            Class::Reflection => Self::SourceReflection,
+        }
+    }
+
+    /// All sources together are over the limit of `class`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn total_limit(class: Class) -> Self {
+        match class {
+            Class::Packets => Self::TotalPackets,
+            Class::Syns => Self::TotalSyns,
+            Class::Flows => Self::TotalFlows,
+            Class::Inspected => Self::TotalInspected,
+            Class::Udp => Self::TotalUdp,
+            Class::Icmp => Self::TotalIcmp,
+            Class::Reflection => Self::TotalReflection,
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Counters>() == Reason::ALL.len() * 8);
@@ -171,6 +242,7 @@ mod tests {
                 Action::Drop => "drop_",
                 Action::Pass => "pass_",
                 Action::Redirect => "redirect_",
+                Action::Answer => "tx_",
             };
             assert!(reason.name().starts_with(prefix), "{}", reason.name());
             assert!(!reason.description().is_empty());

@@ -12,9 +12,12 @@
 
 pub mod address;
 pub mod block;
+pub mod challenge;
 pub mod counter;
 pub mod event;
+pub mod flood;
 pub mod flow;
+pub mod limit;
 pub mod metadata;
 pub mod packet;
 mod pod;
@@ -22,6 +25,7 @@ pub mod prescreen;
 pub mod queue;
 pub mod service;
 pub mod settings;
+pub mod siphash;
 pub mod source;
 
 pub use address::Address;
@@ -55,6 +59,16 @@ pub mod map {
     pub const SETTINGS: &str = "SETTINGS";
     /// Per queue: credits and heartbeat, memory-mapped by the engine.
     pub const QUEUES: &str = "QUEUES";
+    /// The token buckets of each source.
+    pub const RATES: &str = "RATES";
+    /// The token buckets of all sources together.
+    pub const TOTALS: &str = "TOTALS";
+    /// Tokens of all sources' buckets that each CPU has taken beforehand.
+    pub const LEASES: &str = "LEASES";
+    /// Whether sources of SYNs are challenged.
+    pub const CHALLENGE: &str = "CHALLENGE";
+    /// Sources that have answered a challenge.
+    pub const PROVEN: &str = "PROVEN";
     /// Packets by reason, per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// Sampled drops.
@@ -62,7 +76,7 @@ pub mod map {
     /// The `AF_XDP` sockets, by RX queue.
     pub const SOCKETS: &str = "SOCKETS";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 15] = [
+    pub const PINNED: [&str; 20] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
@@ -75,6 +89,11 @@ pub mod map {
         SERVICES,
         SETTINGS,
         QUEUES,
+        RATES,
+        TOTALS,
+        LEASES,
+        CHALLENGE,
+        PROVEN,
         COUNTERS,
         EVENTS,
         SOCKETS,

@@ -8,7 +8,9 @@
 use crate::{
     Address, Counters, FlowKey, FlowState,
     block::Block,
+    challenge::{ChallengeState, Proof},
     event::DropEvent,
+    flood::{Leases, PerClass, SourceRates},
     metadata::Metadata,
     queue::QueueState,
     service::{Service, ServiceKey},
@@ -27,6 +29,21 @@ macro_rules! pod {
 }
 
 pod!(
-    Address, Block, Counters, DropEvent, FlowKey, FlowState, Metadata, QueueState, Service, ServiceKey,
-    Settings, Source
+    Address,
+    Block,
+    ChallengeState,
+    Proof,
+    Leases,
+    Counters,
+    DropEvent,
+    FlowKey,
+    FlowState,
+    Metadata,
+    QueueState,
+    Service,
+    ServiceKey,
+    Settings,
+    Source,
+    SourceRates,
+    PerClass<u64>
 );

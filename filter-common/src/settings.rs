@@ -1,5 +1,7 @@
 //! Run-time settings of the XDP program, one map entry.
 
+use crate::{Address, challenge::ChallengeSettings, flood::FloodLimits};
+
 /// Value of the `SETTINGS` map. All zero (as the map starts) passes every packet untouched.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,8 +28,12 @@ pub struct Settings {
     pub sample_mask: u32,
     /// Bytes of a packet that one frame holds; 0 for any number.
     pub frame_bytes: u32,
-    /// Mask on an IPv6 source before it is looked up as a source, network byte order.
-    pub source_mask: [u8; 16],
+    /// Mask on an IPv6 source before it is looked up as a source.
+    pub source_mask: Address,
+    /// Limits against floods.
+    pub flood: FloodLimits,
+    /// The challenge to sources of SYNs.
+    pub challenge: ChallengeSettings,
 }
 
 impl Settings {
@@ -59,4 +65,5 @@ impl Settings {
     pub const TRIGGER_ALL: u32 = 63;
 }
 
-const _: () = assert!(size_of::<Settings>() == 64);
+const _: () =
+    assert!(size_of::<Settings>() == 64 + size_of::<FloodLimits>() + size_of::<ChallengeSettings>());

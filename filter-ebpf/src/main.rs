@@ -3,6 +3,7 @@
 //!
 //! `unsafe` here is packet access (checked against `data_end`, which the verifier enforces), map values
 //! (checked for null) and helper calls; each block says which.
+#![feature(asm_experimental_arch)]
 #![no_std]
 #![no_main]
 #![expect(
@@ -18,9 +19,12 @@
     reason = "the entry points' signatures, and the functions made of them, are those of aya's macros"
 )]
 
+mod challenge;
 mod count;
+mod due;
 mod frame;
 mod key;
+mod limits;
 mod maps;
 mod observe;
 mod policy;
@@ -56,6 +60,7 @@ fn portcullis(ctx: XdpContext) -> u32 {
             xdp_action::XDP_DROP
         }
         Action::Redirect => redirect::to_engine(&ctx, &decision),
+        Action::Answer => challenge::answer(&ctx, &decision),
     }
 }
 

@@ -8,7 +8,9 @@ use aya_ebpf::{
 use filter_common::{
     Address, Counters, FlowKey, FlowState, MAX_QUEUES,
     block::Block,
+    challenge::{ChallengeState, Proof},
     event::DropEvent,
+    flood::{Leases, PerClass, SourceRates},
     queue::QueueState,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -45,6 +47,16 @@ pub(crate) static SERVICES: HashMap<ServiceKey, Service, DEFAULT_ENTRIES, SPARSE
 pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map]
 pub(crate) static QUEUES: Array<QueueState, { MAX_QUEUES as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static RATES: LruHashMap<Address, SourceRates, DEFAULT_ENTRIES> = LruHashMap::new();
+#[btf_map]
+pub(crate) static TOTALS: Array<PerClass<u64>, 1> = Array::new();
+#[btf_map]
+pub(crate) static LEASES: PerCpuArray<Leases, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static CHALLENGE: Array<ChallengeState, 1> = Array::new();
+#[btf_map]
+pub(crate) static PROVEN: LruHashMap<Address, Proof, DEFAULT_ENTRIES> = LruHashMap::new();
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 #[btf_map]

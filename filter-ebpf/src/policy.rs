@@ -1,5 +1,11 @@
-//! The order of the checks, which is their meaning: allow list, block list, source blocks, flow verdict,
-//! service policy.
+//! The order of the checks, which is their meaning: allow list, block list, source blocks, challenge, flow verdict,
+//! limits, service policy.
+//!
+//! The limits ask what the packet is going to be, so that one look-up of its source serves all of them: of a packet whose
+//! path is known they are checked last. Only on the way to the suspicion, which itself remembers flows and sources, they are
+//! checked before, and those of inspection after it.
+
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     btf_maps::{LpmTrie, lpm_trie::Key},
@@ -10,8 +16,9 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use filter_common::{
-    Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
+    Action, Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
     block::Block,
+    flood::Class,
     packet::{protocol, tcp_flag},
     queue,
     service::{Service, ServiceKey},
@@ -19,11 +26,15 @@ use filter_common::{
 };
 
 use crate::{
+    challenge,
     frame::Frame,
-    key,
+    key, limits,
     maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, SERVICES, SETTINGS, SOURCE_BLOCKS},
     suspicion,
 };
+
+/// Where the transport header starts at the latest, as the parser has it, for the verifier.
+const MAX_TRANSPORT: usize = 512;
 
 /// What shall become of a packet.
 pub(crate) struct Decision {
@@ -45,9 +56,15 @@ pub(crate) struct Decision {
     pub(crate) heartbeat_timeout_ns: u64,
     /// Whether a redirect has to enter the flow into the map.
     pub(crate) is_new: bool,
+    /// Where the IP header starts.
+    pub(crate) network: u16,
+    /// Whether it is one of IPv4.
+    pub(crate) is_v4: bool,
+    /// The sequence number, of a segment that is to be answered.
+    pub(crate) sequence: u32,
 }
 
-/// Decides about a packet, without side effects but the hit counts of blocks and sources.
+/// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
 #[inline(always)]
 pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     let mut decision = Decision {
@@ -60,6 +77,9 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
         server_mss: 0,
         heartbeat_timeout_ns: 0,
         is_new: false,
+        network: 0,
+        is_v4: false,
+        sequence: 0,
     };
     let Some(settings) = SETTINGS.get(0) else {
         return decision;
@@ -74,40 +94,58 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
 
     let frame = Frame::received(ctx);
     decision.frames = queue::frames(frame.length() as u32, settings.frame_bytes);
-    decision.reason = match Packet::parse(&frame) {
-        Err(Malformed(reason)) => reason,
-        Ok(None) => Reason::NotIp,
-        Ok(Some(packet)) => {
-            decision.flow.source = packet.source;
-            decision.flow.destination = packet.destination;
-            decision.flow.source_port = packet.source_port;
-            decision.flow.destination_port = packet.destination_port;
-            decision.flow.protocol = packet.protocol;
-            by_address(&packet, settings).unwrap_or_else(|| by_flow(&frame, &packet, settings, &mut decision))
-        }
-    };
+    let mut packet = MaybeUninit::uninit();
+    if let Some(reason) = parse(&frame, &mut packet) {
+        decision.reason = reason;
+        return decision;
+    }
+    // SAFETY: written, as there is no reason against it.
+    let packet: &Packet = unsafe { packet.assume_init_ref() };
+    decision.flow.source = packet.source;
+    decision.flow.destination = packet.destination;
+    decision.flow.source_port = packet.source_port;
+    decision.flow.destination_port = packet.destination_port;
+    decision.flow.protocol = packet.protocol;
+    decision.network = packet.network;
+    decision.is_v4 = packet.is_v4;
+    decision.reason = by_address(&packet.source, packet.is_v4, settings)
+        .unwrap_or_else(|| by_flow(&frame, packet, settings, &mut decision));
     decision
 }
 
+/// Parses a packet into `packet`, unless there is a reason why not. A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn parse(frame: &Frame, packet: &mut MaybeUninit<Packet>) -> Option<Reason> {
+    match Packet::parse(frame) {
+        Err(Malformed(reason)) => Some(reason),
+        Ok(None) => Some(Reason::NotIp),
+        Ok(Some(parsed)) => {
+            packet.write(parsed);
+            None
+        }
+    }
+}
+
+/// What the lists say of a source.
 #[inline(always)]
-fn by_address(packet: &Packet, settings: &Settings) -> Option<Reason> {
-    let allowed = if packet.is_v4 {
-        ALLOW_V4.get(&Key::new(32, v4_octets(&packet.source))).is_some()
+fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reason> {
+    let allowed = if is_v4 {
+        ALLOW_V4.get(&Key::new(32, v4_octets(source))).is_some()
     } else {
-        ALLOW_V6.get(&Key::new(128, packet.source.octets)).is_some()
+        ALLOW_V6.get(&Key::new(128, source.octets)).is_some()
     };
     if allowed {
         return Some(Reason::AllowList);
     }
-    let listed = if packet.is_v4 {
-        blocked_by(&BLOCK_V4, &Key::new(32, v4_octets(&packet.source)))
+    let listed = if is_v4 {
+        blocked_by(&BLOCK_V4, &Key::new(32, v4_octets(source)))
     } else {
-        blocked_by(&BLOCK_V6, &Key::new(128, packet.source.octets))
+        blocked_by(&BLOCK_V6, &Key::new(128, source.octets))
     };
     if listed {
         return Some(Reason::BlockList);
     }
-    let source = source_key(packet, settings);
+    let source = source_key(source, is_v4, settings);
     hit(SOURCE_BLOCKS.get_ptr_mut(source)).then_some(Reason::SourceBlock)
 }
 
@@ -141,14 +179,12 @@ fn hit(block: Option<*mut Block>) -> bool {
 
 /// The source as sources are keyed: IPv4 whole, IPv6 by its configured prefix.
 #[inline(always)]
-pub(crate) fn source_key(packet: &Packet, settings: &Settings) -> Address {
-    let mut source = packet.source;
-    if !packet.is_v4 {
-        for (octet, mask) in source.octets.iter_mut().zip(settings.source_mask) {
-            *octet &= mask;
-        }
+pub(crate) fn source_key(source: &Address, is_v4: bool, settings: &Settings) -> Address {
+    if is_v4 {
+        *source
+    } else {
+        source.masked(&settings.source_mask)
     }
-    source
 }
 
 #[inline(always)]
@@ -157,13 +193,61 @@ pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
     [a, b, c, d]
 }
 
+/// The flow's verdict or the service's policy, if the packet is within the limits.
 #[inline(always)]
 fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
+    if packet.protocol == protocol::TCP
+        && packet.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) != 0
+        && settings.challenge.is_on()
+        && let Some(reason) = challenged(frame, packet, settings, decision)
+    {
+        return reason;
+    }
+    let mut classes = limits::classes(frame, packet, settings);
+    let reason = match path(packet, settings, decision) {
+        Path::Settled(reason) => reason,
+        Path::Suspicion => {
+            if let Some(limit) = limits::exceeded(packet, settings, classes) {
+                return limit;
+            }
+            classes = 0;
+            let gist = suspicion::Gist {
+                payload: packet.payload,
+                end: packet.end,
+                tcp_flags: packet.tcp_flags,
+                odd: packet.odd,
+                is_v4: packet.is_v4,
+            };
+            suspicion::judge(frame, &gist, settings, &decision.flow)
+        }
+    };
+    match reason.action() {
+        Action::Drop | Action::Answer => return reason,
+        Action::Pass => {}
+        Action::Redirect => {
+            classes |= Class::Inspected.bit();
+            if decision.is_new {
+                classes |= Class::Flows.bit();
+            }
+        }
+    }
+    limits::exceeded(packet, settings, classes).unwrap_or(reason)
+}
+
+/// What is known of a packet's path before anything is remembered of it.
+enum Path {
+    Settled(Reason),
+    /// The service is inspected on suspicion.
+    Suspicion,
+}
+
+#[inline(always)]
+fn path(packet: &Packet, settings: &Settings, decision: &mut Decision) -> Path {
     if packet.fragment {
-        return fragment(packet, settings);
+        return Path::Settled(fragment(packet, settings));
     }
     if packet.protocol != protocol::TCP {
-        return Reason::NoService;
+        return Path::Settled(Reason::NoService);
     }
     if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
@@ -173,27 +257,59 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut D
             known_flow(flow, packet, settings)
         };
         if let Some(reason) = reason {
-            return reason;
+            return Path::Settled(reason);
         }
     }
     decision.is_new = true;
-    let Some(service) = service(packet.destination, packet.destination_port) else {
-        return Reason::NoService;
+    let Some(inspect) = service(&packet.destination, packet.destination_port) else {
+        return Path::Settled(Reason::NoService);
     };
-    if service.inspect == Service::INSPECT_NONE {
-        return Reason::ServiceNone;
-    }
-    if packet.vlan_tags > 0 {
-        return if settings.vlan_pass == 0 {
+    Path::Settled(if inspect == Service::INSPECT_NONE {
+        Reason::ServiceNone
+    } else if packet.vlan_tags > 0 {
+        if settings.vlan_pass == 0 {
             Reason::Vlan
         } else {
             Reason::VlanPass
-        };
+        }
+    } else if inspect == Service::INSPECT_ALL {
+        Reason::ServiceAll
+    } else {
+        return Path::Suspicion;
+    })
+}
+
+/// What the challenge says of a segment with SYN or RST.
+#[inline(always)]
+fn challenged(
+    frame: &Frame,
+    packet: &Packet,
+    settings: &Settings,
+    decision: &mut Decision,
+) -> Option<Reason> {
+    let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+    let resets = packet.tcp_flags & (tcp_flag::RST | tcp_flag::ACK) == tcp_flag::RST;
+    let transport = usize::from(packet.transport);
+    if !opens && !resets || packet.vlan_tags > 0 && settings.vlan_pass == 0 || transport > MAX_TRANSPORT {
+        return None;
     }
-    if service.inspect == Service::INSPECT_ALL {
-        return Reason::ServiceAll;
+    let inspect = service(&packet.destination, packet.destination_port)?;
+    if inspect == Service::INSPECT_NONE {
+        return None;
     }
-    suspicion::judge(frame, packet, settings, &decision.flow)
+    decision.sequence = frame.u32(transport + 4)?;
+    let segment = challenge::Segment {
+        kind: if opens {
+            challenge::Kind::Opens
+        } else if challenge::is_answer(settings, &decision.flow, decision.sequence) {
+            challenge::Kind::Answers
+        } else {
+            challenge::Kind::Resets
+        },
+        is_tracked: inspect == Service::INSPECT_ALL,
+        is_v4: packet.is_v4,
+    };
+    challenge::judge(&segment, settings, &decision.flow)
 }
 
 /// The verdict on a flow that is in the map; `None` if it has to be decided anew.
@@ -220,7 +336,7 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
                 state.client_open = is_open;
             }
             if state.new_source != 0 && !is_empty {
-                suspicion::count_request(source_key(packet, settings));
+                suspicion::count_request(source_key(&packet.source, packet.is_v4, settings));
             }
             Some(Reason::FlowInspect)
         }
@@ -237,14 +353,21 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
     }
 }
 
-#[inline(always)]
-fn service(address: Address, port: u16) -> Option<Service> {
+/// How the service at a destination is inspected: one of [`Service`]'s constants, or `None` if there is no service. A function
+/// of its own, with a stack frame of its own.
+#[inline(never)]
+pub(crate) fn service(address: &Address, port: u16) -> Option<u32> {
     let mut key: ServiceKey = key::zeroed();
     key.port = port;
     let any = key;
-    key.address = address;
+    key.address = *address;
     // SAFETY: services are written by userspace only, whole values at a time.
-    unsafe { SERVICES.get(key).or_else(|| SERVICES.get(any)).copied() }
+    unsafe {
+        SERVICES
+            .get(key)
+            .or_else(|| SERVICES.get(any))
+            .map(|service| service.inspect)
+    }
 }
 
 /// Fragments carry no ports, or cannot be trusted to: they count for every service of the address.
@@ -253,8 +376,8 @@ fn fragment(packet: &Packet, settings: &Settings) -> Reason {
     if !packet.may_hold_tcp() {
         return Reason::NoService;
     }
-    match service(packet.destination, 0) {
-        Some(service) if service.inspect != Service::INSPECT_NONE => match settings.fragments {
+    match service(&packet.destination, 0) {
+        Some(inspect) if inspect != Service::INSPECT_NONE => match settings.fragments {
             Settings::FRAGMENTS_PASS => Reason::FragmentPass,
             Settings::FRAGMENTS_INSPECT => Reason::FragmentInspect,
             _ => Reason::Fragment,

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
 use filter_common::{
-    Bytes, Packet,
+    Bytes,
     prescreen::{CLASSES, MAX_LENGTH, Prescreen},
 };
 
@@ -23,11 +23,11 @@ struct Scan {
     failed: bool,
 }
 
-/// Whether the payload is one plain, complete request without a body.
+/// Whether the payload, which lies between `payload` and `end`, is one plain, complete request without a body.
 #[inline(always)]
-pub(crate) fn passes(frame: &Frame, packet: &Packet) -> bool {
-    let start = usize::from(packet.payload);
-    let length = packet.payload_length();
+pub(crate) fn passes(frame: &Frame, payload: u16, end: u32) -> bool {
+    let start = usize::from(payload);
+    let length = end as usize - start;
     if start == 0 || start > MAX_OFFSET || length > MAX_LENGTH {
         return false;
     }

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta, generated::bpf_ktime_get_coarse_ns},
     programs::XdpContext,
 };
-use filter_common::{FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
+use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
 
 use crate::{
     count,
@@ -99,11 +99,21 @@ fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
     // SAFETY: a valid array entry, and this CPU is the only writer of the field.
     unsafe { (*state).redirected = (*state).redirected.wrapping_add(u64::from(decision.frames)) };
     if decision.is_new {
-        // The map is an LRU: there is always room.
-        let mut flow = FlowState::inspect(queue);
-        flow.new_source = u8::from(matches!(decision.reason, Reason::SuspectNew));
-        let _ = FLOWS.insert(decision.flow, flow, 0);
+        remember(
+            &decision.flow,
+            queue,
+            matches!(decision.reason, Reason::SuspectNew),
+        );
     }
+}
+
+/// A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn remember(key: &FlowKey, queue: u32, new_source: bool) {
+    let mut flow = FlowState::inspect(queue);
+    flow.new_source = u8::from(new_source);
+    // The map is an LRU: there is always room.
+    let _ = FLOWS.insert(key, flow, 0);
 }
 
 /// Writes the metadata in front of the packet. Drivers without room for it do without.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_ktime_get_ns};
 use filter_common::{
-    Address, FlowKey, FlowState, Packet, Reason, packet::tcp_flag, settings::Settings, source::Source,
+    Address, FlowKey, FlowState, Reason, packet::tcp_flag, settings::Settings, source::Source,
 };
 
 use crate::{
@@ -14,19 +14,32 @@ use crate::{
 
 const ONE_SECOND_NS: u64 = 1_000_000_000;
 
+/// What is asked about a packet, beside its flow.
+#[derive(Clone, Copy)]
+pub(crate) struct Gist {
+    /// Where the payload starts, and where the packet ends.
+    pub(crate) payload: u16,
+    pub(crate) end: u32,
+    pub(crate) tcp_flags: u8,
+    pub(crate) odd: bool,
+    pub(crate) is_v4: bool,
+}
+
 /// Decides about a packet of a flow that no verdict stands for.
+///
+/// A function of its own, with a stack frame of its own.
 ///
 /// With the pre-screen on, every segment with payload is judged, and a flow may change over to the engine at
 /// any of them. Without it, the flow's first packet decides, for good.
-#[inline(always)]
-pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &FlowKey) -> Reason {
+#[inline(never)]
+pub(crate) fn judge(frame: &Frame, packet: &Gist, settings: &Settings, key: &FlowKey) -> Reason {
     let opens = packet.tcp_flags & tcp_flag::SYN != 0;
     let has_payload = u32::from(packet.payload) < packet.end;
     if !opens && !has_payload {
         return Reason::NotSuspicious;
     }
     let on = |trigger: u32| settings.triggers & trigger != 0;
-    if on(Settings::TRIGGER_WATCH) && watched(packet) {
+    if on(Settings::TRIGGER_WATCH) && watched(&key.source, packet.is_v4) {
         return Reason::SuspectWatch;
     }
     if on(Settings::TRIGGER_ODD) && packet.odd {
@@ -35,7 +48,11 @@ pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &F
     if settings.triggers
         & (Settings::TRIGGER_NEW | Settings::TRIGGER_REPUTATION | Settings::TRIGGER_SOFT_LIMIT)
         != 0
-        && let Some(reason) = by_source(source_key(packet, settings), settings, has_payload)
+        && let Some(reason) = by_source(
+            source_key(&key.source, packet.is_v4, settings),
+            settings,
+            has_payload,
+        )
     {
         return reason;
     }
@@ -43,7 +60,7 @@ pub(crate) fn judge(frame: &Frame, packet: &Packet, settings: &Settings, key: &F
         let _ = FLOWS.insert(key, FlowState::on(FlowState::PATH_PASS, 0), 0);
         return Reason::NotSuspicious;
     }
-    if has_payload && !prescreen::passes(frame, packet) {
+    if has_payload && !prescreen::passes(frame, packet.payload, packet.end) {
         return Reason::SuspectPrescreen;
     }
     Reason::NotSuspicious
@@ -59,11 +76,11 @@ pub(crate) fn count_request(key: Address) {
 }
 
 #[inline(always)]
-fn watched(packet: &Packet) -> bool {
-    if packet.is_v4 {
-        WATCH_V4.get(&Key::new(32, v4_octets(&packet.source))).is_some()
+fn watched(source: &Address, is_v4: bool) -> bool {
+    if is_v4 {
+        WATCH_V4.get(&Key::new(32, v4_octets(source))).is_some()
     } else {
-        WATCH_V6.get(&Key::new(128, packet.source.octets)).is_some()
+        WATCH_V6.get(&Key::new(128, source.octets)).is_some()
     }
 }
 

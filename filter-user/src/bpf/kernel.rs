@@ -11,7 +11,12 @@ use aya::{
     programs::ProgramError,
 };
 use filter_common::{
-    Address, Counters, FlowKey, FlowState, MAX_QUEUES, block::Block, map, program, source::Source,
+    Address, Counters, FlowKey, FlowState, MAX_QUEUES,
+    block::Block,
+    challenge::{ChallengeState, Proof},
+    flood::{Leases, PerClass, SourceRates},
+    map, program,
+    source::Source,
 };
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
@@ -23,7 +28,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/po
 pub struct Sizes {
     /// Flows under inspection or blocked.
     pub flows: u32,
-    /// Sources remembered for `suspicious` services.
+    /// Sources remembered for `suspicious` services, sources with token buckets, and proven ones.
     pub sources: u32,
     /// Blocked single sources.
     pub blocks: u32,
@@ -243,6 +248,17 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
             size_of::<filter_common::queue::QueueState>(),
             MAX_QUEUES,
         ),
+        shape(
+            map::RATES,
+            LruHash,
+            address,
+            size_of::<SourceRates>(),
+            sizes.sources,
+        ),
+        shape(map::TOTALS, Array, 4, size_of::<PerClass<u64>>(), 1),
+        shape(map::LEASES, PerCpuArray, 4, size_of::<Leases>(), 1),
+        shape(map::CHALLENGE, Array, 4, size_of::<ChallengeState>(), 1),
+        shape(map::PROVEN, LruHash, address, size_of::<Proof>(), sizes.sources),
         shape(map::COUNTERS, PerCpuArray, 4, size_of::<Counters>(), 1),
     ]
 }

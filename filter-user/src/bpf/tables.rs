@@ -11,6 +11,8 @@ use aya::maps::{
 use filter_common::{
     Address, Counters, FlowKey, FlowState,
     block::Block,
+    challenge::{ChallengeState, Proof},
+    flood::{PerClass, SourceRates},
     map,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -82,6 +84,14 @@ pub struct Tables {
     pub source_blocks: HashMap<MapData, Address, Block>,
     /// What the XDP program knows of sources.
     pub sources: HashMap<MapData, Address, Source>,
+    /// Token buckets of sources.
+    pub rates: HashMap<MapData, Address, SourceRates>,
+    /// When the buckets of all sources together are full again.
+    pub totals: Array<MapData, PerClass<u64>>,
+    /// Whether sources of SYNs are challenged.
+    pub challenge: Array<MapData, ChallengeState>,
+    /// Sources that have answered a challenge.
+    pub proven: HashMap<MapData, Address, Proof>,
     /// Inspected services.
     pub services: HashMap<MapData, ServiceKey, Service>,
     settings: Array<MapData, Settings>,
@@ -103,6 +113,10 @@ impl Tables {
             flows: open(pin_dir, map::FLOWS, Map::LruHashMap)?,
             source_blocks: open(pin_dir, map::SOURCE_BLOCKS, Map::HashMap)?,
             sources: open(pin_dir, map::SOURCES, Map::LruHashMap)?,
+            rates: open(pin_dir, map::RATES, Map::LruHashMap)?,
+            totals: open(pin_dir, map::TOTALS, Map::Array)?,
+            challenge: open(pin_dir, map::CHALLENGE, Map::Array)?,
+            proven: open(pin_dir, map::PROVEN, Map::LruHashMap)?,
             services: open(pin_dir, map::SERVICES, Map::HashMap)?,
             settings: open(pin_dir, map::SETTINGS, Map::Array)?,
             counters: open(pin_dir, map::COUNTERS, Map::PerCpuArray)?,

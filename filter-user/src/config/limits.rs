@@ -12,7 +12,7 @@ use super::engine::keyword;
 pub struct Limits {
     /// Tracked flows, over all queues.
     pub max_flows: u32,
-    /// Sources with reputation or rates.
+    /// Sources with reputation, with rates, and with flood limits.
     pub max_sources: u32,
     /// Sources and flows blocked for a time.
     pub max_blocks: u32,

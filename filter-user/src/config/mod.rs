@@ -11,6 +11,7 @@ mod deep;
 mod document;
 mod engine;
 mod exclusion;
+mod flood;
 mod limit;
 mod limits;
 mod lists;
@@ -40,6 +41,7 @@ pub use engine::{
     VlanPolicy, XdpMode,
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
+pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
 pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
@@ -71,6 +73,8 @@ pub struct Config {
     pub clients: Clients,
     /// What makes a flow worth a look.
     pub suspicious: Suspicious,
+    /// How much may come.
+    pub flood: Flood,
     /// The bounds of everything that grows.
     pub limits: Limits,
     /// Rules beside those of `scoring.rules`.

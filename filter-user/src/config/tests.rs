@@ -56,6 +56,8 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "# page =",
         "# folder =",
         "# detect_paranoia =",
+        "burst = 20000",
+        "# keep_syns =",
     ] {
         assert!(INITIAL.contains(line), "{line}");
     }
@@ -201,6 +203,48 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:2:1: limits.max_flows",
         "1 is out of range",
         "use 64 to",
+    ),
+    (
+        "[flood.source]\nsyns = { rate = 200000000 }\n",
+        "portcullis.toml:2:10: flood.source.syns.rate",
+        "out of range",
+        "use 0 to 100000000",
+    ),
+    (
+        "[flood.total]\nudp = { rate = 5000, burst = 49 }\n",
+        "portcullis.toml:2:22: flood.total.udp.burst",
+        "less than what comes in 10 ms",
+        "use 50 or more",
+    ),
+    (
+        "[flood.source]\nicmp = { burst = 10 }\n",
+        "portcullis.toml:2:10: flood.source.icmp.burst",
+        "limits nothing",
+        "add `rate`",
+    ),
+    (
+        "[flood.source]\nsyn = { rate = 10 }\n",
+        "portcullis.toml:2:1: flood.source.syn",
+        "unknown field",
+        "did you mean `syns`?",
+    ),
+    (
+        "[flood.challenge]\nsyns = 100\nkeep_syns = 200\n",
+        "portcullis.toml:3:1: flood.challenge.keep_syns",
+        "not between 1 and syns = 100",
+        "leave it out",
+    ),
+    (
+        "[flood.challenge]\nhold_s = 0\n",
+        "portcullis.toml:2:1: flood.challenge.hold_s",
+        "out of range",
+        "use 1 to",
+    ),
+    (
+        "[flood]\nipv4_prefix = 33\n",
+        "portcullis.toml:2:1: flood.ipv4_prefix",
+        "out of range",
+        "use 8 to 32",
     ),
     (
         "[limits]\nframes_per_queue = 5000\n",

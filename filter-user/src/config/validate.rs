@@ -24,23 +24,38 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     clients::proxies(config, &mut findings);
     clients::limits(config, &mut findings);
     limits(config, &mut findings);
+    config.flood.check(&mut findings);
     decisions(config, &mut findings);
     deep(config, &mut findings);
     lists(config, &mut findings);
     findings.0
 }
 
-struct Findings(Vec<Finding>);
+/// Mistakes found so far.
+pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, key: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) {
+    /// Notes a mistake.
+    pub(super) fn add(
+        &mut self,
+        key: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.0.push(Finding {
             key: key.into(),
             message: message.into(),
             remedy: remedy.into(),
         });
     }
-    fn range<T: PartialOrd + Display + Copy>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+
+    /// Notes a value that is not in `range`.
+    pub(super) fn range<T: PartialOrd + Display + Copy>(
+        &mut self,
+        key: &str,
+        value: T,
+        range: RangeInclusive<T>,
+    ) {
         if !range.contains(&value) {
             self.add(
                 key,

@@ -1,5 +1,6 @@
 //! Configuration into maps.
 
+use anyhow::Context as _;
 use filter_common::{
     Address,
     block::Block,
@@ -102,7 +103,11 @@ fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
 
 /// The settings of the XDP program; their generation is one more than that of those in force.
 pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) -> anyhow::Result<Settings> {
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
     let generation = tables.settings()?.generation.checked_add(1).unwrap_or(1);
+    let random = || getrandom::u64().context("cannot get random bytes for the key of challenges");
+    let key = [random()?, random()?];
     Ok(Settings {
         generation,
         on_failure: match config.engine.on_failure {
@@ -122,9 +127,9 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         soft_limit: config.suspicious.soft_limit_rps,
         sample_mask: SAMPLE - 1,
         frame_bytes: queues::frame_bytes(interface),
-        source_mask: Address::v6([0xff; 16])
-            .masked_v6(config.reputation.ipv6_prefix)
-            .octets,
+        source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix),
+        flood: config.flood.limits(cpus as u32),
+        challenge: config.flood.challenge.settings(cpus as u32, key),
     })
 }
 

@@ -466,6 +466,7 @@ fn action_name(action: Action) -> &'static str {
         Action::Drop => "drop",
         Action::Pass => "pass",
         Action::Redirect => "redirect",
+        Action::Answer => "tx",
     }
 }
 

@@ -7,6 +7,7 @@ mod support;
 
 mod attacks;
 mod blocking;
+mod challenge;
 mod clients;
 mod evasion;
 mod failure;

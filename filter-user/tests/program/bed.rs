@@ -13,6 +13,8 @@ use std::{
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use filter_common::{
     Action, Address, Counters, MAX_QUEUES, Reason,
+    challenge::ChallengeState,
+    flood::PerClass,
     metadata::Metadata,
     program,
     service::{Service, ServiceKey},
@@ -37,6 +39,7 @@ const fn xdp_action(action: Action) -> u32 {
     match action {
         Action::Drop => 1,
         Action::Pass => 2,
+        Action::Answer => 3,
         Action::Redirect => 4,
     }
 }
@@ -116,6 +119,20 @@ impl Bed {
         for key in tables.sources.keys().flatten().collect::<Vec<_>>() {
             tables.sources.remove(&key).expect("it is there");
         }
+        for key in tables.rates.keys().flatten().collect::<Vec<_>>() {
+            tables.rates.remove(&key).expect("it is there");
+        }
+        for key in tables.proven.keys().flatten().collect::<Vec<_>>() {
+            tables.proven.remove(&key).expect("it is there");
+        }
+        tables
+            .challenge
+            .set(0, ChallengeState::default(), 0)
+            .expect("the state is one entry");
+        tables
+            .totals
+            .set(0, PerClass::default(), 0)
+            .expect("the totals are one entry");
         for key in tables.source_blocks.keys().flatten().collect::<Vec<_>>() {
             tables.source_blocks.remove(&key).expect("it is there");
         }
@@ -175,6 +192,25 @@ impl Bed {
 
     /// As [`Bed::receive`], with the metadata that the program put in front of the packet.
     pub(crate) fn receive_with_metadata(&mut self, packet: &[u8]) -> (Reason, Option<Metadata>) {
+        let (reason, out) = self.run(packet);
+        // What comes out begins with the metadata, if there is any.
+        let (metadata, data) = out.split_at(out.len() - packet.len());
+        assert_eq!(data, packet, "the program changes no packet");
+        let metadata = metadata
+            .first_chunk()
+            .map(|bytes| Metadata::from_bytes(bytes).expect("metadata carry the magic"));
+        (reason, metadata)
+    }
+
+    /// Runs one received packet that is answered, and returns the answer.
+    pub(crate) fn answer(&mut self, packet: &[u8]) -> (Reason, Vec<u8>) {
+        let (reason, out) = self.run(packet);
+        assert_eq!(reason.action(), Action::Answer, "{}", reason.name());
+        (reason, out)
+    }
+
+    /// Runs one received packet, whatever becomes of it.
+    fn run(&mut self, packet: &[u8]) -> (Reason, Vec<u8>) {
         let before = self.counters();
         let mut out = vec![0; packet.len() + Metadata::SIZE];
         let result = self
@@ -192,14 +228,8 @@ impl Bed {
             "{} is counted, but it is not what was done",
             reason.name()
         );
-        // What comes out begins with the metadata, if there is any.
-        let out = &out[..result.data_size_out as usize];
-        let (metadata, data) = out.split_at(out.len() - packet.len());
-        assert_eq!(data, packet, "the program changes no packet");
-        let metadata = metadata
-            .first_chunk()
-            .map(|bytes| Metadata::from_bytes(bytes).expect("metadata carry the magic"));
-        (reason, metadata)
+        out.truncate(result.data_size_out as usize);
+        (reason, out)
     }
 
     pub(crate) fn xdp(&self) -> &Xdp {
@@ -263,8 +293,7 @@ impl Bed {
 }
 
 fn defaults() -> Settings {
-    let mut source_mask = [0; 16];
-    source_mask[..8].fill(0xff);
+    let source_mask = Address::v6([0xff; 16]).masked_v6(64);
     Settings {
         generation: 1,
         on_failure: Settings::FAIL_DROP,

@@ -9,7 +9,8 @@ use xtask::lab::frame::{Frame, TAG_8021Q};
 
 use crate::{
     bed::{Bed, prefix},
-    packets::{Family, SERVER_PORT, request, segment},
+    challenge, limits,
+    packets::{Family, SERVER_PORT, request, segment, syn},
     parser,
 };
 
@@ -174,6 +175,18 @@ fn every_reason_has_a_packet_that_moves_its_counter_and_no_other() {
         assert_eq!(bed.receive(&frame.to_bytes()), reason);
         reached.insert(reason);
     }
+    for (reason, limits, frame) in limits::exceeding() {
+        assert_eq!(limits::exceed(&mut bed, &limits, &frame), reason);
+        reached.insert(reason);
+    }
+    challenge::raise(&mut bed);
+    let opening = syn(Family::V4);
+    let (challenged, answer) = bed.answer(&opening.to_bytes());
+    let answer = Frame::parse(&answer).expect("the answer is well formed");
+    let mut reset = challenge::reset(&opening, &answer);
+    let proved = bed.receive(&reset.to_bytes());
+    reset.source = std::net::IpAddr::from([10, 71, 0, 9]);
+    reached.extend([challenged, proved, bed.receive(&reset.to_bytes())]);
     bed.reset();
     reached.insert(bed.receive(&[0; 60]));
     for (_, packet, _) in parser::malformed() {

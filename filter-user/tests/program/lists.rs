@@ -135,10 +135,10 @@ fn ipv6_sources_are_known_by_their_prefix() {
     assert_eq!(bed.receive(&from(1, 7)), Reason::SourceBlock);
     assert_eq!(bed.receive(&from(9, 7)), Reason::SourceBlock);
     assert_eq!(bed.receive(&from(1, 8)), Reason::NoService);
-    bed.configure(|settings| settings.source_mask = [0xff; 16]);
+    bed.configure(|settings| settings.source_mask = Address::v6([0xff; 16]));
     assert_eq!(bed.receive(&from(1, 7)), Reason::NoService);
     // IPv4 sources are whole, whatever the mask.
-    bed.configure(|settings| settings.source_mask = [0; 16]);
+    bed.configure(|settings| settings.source_mask = Address::default());
     insert(&mut bed, Address::from(Family::V4.client()));
     assert_eq!(bed.receive(&request(Family::V4).to_bytes()), Reason::SourceBlock);
     let mut neighbour = request(Family::V4);

@@ -4,9 +4,11 @@
 //! root: without, each test says that it was skipped.
 
 mod bed;
+mod challenge;
 mod classes;
 mod egress;
 mod failure;
+mod limits;
 mod lists;
 mod packets;
 mod parser;

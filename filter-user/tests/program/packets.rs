@@ -81,6 +81,16 @@ pub(crate) fn reply(family: Family, tcp: Tcp) -> Frame {
     Frame::new(MACS, family.server(), family.client(), Transport::Tcp(tcp))
 }
 
+/// A datagram from this port.
+pub(crate) fn udp(family: Family, source_port: u16) -> Frame {
+    let transport = Transport::Udp {
+        source_port,
+        destination_port: 40_000,
+        payload: b"datagram".to_vec(),
+    };
+    Frame::new(MACS, family.client(), family.server(), transport)
+}
+
 /// An IP packet of another protocol.
 pub(crate) fn raw(family: Family, protocol: u8, bytes: &[u8]) -> Frame {
     let transport = Transport::Raw {
