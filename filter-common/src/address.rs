@@ -46,6 +46,7 @@ impl Address {
     pub const fn halves(&self) -> [u64; 2] {
         match self.octets.as_chunks() {
             ([first, last], []) => [u64::from_be_bytes(*first), u64::from_be_bytes(*last)],
+            // Sixteen octets are two chunks of eight.
             _ => unreachable!(),
         }
     }

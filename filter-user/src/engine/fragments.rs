@@ -212,13 +212,23 @@ impl Incomplete {
         Inserted::New
     }
 
-    /// The whole packet as one frame, whose headers say so, once all of it is there; its place is free then. `None`, too, if it
-    /// is larger than a packet can be.
-    fn finish(&mut self) -> Option<&mut [u8]> {
-        let (head, length) = (self.head?, self.length?);
-        if self.runs != [(0, length)] {
-            return None;
-        }
+    /// The first fragment, once all are there.
+    fn complete(&self) -> Option<Fragment> {
+        let head = self.head?;
+        (self.runs == [(0, self.length?)]).then_some(head)
+    }
+
+    /// Whether the packet that has begun with `head` would be larger than a packet can be. Of IPv6 the length that counts is that
+    /// behind the fixed header.
+    fn is_too_large(&self, head: &Fragment) -> bool {
+        let fixed = if head.is_v4 { 0 } else { IPV6_HEADER };
+        let headers = head.headers - head.network - fixed;
+        self.length.is_some_and(|length| headers + length > LARGEST)
+    }
+
+    /// The whole packet as one frame, whose headers say so; its place is free then.
+    fn finish(&mut self, head: &Fragment) -> Option<&mut [u8]> {
+        let length = self.length?;
         self.key = None;
         let frame = &mut self.bytes[MAX_HEADERS - head.headers..MAX_HEADERS + length];
         let ip = &mut frame[head.network..];
@@ -277,7 +287,12 @@ impl Fragments {
             self.give_up(index);
             return None;
         }
-        self.packets[index].finish()
+        let head = self.packets[index].complete()?;
+        if self.packets[index].is_too_large(&head) {
+            self.give_up(index);
+            return None;
+        }
+        self.packets[index].finish(&head)
     }
 
     /// Gives up what waits for too long.

@@ -144,13 +144,7 @@ impl Desk<'_> {
             LimitAction::Block | LimitAction::Log => Denial::Limit,
         };
         self.fed.request_id = if first || verdict == Verdict::Block {
-            let report = Undecided {
-                waits: self.waits,
-                flow: self.flow,
-                client,
-                decision: beyond(limit, verdict, request),
-                time_ns: self.now,
-            };
+            let report = self.request(client, beyond(limit, verdict, request));
             self.reports.send(report, self.now)
         } else {
             self.reports.number()
@@ -158,15 +152,20 @@ impl Desk<'_> {
         action == LimitAction::Log
     }
 
-    /// Asks the second tier.
-    fn undecided(&mut self, decision: &Decision<'_>, priority: Priority) {
-        let request = Undecided {
+    /// A request of the flow, with what is decided of it so far.
+    fn request(&self, client: IpAddr, decision: OwnedDecision) -> Undecided {
+        Undecided {
             waits: self.waits,
             flow: self.flow,
-            client: self.client_of(decision.source),
-            decision: decision.to_owned(),
+            client,
+            decision,
             time_ns: self.now,
-        };
+        }
+    }
+
+    /// Asks the second tier.
+    fn undecided(&mut self, decision: &Decision<'_>, priority: Priority) {
+        let request = self.request(self.client_of(decision.source), decision.to_owned());
         let (asked, left) = self.second.ask(request, decision, priority, self.room);
         self.fed.asked = asked;
         if let Some(request) = left {
@@ -239,13 +238,7 @@ impl Reception for Desk<'_> {
         self.counters.detect_only += u64::from(detected);
         self.counters.excluded += u64::from(!decision.excluded.is_empty());
         if decision.verdict != Verdict::Allow || detected || self.report_allowed {
-            let request = Undecided {
-                waits: self.waits,
-                flow: self.flow,
-                client: self.client_of(decision.source),
-                decision: decision.to_owned(),
-                time_ns: self.now,
-            };
+            let request = self.request(self.client_of(decision.source), decision.to_owned());
             self.fed.request_id = self.reports.send(request, self.now);
         }
     }

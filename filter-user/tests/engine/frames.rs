@@ -1,7 +1,7 @@
 //! Frames right and wrong: checksums, other protocols, stale ones, and anything at all.
 
-use filter_common::{Reason, metadata::Metadata};
-use filter_user::engine::EngineDrop;
+use filter_common::{FlowState, Reason, metadata::Metadata};
+use filter_user::{config::Service, engine::EngineDrop, tuning::ServiceNumbers};
 use proptest::{prelude::*, sample::Index};
 use xtask::lab::frame::{Checksum, Frame, TAG_8021Q, Transport, flag};
 
@@ -208,4 +208,62 @@ proptest! {
         let counters = site.counters();
         prop_assert_eq!((counters.flows, counters.held, counters.held_bytes), (0, 0, 0));
     }
+}
+
+#[test]
+fn fragments_are_judged_as_one_packet_if_their_service_is_inspected() {
+    for client in clients() {
+        for (port, inspected) in [(client.key().destination_port, true), (1, false)] {
+            let mut site = Site::new();
+            let services = [Service {
+                port,
+                ..Service::http()
+            }];
+            site.worker = site.worker.serving(ServiceNumbers::new(&services));
+            site.open(&client);
+            let frame = client.segment(0, flag::ACK, ATTACKS[0].1);
+            let parts = frame.fragments(&[24, 40], 7);
+            for part in parts.into_iter().rev() {
+                site.push_for(Reason::FragmentInspect, part);
+                site.turn();
+            }
+            let expected: &[u8] = if inspected { b"" } else { ATTACKS[0].1 };
+            assert_eq!(site.server(&client).bytes, expected);
+            let counters = site.counters();
+            assert_eq!(
+                (counters.fragments, counters.requests[2]),
+                (3, u64::from(inspected))
+            );
+        }
+    }
+}
+
+#[test]
+fn fragments_of_what_the_engine_has_not_seen_have_their_flow_inspected() {
+    let mut site = Site::new();
+    let client = Client::v4(40_000);
+    let services = [Service {
+        port: client.key().destination_port,
+        ..Service::http()
+    }];
+    site.worker = site.worker.serving(ServiceNumbers::new(&services));
+    let passing = FlowState::on(FlowState::PATH_PASS, 0);
+    site.worker.maps_mut().flows.insert(client.key(), passing);
+    for part in client.segment(0, flag::ACK, GET).fragments(&[24], 7) {
+        site.push_for(Reason::FragmentInspect, part);
+        site.turn();
+    }
+    assert_eq!(
+        site.worker.maps_mut().flows[&client.key()].path,
+        FlowState::PATH_INSPECT
+    );
+    // Lost ones are counted when their time is over.
+    let part = client
+        .segment(GET.len(), flag::ACK, GET)
+        .fragments(&[24], 8)
+        .swap_remove(0);
+    site.push_for(Reason::FragmentInspect, part);
+    site.turn();
+    site.advance(31 * SECOND_NS);
+    assert_eq!(site.dropped(EngineDrop::Fragment), 1);
 }

@@ -140,13 +140,71 @@ fn what_can_be_part_of_no_packet_is_given_up() {
         assert!(!completes(&mut fragments, part, 0, &whole));
         assert_eq!(fragments.given_up(), 1);
     }
-    // The headers make it larger than a packet can be.
-    let mut last = parts[2].clone();
-    let most = (LARGEST - (last.len() - 34)) / 8;
-    last[14 + 6..14 + 8].copy_from_slice(&(most as u16).to_be_bytes());
-    resum(&mut last);
-    assert!(!completes(&mut fragments, &last, 0, &whole));
-    assert_eq!(fragments.given_up(), 0);
+}
+
+/// As large as a packet can be, and with its headers larger.
+#[test]
+fn a_packet_has_a_largest_size() {
+    for v6 in [false, true] {
+        let headers = if v6 { 8 } else { 20 };
+        // TCP's own header is a part of what is cut.
+        let largest = LARGEST - headers - 20;
+        for (length, fits) in [(largest, true), (largest + 1, false)] {
+            let parts = long_fragments(&packet_of(v6, b""), v6, &payload(length));
+            let mut fragments = Fragments::new();
+            let mut whole = None;
+            let count = parts.len() as u64;
+            for part in parts {
+                let packet = Packet::parse(&part[..]).expect("well-formed").expect("IP");
+                whole = fragments.take(&part, &packet, 0).map(|bytes| bytes.len());
+            }
+            let link = if v6 { 14 + 40 } else { 14 };
+            assert_eq!(whole, fits.then_some(link + LARGEST), "{length} bytes of {v6}");
+            assert_eq!(fragments.given_up(), if fits { 0 } else { count });
+        }
+    }
+}
+
+/// Fragments of a packet that may be too long for its own length field: those of a shorter one with more payload.
+fn long_fragments(frame: &Frame, v6: bool, payload: &[u8]) -> Vec<Vec<u8>> {
+    const SIZE: usize = 32_000;
+    let part = |bytes: &[u8], offset: usize, more: bool| {
+        let mut small = frame.clone();
+        small.transport = Transport::Raw {
+            protocol: protocol::TCP,
+            bytes: [bytes, &[0; 8]].concat(),
+        };
+        // Of two fragments the first; its place is set afterwards.
+        let mut part = small
+            .fragments(&[bytes.len().next_multiple_of(8)], 9)
+            .swap_remove(0);
+        let field = if v6 { 14 + 40 + 8 + 2 } else { 14 + 6 };
+        let end = part.len() - (bytes.len().next_multiple_of(8) - bytes.len());
+        part.truncate(end);
+        let units = (offset / 8) as u16;
+        let value = if v6 {
+            units << 3 | u16::from(more)
+        } else {
+            units | u16::from(more) << 13
+        };
+        part[field..field + 2].copy_from_slice(&value.to_be_bytes());
+        if v6 {
+            let length = (part.len() - 14 - 40) as u16;
+            part[14 + 4..14 + 6].copy_from_slice(&length.to_be_bytes());
+        } else {
+            let length = (part.len() - 14) as u16;
+            part[14 + 2..14 + 4].copy_from_slice(&length.to_be_bytes());
+            resum(&mut part);
+        }
+        part
+    };
+    let bytes = [&[0; 20][..], payload].concat();
+    let count = bytes.len().div_ceil(SIZE);
+    bytes
+        .chunks(SIZE)
+        .enumerate()
+        .map(|(at, chunk)| part(chunk, at * SIZE, at + 1 < count))
+        .collect()
 }
 
 fn resum(frame: &mut [u8]) {
