@@ -3,6 +3,7 @@
 use std::mem::take;
 
 use crate::baseline::Service;
+use crate::cache::{Fingerprint, Known};
 use crate::decode::encoding::Encoding;
 use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS, Reading};
@@ -125,11 +126,41 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) findings: &'a mut Findings,
     /// What is known of the service that the request is for.
     pub(crate) service: Option<Service<'a>>,
+    /// What was found clean before, in the first tier.
+    pub(crate) known: Option<&'a mut Known>,
 }
 
 impl<'a> Evaluator<'a> {
-    /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes.
+    /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes that say something about a
+    /// line; other classes may be missing.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
+        let fingerprint = self.fingerprint(place, raw, plus);
+        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known)
+            && known.is_clean_field(fingerprint)
+        {
+            return Classes::default();
+        }
+        let classes = self.unknown_field(place, raw, plus);
+        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known)
+            && self.findings.is_unremarkable()
+            && !classes.intersects(Classes::OF_LINES)
+        {
+            known.keep_field(fingerprint);
+        }
+        classes
+    }
+
+    /// The fingerprint of a field that may be known. Its context must be that of any request in which nothing was found: what the
+    /// model makes of a field depends on the hits before it.
+    #[inline]
+    fn fingerprint(&self, place: Place<'_>, raw: &[u8], plus: bool) -> Option<Fingerprint> {
+        let ruling = self.ruling;
+        let alone = ruling.policy.baseline == BaselineUse::Off && self.findings.is_unremarkable();
+        let known = self.known.as_ref().filter(|_| alone)?;
+        known.field(place.target, raw, plus, ruling.index)
+    }
+
+    fn unknown_field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
         let reasons = self.findings.reasons();
         let classes = self.reading(place, raw, plus, DecodingSet::default());
         if may_hold_base64(place, raw) {

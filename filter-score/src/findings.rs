@@ -82,6 +82,8 @@ pub(crate) struct Findings {
     pub(crate) subject: Subject,
     /// Hits, fields in which a rule that has hit may hit again, and fields that the model suspects.
     reasons: u32,
+    /// An exclusion kept the model from weighing a field.
+    silenced: bool,
     doubts: Doubts,
     /// The exclusions that hold for the field at hand, where they were found before; else place and subject decide.
     given: Option<ExclusionSet>,
@@ -105,6 +107,7 @@ impl Findings {
             pending: Pending::new(rules),
             subject,
             reasons: 0,
+            silenced: false,
             doubts: Doubts::new(),
             given: None,
         }
@@ -115,6 +118,7 @@ impl Findings {
             self.doubts.clear();
         }
         self.reasons = 0;
+        self.silenced = false;
         if self.events > 0 {
             self.hits.clear();
             self.excluded.clear();
@@ -212,14 +216,19 @@ impl Findings {
         self.events == 0 && self.suspicion.is_none() && self.deviation.is_none()
     }
 
+    /// Whether nothing was found, and nothing would have been found in the same bytes from another source or under another name.
+    pub(crate) fn is_unremarkable(&self) -> bool {
+        self.is_clean() && !self.silenced
+    }
+
     /// Whether neither rules nor model found anything, counting or not.
     pub(crate) fn is_innocent(&self) -> bool {
         self.hits.is_empty() && self.excluded.is_empty() && self.suspicion.is_none()
     }
 
-    /// What changes with everything that is found, whether it counts or not, and with every field that the model weighs.
-    pub(crate) fn mark(&self) -> (u32, u32, u16) {
-        (self.events, self.reasons, self.suspicion.fields())
+    /// What changes with everything that is found, whether it counts or not.
+    pub(crate) fn mark(&self) -> (u32, u32) {
+        (self.events, self.reasons)
     }
 
     pub(crate) fn has(&self, rule: usize) -> bool {
@@ -367,6 +376,7 @@ impl Findings {
         usual: bool,
     ) {
         if ruling.exclusions.silence_model(place, &mut self.subject) {
+            self.silenced = true;
             return;
         }
         let context = Context {

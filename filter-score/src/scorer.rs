@@ -184,7 +184,7 @@ impl Scorer {
         }
     }
 
-    /// Remembers up to about `entries` requests that were found clean and a quarter as many header lines, at 16
+    /// Remembers up to about `entries` requests that were found clean, as many fields and a quarter as many header lines, at 16
     /// bytes each, and does not score them again while the same rules and policy are in force. `key` is 16 bytes that no client can guess.
     #[must_use]
     pub fn with_cache(mut self, entries: usize, key: &[u8; 16]) -> Self {
@@ -218,6 +218,12 @@ impl Scorer {
     #[must_use]
     pub fn line_hits(&self) -> (u64, u64) {
         self.known.lines_known()
+    }
+
+    /// Fields that were known to be clean, and those that were looked up, since the start.
+    #[must_use]
+    pub fn field_hits(&self) -> (u64, u64) {
+        self.known.fields_known()
     }
 
     /// Puts other rules and another policy in force. Requests in progress keep what was found in them
@@ -336,7 +342,7 @@ impl Scorer {
             if let Some(fingerprint) = fingerprint
                 && end == End::Complete
                 && taken == bytes.len()
-                && request.findings.is_clean()
+                && request.findings.is_unremarkable()
                 && !stream.upgrade_asked
             {
                 self.known.keep_request(fingerprint);
@@ -607,8 +613,8 @@ impl Scorer {
                     baselines: &mut self.baselines,
                     number: request.policy,
                 }),
+                known: Some(&mut self.known),
             },
-            known: &mut self.known,
             phase: &mut request.phase,
             head: &mut request.head,
             remaining: &mut request.remaining,

@@ -3,7 +3,7 @@
 //! NH (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast and Secure Message Authentication", CRYPTO 1999) with
 //! words of 64 bits: one multiplication for 16 bytes, and for any two different texts the chance of the same
 //! fingerprint is at most 2⁻⁶⁴ over the choice of the key. Fingerprints are never shown to anyone, so trying is all
-//! that is left to an attacker. Length and policy are words of their own at the start, as NH alone is for texts of one length.
+//! that is left to an attacker. Length and context are words of their own at the start, as NH alone is for texts of one length.
 
 use std::hash::Hasher;
 
@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher24;
 /// The longest text, in bytes.
 pub(crate) const LONGEST: usize = 4096;
 
-/// Key words: one for the length and one for the policy, one for each eight bytes.
+/// Key words: one for the length and one for the context, one for each eight bytes.
 const WORDS: usize = 2 + LONGEST / 8;
 
 /// What a text is known by; 0 stands for none.
@@ -43,13 +43,13 @@ impl Fingerprinter {
         Self(words)
     }
 
-    /// The fingerprint of a text of at most [`LONGEST`] bytes, as one `policy` judges it. Costs about a nanosecond
-    /// for 32 bytes.
+    /// The fingerprint of a text of at most [`LONGEST`] bytes in a `context`: the policy that it is judged by, and where it
+    /// stands. Costs about a nanosecond for 32 bytes.
     #[inline]
-    pub(crate) fn of(&self, text: &[u8], policy: u16) -> Fingerprint {
+    pub(crate) fn of(&self, text: &[u8], context: u32) -> Fingerprint {
         debug_assert!(text.len() <= LONGEST, "{} bytes", text.len());
-        let [length_key, policy_key, keys @ ..] = &*self.0;
-        let mut sum = product(text.len() as u64, *length_key, u64::from(policy), *policy_key);
+        let [length_key, context_key, keys @ ..] = &*self.0;
+        let mut sum = product(text.len() as u64, *length_key, u64::from(context), *context_key);
         let (keys, _) = keys.as_chunks::<2>();
         let (blocks, rest) = text.as_chunks::<16>();
         for (block, key) in blocks.iter().zip(keys) {

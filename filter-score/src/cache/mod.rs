@@ -1,36 +1,43 @@
-//! What was scored before and found clean, byte for byte: whole requests, and header lines.
+//! What was scored before and found clean, byte for byte: whole requests, header lines, and fields.
 //!
 //! Whether anything is found depends on the bytes, the rules and the policy alone, so what is remembered under a policy
 //! stays true until the rules or the policies change; then all is forgotten. Memory is fixed at the start, 16 bytes an entry.
 
 mod fingerprint;
-mod lines;
 mod requests;
 mod table;
+mod texts;
 
 pub(crate) use fingerprint::{Fingerprint, Fingerprinter, LONGEST};
-use lines::CleanLines;
 use requests::CleanRequests;
+use texts::CleanTexts;
+
+use crate::target::Target;
 
 /// Lines that are kept for each request that is: those of many requests are the same.
 const REQUESTS_A_LINE: usize = 4;
+/// Longer lines and fields are scored each time, in bytes.
+const LONGEST_LINE: usize = 512;
+const LONGEST_FIELD: usize = 1024;
 
 /// What one scorer remembers.
 #[derive(Debug)]
 pub(crate) struct Known {
     fingerprinter: Fingerprinter,
     requests: CleanRequests,
-    lines: CleanLines,
+    lines: CleanTexts,
+    fields: CleanTexts,
 }
 
 impl Known {
-    /// Room for about `entries` requests and a quarter as many lines; 0 for none. `secret` is what no client can
+    /// Room for about `entries` requests, as many fields and a quarter as many lines; 0 for none. `secret` is what no client can
     /// guess.
     pub(crate) fn new(entries: usize, secret: &[u8; 16]) -> Self {
         Self {
             fingerprinter: Fingerprinter::new(secret),
             requests: CleanRequests::new(entries),
-            lines: CleanLines::new(entries / REQUESTS_A_LINE),
+            lines: CleanTexts::new(entries / REQUESTS_A_LINE, LONGEST_LINE),
+            fields: CleanTexts::new(entries, LONGEST_FIELD),
         }
     }
 
@@ -52,7 +59,8 @@ impl Known {
     /// The fingerprint of a header line that is not too long to be kept.
     #[inline]
     pub(crate) fn line(&self, line: &[u8], policy: u16) -> Option<Fingerprint> {
-        self.lines.fingerprint(&self.fingerprinter, line, policy)
+        let taken = self.lines.takes(line);
+        taken.then(|| self.fingerprinter.of(line, u32::from(policy)))
     }
 
     /// Whether a header line is known to be clean.
@@ -66,10 +74,31 @@ impl Known {
         self.lines.insert(fingerprint);
     }
 
+    /// The fingerprint of a field that is not too long to be kept. What is found in a field depends on its target, and on
+    /// its name only in headers, whose lines are kept. `plus`: a plus sign means a space.
+    #[inline]
+    pub(crate) fn field(&self, target: Target, text: &[u8], plus: bool, policy: u16) -> Option<Fingerprint> {
+        let context = u32::from(policy) << 16 | u32::from(plus) << 8 | target as u32;
+        let taken = target != Target::Header && self.fields.takes(text);
+        taken.then(|| self.fingerprinter.of(text, context))
+    }
+
+    /// Whether a field is known to be clean.
+    #[inline]
+    pub(crate) fn is_clean_field(&mut self, fingerprint: Fingerprint) -> bool {
+        self.fields.contains(fingerprint)
+    }
+
+    /// A field was found clean.
+    pub(crate) fn keep_field(&mut self, fingerprint: Fingerprint) {
+        self.fields.insert(fingerprint);
+    }
+
     /// Forgets all: other rules may judge otherwise.
     pub(crate) fn clear(&mut self) {
         self.requests.clear();
         self.lines.clear();
+        self.fields.clear();
     }
 
     /// How many requests were known.
@@ -80,5 +109,9 @@ impl Known {
     /// How many header lines were known, and how many were looked up.
     pub(crate) fn lines_known(&self) -> (u64, u64) {
         self.lines.hits()
+    }
+    /// How many fields were known, and how many were looked up.
+    pub(crate) fn fields_known(&self) -> (u64, u64) {
+        self.fields.hits()
     }
 }

@@ -110,7 +110,7 @@ impl DeepScorer {
             }
             return;
         }
-        let fingerprint = self.fingerprinter.of(job.identity(), job.policy);
+        let fingerprint = self.fingerprinter.of(job.identity(), u32::from(job.policy));
         if let Some(known) = self.known.get(fingerprint) {
             self.served += 1;
             verdict.block = known.block;
@@ -153,6 +153,7 @@ impl DeepScorer {
                     scratch: &mut self.scratch,
                     findings: &mut self.findings,
                     service: None,
+                    known: None,
                 }
                 .look(place, reading, decodings);
                 if let Some(model) = model

@@ -248,12 +248,15 @@ impl Inspection<'_> {
         if exceeds(line, self.limits.header_bytes) {
             self.evaluator.violation(Violation::HeaderTooLong, line);
         }
-        let fingerprint = match *self.phase {
-            Phase::Headers => self.known.line(line, self.evaluator.ruling.index),
+        let fingerprint = match (&self.evaluator.known, *self.phase) {
+            // What the model makes of a line depends on the hits before it.
+            (Some(known), Phase::Headers) if self.evaluator.findings.is_unremarkable() => {
+                known.line(line, self.evaluator.ruling.index)
+            }
             _ => None,
         };
-        if let Some(fingerprint) = fingerprint
-            && self.known.is_clean_line(fingerprint)
+        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.evaluator.known)
+            && known.is_clean_line(fingerprint)
         {
             // Of the fields that say something about the message, only this one is kept.
             if line.len() >= 5 && line[..5].eq_ignore_ascii_case(b"host:") {
@@ -261,13 +264,13 @@ impl Inspection<'_> {
             }
             return;
         }
-        let before = self.evaluator.findings.mark();
         let known = self.scored_line(line);
         if let Some(fingerprint) = fingerprint
             && let Some(FieldName::Host | FieldName::Cookie | FieldName::Other) = known
-            && self.evaluator.findings.mark() == before
+            && self.evaluator.findings.is_unremarkable()
+            && let Some(memory) = &mut self.evaluator.known
         {
-            self.known.keep_line(fingerprint);
+            memory.keep_line(fingerprint);
         }
     }
 

@@ -17,7 +17,6 @@ pub(crate) use content::Content;
 
 use std::mem::take;
 
-use crate::cache::Known;
 use crate::coding::{DecoderPool, DecoderStack};
 use crate::evaluate::Evaluator;
 use crate::excerpt::Excerpt;
@@ -42,7 +41,6 @@ pub(crate) enum Event {
 /// The mutable parts of a [`crate::request::Request`], apart from its findings, and what scores them.
 pub(crate) struct Inspection<'a> {
     pub(crate) evaluator: Evaluator<'a>,
-    pub(crate) known: &'a mut Known,
     pub(crate) phase: &'a mut Phase,
     pub(crate) head: &'a mut Head,
     pub(crate) remaining: &'a mut u64,

@@ -30,8 +30,6 @@ pub(crate) struct Suspect {
 
 #[derive(Debug)]
 pub(crate) struct Suspicion {
-    /// Interesting fields so far.
-    fields: u16,
     /// Highest score of any field, in 1/[`CERTAIN`].
     score: u16,
     /// The field that has the score; means nothing while that is 0.
@@ -41,7 +39,6 @@ pub(crate) struct Suspicion {
 impl Suspicion {
     pub(crate) fn new() -> Self {
         Self {
-            fields: 0,
             score: 0,
             suspect: Suspect {
                 target: Target::Request,
@@ -55,18 +52,12 @@ impl Suspicion {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.fields = 0;
         self.score = 0;
     }
 
     /// The highest score of any field so far, 0..1.
     pub(crate) fn score(&self) -> f32 {
         f32::from(self.score) / f32::from(CERTAIN)
-    }
-
-    /// Fields that were weighed.
-    pub(crate) fn fields(&self) -> u16 {
-        self.fields
     }
 
     pub(crate) fn is_none(&self) -> bool {
@@ -93,7 +84,6 @@ impl Suspicion {
         context: Context,
         usual: bool,
     ) -> bool {
-        self.fields = self.fields.saturating_add(1);
         let (sum, end) = model.linear.peak(text);
         let mut suspected = false;
         if sum >= model.floor {

@@ -69,6 +69,7 @@ impl RuleSet {
             scratch: &mut Scratch::new(self.rules.len(), sample.len()),
             findings: &mut findings,
             service: None,
+            known: None,
         };
         let target = rule.targets.first().unwrap_or(Target::Query);
         let name = rule.headers.first().map_or("", String::as_str);

@@ -311,6 +311,7 @@ impl<'a> Single<'a> {
             scratch: &mut self.scratch,
             findings: &mut self.findings,
             service: None,
+            known: None,
         }
         .field(place, &raw, plus);
         let fields = self.scratch.tap.take().unwrap_or_default().fields;
