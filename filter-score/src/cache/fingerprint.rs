@@ -12,6 +12,10 @@ use siphasher::sip::SipHasher24;
 /// The longest text, in bytes.
 pub(crate) const LONGEST: usize = 4096;
 
+/// Bytes that one multiplication takes, and words of 64 bits in them.
+const BLOCK: usize = 16;
+const BLOCK_WORDS: usize = BLOCK / size_of::<u64>();
+
 /// Key words: one for the length and one for the context, one for each eight bytes.
 const WORDS: usize = 2 + LONGEST / 8;
 
@@ -50,21 +54,44 @@ impl Fingerprinter {
         debug_assert!(text.len() <= LONGEST, "{} bytes", text.len());
         let [length_key, context_key, keys @ ..] = &*self.0;
         let mut sum = product(text.len() as u64, *length_key, u64::from(context), *context_key);
-        let (keys, _) = keys.as_chunks::<2>();
-        let (blocks, rest) = text.as_chunks::<16>();
+        let (keys, _) = keys.as_chunks::<BLOCK_WORDS>();
+        let (blocks, rest) = text.as_chunks::<BLOCK>();
         for (block, key) in blocks.iter().zip(keys) {
             sum = sum.wrapping_add(pair(block, *key));
         }
         if !rest.is_empty() {
-            let mut last = [0; 16];
-            last[..rest.len()].copy_from_slice(rest);
+            // The text's last bytes, of which the block before may have some: texts of one length still differ in a word.
+            let last = text.last_chunk().copied().unwrap_or_else(|| short(text));
             sum = sum.wrapping_add(pair(&last, keys[blocks.len() % keys.len()]));
         }
         Fingerprint(sum.max(1))
     }
 }
 
-fn pair(block: &[u8; 16], key: [u64; 2]) -> u128 {
+/// A text shorter than a block as a block: words that overlap, so that nothing is copied byte by byte.
+fn short(text: &[u8]) -> [u8; BLOCK] {
+    let words = |one: u64, other: u64| (u128::from(one) | u128::from(other) << 64).to_le_bytes();
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) => words(u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (text.first_chunk(), text.last_chunk()) {
+            (Some(first), Some(last)) => words(
+                u64::from(u32::from_le_bytes(*first)),
+                u64::from(u32::from_le_bytes(*last)),
+            ),
+            _ => {
+                let [first, .., last] = text else {
+                    return words(text.first().copied().map_or(0, u64::from), 0);
+                };
+                words(
+                    u64::from(*first) | u64::from(*last) << 8,
+                    u64::from(text[text.len() / 2]),
+                )
+            }
+        },
+    }
+}
+
+fn pair(block: &[u8; BLOCK], key: [u64; BLOCK_WORDS]) -> u128 {
     let both = u128::from_le_bytes(*block);
     product(both as u64, key[0], (both >> 64) as u64, key[1])
 }

@@ -52,6 +52,7 @@ impl Inspection<'_> {
         let (phase, found) = (*self.phase, self.evaluator.findings.mark());
         let mut at = 0;
         loop {
+            at += self.known_lines(&input[at..]);
             let (taken, event) = self.head_line(&input[at..]);
             at += taken;
             let same = *self.phase == phase && self.evaluator.findings.mark() == found;
@@ -59,6 +60,40 @@ impl Inspection<'_> {
                 return (at, event);
             }
         }
+    }
+
+    /// Takes whole lines that are known to be clean, as long as they are.
+    fn known_lines(&mut self, input: &[u8]) -> usize {
+        // What the model makes of a line depends on the hits before it.
+        let alone = self.evaluator.findings.is_unremarkable();
+        let Some(known) = &mut self.evaluator.known else {
+            return 0;
+        };
+        if *self.phase != Phase::Headers || !self.carry.is_empty() || !alone {
+            return 0;
+        }
+        let mut at = 0;
+        let room = (self.limits.head_bytes - self.head.bytes) as usize;
+        let within = &input[..input.len().min(room)];
+        while let Some(end) = memchr::memchr(b'\n', &within[at..])
+            && let [line @ .., b'\r'] = &within[at..at + end]
+            && self.head.lines < self.limits.headers
+            && !exceeds(line, self.limits.header_bytes)
+            && let Some(fingerprint) = known.line(line, self.evaluator.ruling.index)
+            && known.is_clean_line(fingerprint)
+        {
+            // Of the fields that say something about the message, only this one is kept.
+            if is_host(line) {
+                if self.head.hosts > 0 {
+                    break;
+                }
+                self.head.hosts = 1;
+            }
+            self.head.lines += 1;
+            at += end + 1;
+        }
+        self.head.bytes += at as u32;
+        at
     }
 
     /// A byte that no method has ends the parsing where it stands: a stream of another protocol is
@@ -259,7 +294,7 @@ impl Inspection<'_> {
             && known.is_clean_line(fingerprint)
         {
             // Of the fields that say something about the message, only this one is kept.
-            if line.len() >= 5 && line[..5].eq_ignore_ascii_case(b"host:") {
+            if is_host(line) {
                 self.known_field(FieldName::Host, b"", line);
             }
             return;
@@ -482,6 +517,14 @@ impl Inspection<'_> {
         }
         Event::Continue
     }
+}
+
+/// Whether a header line is about the host.
+fn is_host(line: &[u8]) -> bool {
+    matches!(
+        line,
+        [b'h' | b'H', b'o' | b'O', b's' | b'S', b't' | b'T', b':', ..]
+    )
 }
 
 /// Whether something is longer than a limit, of which 0 is none.

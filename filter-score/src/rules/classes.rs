@@ -3,12 +3,21 @@
 /// Classes of bytes that occurred in a field; they decide which decodings are tried and which rules are
 /// out of the question. Every character of the languages attacks are written in is a class of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Classes(u64);
+pub(crate) struct Classes(u32);
 
-/// The lower half is left to the prefilter's table, which has a byte's part of the hash there.
-const CLASS_SHIFT: u32 = 32;
 const SINGLE: &[u8; 26] = b"%+&\\'\"`$^{*#/<(=;|@![:>,)}";
-const OTHERS: u32 = CLASS_SHIFT + SINGLE.len() as u32;
+const OTHERS: u32 = SINGLE.len() as u32;
+
+/// The class of every byte.
+static TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = Classes::of(byte as u8).0;
+        byte += 1;
+    }
+    table
+};
 
 impl Classes {
     pub(crate) const PERCENT: Self = Self::of(b'%');
@@ -43,7 +52,7 @@ impl Classes {
         let mut at = 0;
         while at < SINGLE.len() {
             if SINGLE[at] == byte {
-                return Self(1 << (CLASS_SHIFT + at as u32));
+                return Self(1 << at);
             }
             at += 1;
         }
@@ -58,14 +67,10 @@ impl Classes {
         }
     }
 
-    /// Those of a table entry.
-    pub(super) const fn in_entry(entry: u64) -> Self {
-        Self(entry >> CLASS_SHIFT << CLASS_SHIFT)
-    }
-
-    /// Their part of a table entry: the upper half.
-    pub(super) const fn entry(self) -> u64 {
-        self.0
+    /// Those of all bytes of a text.
+    #[inline]
+    pub(crate) fn of_text(text: &[u8]) -> Self {
+        Self(text.iter().fold(0, |seen, byte| seen | TABLE[usize::from(*byte)]))
     }
 
     pub(crate) const fn or(self, other: Self) -> Self {

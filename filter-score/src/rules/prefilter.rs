@@ -1,9 +1,9 @@
 //! One pass over a field that finds which rules are worth running and which decodings apply.
 //!
-//! Every byte is looked up twice: once in a table that folds case and tells the byte's classes, once
-//! in a bitmap indexed by a hash of the last three folded bytes. A literal is entered under its rarest
-//! three bytes. The look-ups do not depend on each other (unlike the steps of an automaton), so the
-//! pass runs at about a nanosecond a byte, whatever the number of rules; only a bit that is set costs
+//! A literal is entered under its rarest three bytes. Each byte is folded to one of 64 codes; those of two bytes in a row choose a
+//! word of a bitmap, the next one a bit of it. Codes and pairs are worked out for a block at a time, by arithmetic that
+//! compilers turn into vector instructions, and the look-ups do not depend on each other (unlike the steps of an automaton), so the
+//! pass takes some two instructions a look-up whatever the number of rules; only a bit that is set costs
 //! more. Most of those are ruled out by the bytes before and after the three, or because the literals entered there
 //! are of rules about other targets; what is left is compared.
 
@@ -11,24 +11,21 @@ use super::candidates::{Candidates, Sighting};
 use super::classes::Classes;
 use crate::target::{Target, TargetSet};
 
-/// Bits of the trigram hash.
-const HASH_BITS: u32 = 18;
-const HASH_MASK: u64 = (1 << HASH_BITS) - 1;
-/// Each step shifts by this much, so that a byte has left the hash after three.
-const SHIFT: u32 = HASH_BITS / 3;
-
+/// Bits of a byte's code.
+const CODE_BITS: u32 = 6;
+const CODES: usize = 1 << CODE_BITS;
 /// Bytes of an anchor.
 const ANCHOR: usize = 3;
 const FOR_EVERY_PAIR: &str = "one for every pair";
-/// Hashes of two bytes.
-const PAIRS: usize = 1 << (2 * SHIFT);
+/// Words of the bitmap. Only those of two codes are used, the first in the upper bits; there are as many as an index of 16 bits
+/// reaches, so that no look-up needs a check. The rest is never touched.
+const PAIRS: usize = 1 << u16::BITS;
 
-/// A byte's part of the hash.
-const CODE_MASK: u64 = (1 << SHIFT) - 1;
+const PAIR_MASK: u16 = (1 << (2 * CODE_BITS)) - 1;
 
 /// Bytes that are looked at together.
-const BLOCK: usize = 8;
-/// Stands for what comes after a field: it has no class. What is compared lies inside the field, always.
+const BLOCK: usize = 16;
+/// Stands for what comes after a field. What is compared lies inside the field, always.
 const FILLER: u8 = b'\t';
 
 /// Literals with the same anchor.
@@ -147,13 +144,11 @@ impl Owner {
 
 #[derive(Debug)]
 pub(crate) struct Prefilter {
-    /// Hash contribution in the low bits, class bits above.
-    table: Box<[u64; 256]>,
     /// A word for every two bytes, and a bit of it for the third.
     bitmap: Box<[u64; PAIRS]>,
     /// How many bits are set in the words before each: a set bit's rank is its group's place, and the table small enough to
     /// stay in the cache (a table of all hashes would not).
-    ranks: Box<[u32; PAIRS]>,
+    ranks: Vec<u32>,
     groups: Vec<Group>,
     /// The literals of the groups, in `entries`.
     members: Vec<u32>,
@@ -166,8 +161,7 @@ impl Prefilter {
     pub(crate) fn new(mut literals: Vec<Literal>) -> Self {
         literals.sort_by(|a, b| (&a.bytes, a.word, a.owner).cmp(&(&b.bytes, b.word, b.owner)));
         literals.dedup();
-        let table = table();
-        let mut anchored: Vec<(u64, Anchor)> = Vec::new();
+        let mut anchored: Vec<(u32, Anchor)> = Vec::new();
         let mut bytes = Vec::new();
         let mut entries: Vec<Entry> = Vec::new();
         let mut owners = Vec::new();
@@ -195,18 +189,14 @@ impl Prefilter {
             let codes = |byte: Option<&u8>| byte.map_or(u64::MAX, |byte| 1 << code(*byte));
             if literal.len() == 2 {
                 // Anchored on the byte after it, whatever that is; past the end of the field it is the filler.
-                let mut hashes: Vec<u64> = (0..=255)
-                    .map(|third| hash(&table, &[literal[0], literal[1], third]))
-                    .collect();
-                hashes.sort_unstable();
-                hashes.dedup();
                 entries[entry].after = u16::MAX;
                 let anchor = Anchor {
                     entry,
                     before: u64::MAX,
                     after: u64::MAX,
                 };
-                anchored.extend(hashes.into_iter().map(|hash| (hash, anchor)));
+                let pair = u32::from(pair(literal[0], literal[1])) << CODE_BITS;
+                anchored.extend((0..CODES as u32).map(|third| (pair | third, anchor)));
             } else {
                 let at = rarest_trigram(literal);
                 entries[entry].after = (literal.len() - at - 3) as u16;
@@ -215,7 +205,9 @@ impl Prefilter {
                     before: codes(at.checked_sub(1).map(|before| &literal[before])),
                     after: codes(literal.get(at + 3)),
                 };
-                anchored.push((hash(&table, &literal[at..at + 3]), anchor));
+                let [one, two, three] = [literal[at], literal[at + 1], literal[at + 2]];
+                let hash = u32::from(pair(one, two)) << CODE_BITS | u32::from(code(three));
+                anchored.push((hash, anchor));
             }
         }
         anchored.sort_by_key(|(hash, anchor)| (*hash, anchor.entry));
@@ -224,7 +216,7 @@ impl Prefilter {
         let mut members = Vec::new();
         for group in anchored.chunk_by(|a, b| a.0 == b.0) {
             let hash = group[0].0;
-            bitmap[(hash >> 6) as usize] |= 1 << (hash & 63);
+            bitmap[(hash >> CODE_BITS) as usize] |= 1 << (hash % CODES as u32);
             let first = members.len() as u32;
             members.extend(group.iter().map(|(_, anchor)| anchor.entry as u32));
             groups.push(Group {
@@ -236,7 +228,7 @@ impl Prefilter {
                 members: first..members.len() as u32,
             });
         }
-        let ranks: Vec<u32> = bitmap
+        let ranks: Vec<u32> = bitmap[..CODES * CODES]
             .iter()
             .scan(0, |rank, word| {
                 let before = *rank;
@@ -245,9 +237,8 @@ impl Prefilter {
             })
             .collect();
         Self {
-            table,
             bitmap: bitmap.into_boxed_slice().try_into().expect(FOR_EVERY_PAIR),
-            ranks: ranks.into_boxed_slice().try_into().expect(FOR_EVERY_PAIR),
+            ranks,
             groups,
             members,
             entries,
@@ -260,66 +251,67 @@ impl Prefilter {
     /// that occur. Cost: linear in the field.
     #[inline]
     pub(crate) fn scan(&self, field: &[u8], target: Target, candidates: &mut Candidates) -> Classes {
-        let mut seen = 0;
-        // The codes of the last two bytes: they choose a word of the bitmap, the byte at hand a bit of it.
-        let mut pair = 0;
-        // One bit for each place of the block, the last place in the lowest.
-        let mut step = |byte: u8, hits: u64| {
-            let entry = self.table[usize::from(byte)];
-            let bits = self.bitmap[pair];
-            seen |= entry;
-            pair = (pair << SHIFT ^ entry as usize) & (PAIRS - 1);
-            hits << 1 | (bits >> (entry & CODE_MASK) & 1)
-        };
+        self.search(field, target, candidates);
+        Classes::of_text(field)
+    }
+
+    fn search(&self, field: &[u8], target: Target, candidates: &mut Candidates) {
         let (blocks, tail) = field.as_chunks::<BLOCK>();
+        // The codes of a block, and of the two bytes before it.
+        let mut codes = [0; 2 + BLOCK];
         for (index, block) in blocks.iter().enumerate() {
-            let hits = block.iter().fold(0, |hits, byte| step(*byte, hits));
+            codes.copy_within(BLOCK.., 0);
+            for (code, byte) in codes[2..].iter_mut().zip(block) {
+                *code = self::code(*byte);
+            }
+            let codes = std::hint::black_box(&mut codes);
+            let mut pairs = [0; BLOCK];
+            for at in 0..BLOCK {
+                pairs[at] = u16::from(codes[at]) << CODE_BITS | u16::from(codes[at + 1]);
+            }
+            let pairs = std::hint::black_box(&pairs);
+            // One bit for each place of the block, the last place in the lowest.
+            let hits = pairs.iter().zip(&codes[2..]).fold(0, |hits, (pair, code)| {
+                let word = self.bitmap[usize::from(*pair)];
+                hits << 1 | (word.wrapping_shr(u32::from(*code)) & 1)
+            });
             if hits != 0 {
                 self.examine(field, index * BLOCK + BLOCK - 1, hits, target, candidates);
             }
         }
-        // Filled up with a byte that has no class. One byte after the end completes the trigram of a two-byte
-        // literal that ends the field.
-        let hits = tail.iter().fold(0, |hits, byte| step(*byte, hits));
-        let hits = step(FILLER, hits);
+        // One byte after the end completes the trigram of a two-byte literal that ends the field.
+        let [.., before, last] = codes;
+        let mut pair = u16::from(before) << CODE_BITS | u16::from(last);
+        let mut hits = 0;
+        for byte in tail.iter().chain([&FILLER]) {
+            let code = code(*byte);
+            let word = self.bitmap[usize::from(pair)];
+            hits = hits << 1 | (word.wrapping_shr(u32::from(code)) & 1);
+            pair = (pair << CODE_BITS | u16::from(code)) & PAIR_MASK;
+        }
         if hits != 0 {
             self.examine(field, field.len(), hits, target, candidates);
         }
-        Classes::in_entry(seen)
     }
 
     /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
     #[inline(never)]
     fn examine(&self, field: &[u8], last: usize, mut hits: u64, target: Target, candidates: &mut Candidates) {
-        let code = |byte: u8| self.table[usize::from(byte)] & CODE_MASK;
+        // Before the field's first byte there is nothing, which counts as code 0.
+        let code = |at: Option<usize>| at.map_or(0, |at| code(*field.get(at).unwrap_or(&FILLER)));
         while hits != 0 {
             let place = u64::BITS - 1 - hits.leading_zeros();
             hits ^= 1 << place;
             let position = last - place as usize;
-            // The anchor with the byte before it and the one after it.
-            let around = position
-                .checked_sub(ANCHOR)
-                .and_then(|first| field[first..].first_chunk::<{ ANCHOR + 2 }>());
-            let [before, one, two, three, after] = match around {
-                Some(bytes) => bytes.map(code),
-                None => std::array::from_fn(|at| self.code_near_edge(field, position + at)),
-            };
-            let pair = (one << SHIFT ^ two) as usize;
+            let [before, one, two, three, after] =
+                std::array::from_fn(|at| code((position + at).checked_sub(ANCHOR)));
+            let pair = usize::from(one) << CODE_BITS | usize::from(two);
             let lower = self.bitmap[pair] & ((1 << three) - 1);
             let group = &self.groups[(self.ranks[pair] + lower.count_ones()) as usize];
             if group.targets.contains(target) && group.before >> before & group.after >> after & 1 != 0 {
                 self.compare(field, position, group, target, candidates);
             }
         }
-    }
-
-    /// The code of the byte three before `at`. Before the field's first byte there is nothing, of which the hash is that
-    /// of code 0.
-    #[cold]
-    fn code_near_edge(&self, field: &[u8], at: usize) -> u64 {
-        at.checked_sub(ANCHOR).map_or(0, |at| {
-            self.table[usize::from(*field.get(at).unwrap_or(&FILLER))] & CODE_MASK
-        })
     }
 
     /// Compares the literals of one group with what stands around its anchor, which ends at `position`.
@@ -400,43 +392,14 @@ fn stands_alone(field: &[u8], start: usize, end: usize) -> bool {
             .is_some_and(|at| matches!(field[at], b'\\' | b'%'))
 }
 
-fn hash(table: &[u64; 256], trigram: &[u8]) -> u64 {
-    trigram.iter().fold(0, |state, byte| {
-        ((state << SHIFT) ^ table[usize::from(*byte)]) & HASH_MASK
-    })
+/// The byte's code: letters are folded, and whatever else shares a code is seldom seen with the same neighbours.
+const fn code(byte: u8) -> u8 {
+    byte & 0x1f | (byte & 0x40) >> 1
 }
 
-/// The byte's part of the hash: one of 64 codes. Case is folded; digits and seldom seen bytes share
-/// codes, so that a hit is almost always the trigram itself.
-fn code(byte: u8) -> u8 {
-    const PUNCTUATION: &[u8; 28] = b" !\"#$%&'()*+,-./:;<=>?[\\_`{|";
-    let punctuation = |wanted: u8| PUNCTUATION.iter().position(|byte| *byte == wanted).unwrap_or(0) as u8;
-    match byte.to_ascii_lowercase() {
-        letter @ b'a'..=b'z' => letter - b'a',
-        b'0' => 26,
-        b'1' => 27,
-        b'2' => 28,
-        b'3' | b'4' => 29,
-        b'5' | b'6' => 30,
-        b'7'..=b'9' => 31,
-        b']' => 32 + punctuation(b')'),
-        b'}' => 32 + punctuation(b'>'),
-        b'~' => 32 + punctuation(b'!'),
-        b'^' => 32 + punctuation(b'`'),
-        b'@' => 32 + punctuation(b'#'),
-        b'\r' | b'\n' => 60,
-        0..=0x1f | 0x7f => 61,
-        0x80.. => 62,
-        other => 32 + punctuation(other),
-    }
-}
-
-fn table() -> Box<[u64; 256]> {
-    let mut table = Box::new([0; 256]);
-    for byte in 0..=255u8 {
-        table[usize::from(byte)] = u64::from(code(byte)) | Classes::of(byte).entry();
-    }
-    table
+/// The place of two bytes in a row.
+fn pair(one: u8, two: u8) -> u16 {
+    u16::from(code(one)) << CODE_BITS | u16::from(code(two))
 }
 
 /// What ordinary requests are full of: literals are not anchored here if they have another place.
