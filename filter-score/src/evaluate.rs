@@ -95,6 +95,8 @@ struct Chain<'a> {
     current: Vec<u8>,
     next: Vec<u8>,
     changed: bool,
+    /// The raw field was not looked at.
+    skipped: bool,
     applied: DecodingSet,
 }
 
@@ -212,11 +214,28 @@ impl<'a> Evaluator<'a> {
         } else {
             Encoding::Plain
         };
-        let classes = self.see(place, raw, applied, encoding);
+        let classes = Classes::of_text(raw);
+        let superseded = encoding.changes(raw, classes);
+        // What every target decodes first, rules need not see as it is, unless they are about escapes.
+        let skipped =
+            superseded && encoding == Encoding::Form && !self.rules.encoded.contains(place.target);
+        if !skipped {
+            self.see(place, raw, classes, applied, superseded);
+        }
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
         if spaces || segments || classes.intersects(DECODABLE) {
-            self.decoded(place, raw, classes, plus, applied);
+            let mut chain = Chain {
+                raw,
+                current: take(&mut self.scratch.current),
+                next: take(&mut self.scratch.next),
+                changed: false,
+                skipped,
+                applied,
+            };
+            self.decoded(place, &mut chain, classes, plus);
+            self.scratch.current = chain.current;
+            self.scratch.next = chain.next;
         } else {
             self.weigh(place, raw, classes, applied);
         }
@@ -248,19 +267,10 @@ impl<'a> Evaluator<'a> {
     }
 
     #[inline(never)]
-    fn decoded(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, plus: bool, applied: DecodingSet) {
-        let mut chain = Chain {
-            raw,
-            current: take(&mut self.scratch.current),
-            next: take(&mut self.scratch.next),
-            changed: false,
-            applied,
-        };
-        if let Some(classes) = self.readings(place, &mut chain, classes, plus) {
+    fn decoded(&mut self, place: Place<'_>, chain: &mut Chain<'_>, classes: Classes, plus: bool) {
+        if let Some(classes) = self.readings(place, chain, classes, plus) {
             self.weigh(place, chain.text(), classes, chain.applied);
         }
-        self.scratch.current = chain.current;
-        self.scratch.next = chain.next;
     }
 
     /// Scores every reading that decoding makes of a field and returns the classes of the last one's bytes; `None` if one
@@ -295,7 +305,12 @@ impl<'a> Evaluator<'a> {
             if round == 0 && unpacked.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
                 self.unpack(place, chain.raw, chain.text());
             }
-            classes = self.look(place, chain.text(), chain.applied);
+            classes = Classes::of_text(chain.text());
+            if round == 0 && chain.skipped && is_odd(chain.text(), classes) {
+                let raw_classes = Classes::of_text(chain.raw);
+                self.see(place, chain.raw, raw_classes, unpacked, true);
+            }
+            self.see(place, chain.text(), classes, chain.applied, false);
         }
         let steps: [(Classes, DecodingSet, Decoder); 4] = [
             (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
@@ -395,21 +410,27 @@ impl<'a> Evaluator<'a> {
     /// Scores one reading of a field as it is.
     #[inline(never)]
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
-        self.see(place, text, decodings, Encoding::Plain)
+        let classes = Classes::of_text(text);
+        self.see(place, text, classes, decodings, false);
+        classes
     }
 
-    /// Scores one reading. What every target decodes first, because of its `encoding`, no detector need see as it is
-    /// if that changes it; what the patterns say of it stands.
-    #[inline]
-    fn see(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet, encoding: Encoding) -> Classes {
-        let classes = self
-            .rules
+    /// Scores one reading. `superseded`: no target sees it as it stands, but what is decoded of it next; so no detector need
+    /// see it. What the patterns say of it stands.
+    fn see(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        classes: Classes,
+        decodings: DecodingSet,
+        superseded: bool,
+    ) {
+        self.rules
             .prefilter
-            .scan(place, text, &mut self.scratch.candidates);
-        if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes) {
-            self.confirm(place, text, classes, decodings, encoding);
+            .search(place, text, &mut self.scratch.candidates);
+        if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes(place.target)) {
+            self.confirm(place, text, classes, decodings, superseded);
         }
-        classes
     }
 
     /// Runs the patterns of the candidates.
@@ -421,7 +442,7 @@ impl<'a> Evaluator<'a> {
         text: &[u8],
         classes: Classes,
         decodings: DecodingSet,
-        encoding: Encoding,
+        superseded: bool,
     ) {
         for (gate, rule) in &self.rules.gated {
             if classes.intersects(*gate) {
@@ -457,7 +478,6 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.found = [Asked::NotYet; READINGS];
-        let superseded = encoding.changes(text, classes);
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
@@ -541,6 +561,13 @@ impl<'a> Evaluator<'a> {
         };
         self.findings.record(self.rules, self.ruling, index, place, found);
     }
+}
+
+/// Whether escapes of a field are worth a look of their own, by what is decoded of them: more escapes, NUL bytes, or bytes
+/// that stand for characters in too many bytes.
+fn is_odd(decoded: &[u8], classes: Classes) -> bool {
+    classes.intersects(Classes::PERCENT.or(Classes::NUL))
+        || (classes.intersects(Classes::HIGH) && memchr::memchr2(0xc0, 0xc1, decoded).is_some())
 }
 
 fn may_hold_base64(place: Place<'_>, raw: &[u8]) -> bool {

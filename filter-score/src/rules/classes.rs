@@ -104,3 +104,16 @@ impl Classes {
         self.0 & other.0 != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_texts() {
+        assert_eq!(Classes::of_text(b"0123456789%"), Classes::PERCENT);
+        let all = Classes::NUL.or(Classes::of(b'\'')).or(Classes::BACKSLASH);
+        assert_eq!(Classes::of_text(b"a\0b'\\"), all);
+        assert_eq!(Classes::of_text(b"plain text-1234"), Classes::default());
+    }
+}

@@ -3,6 +3,8 @@
 //! A dense DFA is what keeps two promises: a search takes one table look-up a byte whatever the
 //! input, and it needs no scratch memory. An expression whose automaton would be too large is refused.
 
+use std::collections::HashSet;
+
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
@@ -103,6 +105,51 @@ impl Pattern {
             .then_some(haystack.len())
     }
 
+    /// Whether there is a match without a percent-encoded byte. Takes time and memory for all of
+    /// the automaton.
+    pub(crate) fn matches_without_escapes(&self) -> bool {
+        let dfa = &self.0;
+        let Ok(first) = dfa.start_state_forward(&Input::new(b"")) else {
+            return true;
+        };
+        // States, and how many bytes of an escape are there.
+        let mut reached = HashSet::from([(first, 0u8)]);
+        let mut open = vec![(first, 0)];
+        while let Some((state, escape)) = open.pop() {
+            if dfa.is_match_state(state) || dfa.is_match_state(dfa.next_eoi_state(state)) {
+                return true;
+            }
+            for byte in 0..=u8::MAX {
+                // `%XX` and `%uXXXX`.
+                let escape = match (escape, byte) {
+                    (_, b'%') => 1,
+                    (1, b'u' | b'U') => 3,
+                    (2 | 6, _) if byte.is_ascii_hexdigit() => continue,
+                    (1 | 3..=5, _) if byte.is_ascii_hexdigit() => escape + 1,
+                    _ => 0,
+                };
+                let next = (dfa.next_state(state, byte), escape);
+                if !dfa.is_dead_state(next.0) && reached.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        false
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shortest(&self, alphabet: &[u8]) -> Option<Vec<u8>> {
+        let dfa = &self.0;
+        let first = dfa.start_state_forward(&Input::new(b"")).ok()?;
+        let mut seen = HashSet::from([first]);
+        let mut open = std::collections::VecDeque::from([(first, Vec::new())]);
+        while let Some((state, word)) = open.pop_front() {
+            if dfa.is_match_state(state) || dfa.is_match_state(dfa.next_eoi_state(state)) { return Some(word); }
+            for &b in alphabet { let n = dfa.next_state(state, b); if !dfa.is_dead_state(n) && seen.insert(n) { let mut w = word.clone(); w.push(b); open.push_back((n, w)); } }
+        }
+        None
+    }
+
     pub(crate) fn memory(&self) -> usize {
         self.0.memory_usage()
     }
@@ -141,5 +188,23 @@ mod tests {
                 .contains("too large")
         );
         assert!(Pattern::compile("(a", false).unwrap_err().1.contains("correct"));
+    }
+
+    #[test]
+    fn patterns_about_escapes() {
+        for (regex, without) in [
+            ("%00", false),
+            ("%(?:25)*00(?:$|/)", false),
+            ("[^a]%[0-9a-f]{2}", false),
+            ("%u00[0-9a-f]{2}", false),
+            ("%u00", true),
+            ("<%[@=\\s]*(?:eval|page)", true),
+            ("(?:/|%2f)etc", true),
+            ("100%", true),
+            ("^%", true),
+        ] {
+            let pattern = Pattern::compile(regex, false).expect("right");
+            assert_eq!(pattern.matches_without_escapes(), without, "{regex}");
+        }
     }
 }

@@ -8,7 +8,6 @@
 //! are of rules about other targets; what is left is compared.
 
 use super::candidates::{Candidates, Sighting};
-use super::classes::Classes;
 use crate::target::{Target, TargetSet};
 
 /// Bits of a byte's code.
@@ -247,15 +246,8 @@ impl Prefilter {
         }
     }
 
-    /// Adds the rules that are about `target` and whose literals occur in `field` to `candidates` and returns the classes of bytes
-    /// that occur. Cost: linear in the field.
-    #[inline]
-    pub(crate) fn scan(&self, field: &[u8], target: Target, candidates: &mut Candidates) -> Classes {
-        self.search(field, target, candidates);
-        Classes::of_text(field)
-    }
-
-    fn search(&self, field: &[u8], target: Target, candidates: &mut Candidates) {
+    /// Adds the rules that are about `target` and whose literals occur in `field` to `candidates`. Cost: linear in the field.
+    pub(crate) fn search(&self, field: &[u8], target: Target, candidates: &mut Candidates) {
         let (blocks, tail) = field.as_chunks::<BLOCK>();
         // The codes of a block, and of the two bytes before it.
         let mut codes = [0; 2 + BLOCK];
@@ -297,14 +289,18 @@ impl Prefilter {
     /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
     #[inline(never)]
     fn examine(&self, field: &[u8], last: usize, mut hits: u64, target: Target, candidates: &mut Candidates) {
-        // Before the field's first byte there is nothing, which counts as code 0.
-        let code = |at: Option<usize>| at.map_or(0, |at| code(*field.get(at).unwrap_or(&FILLER)));
         while hits != 0 {
             let place = u64::BITS - 1 - hits.leading_zeros();
             hits ^= 1 << place;
             let position = last - place as usize;
-            let [before, one, two, three, after] =
-                std::array::from_fn(|at| code((position + at).checked_sub(ANCHOR)));
+            // The anchor with the byte before it and the one after it.
+            let around = position
+                .checked_sub(ANCHOR)
+                .and_then(|first| field[first..].first_chunk::<{ ANCHOR + 2 }>());
+            let [before, one, two, three, after] = match around {
+                Some(bytes) => bytes.map(code),
+                None => std::array::from_fn(|at| code_near_edge(field, position + at)),
+            };
             let pair = usize::from(one) << CODE_BITS | usize::from(two);
             let lower = self.bitmap[pair] & ((1 << three) - 1);
             let group = &self.groups[(self.ranks[pair] + lower.count_ones()) as usize];
@@ -397,6 +393,13 @@ const fn code(byte: u8) -> u8 {
     byte & 0x1f | (byte & 0x40) >> 1
 }
 
+/// The code of the byte three before `at`. Before the field's first byte there is nothing, which counts as code 0.
+#[cold]
+fn code_near_edge(field: &[u8], at: usize) -> u8 {
+    at.checked_sub(ANCHOR)
+        .map_or(0, |at| code(*field.get(at).unwrap_or(&FILLER)))
+}
+
 /// The place of two bytes in a row.
 fn pair(one: u8, two: u8) -> u16 {
     u16::from(code(one)) << CODE_BITS | u16::from(code(two))
@@ -458,7 +461,7 @@ mod tests {
 
     fn found(prefilter: &Prefilter, field: &[u8]) -> Vec<u16> {
         let mut candidates = Candidates::new(64);
-        prefilter.scan(field, Target::Query, &mut candidates);
+        prefilter.search(field, Target::Query, &mut candidates);
         let mut rules: Vec<_> = (0..64).filter(|rule| candidates.is_everywhere(*rule)).collect();
         rules.sort_unstable();
         rules
@@ -487,9 +490,9 @@ mod tests {
         let prefilter = Prefilter::new(vec![literal("abc", anywhere(1)), elsewhere]);
         assert_eq!(found(&prefilter, b"abc"), [1]);
         let mut candidates = Candidates::new(64);
-        prefilter.scan(b"abc", Target::Path, &mut candidates);
+        prefilter.search(b"abc", Target::Path, &mut candidates);
         assert!(candidates.is_everywhere(2) && !candidates.is_everywhere(1));
-        prefilter.scan(b"abc", Target::Header, &mut candidates);
+        prefilter.search(b"abc", Target::Header, &mut candidates);
         assert_eq!(candidates.everywhere_at(1), None);
     }
 
@@ -564,7 +567,7 @@ mod tests {
         };
         let prefilter = Prefilter::new(vec![literal("abc", owner)]);
         let mut candidates = Candidates::new(64);
-        prefilter.scan(b"abc--ABC", Target::Query, &mut candidates);
+        prefilter.search(b"abc--ABC", Target::Query, &mut candidates);
         let expected = Sighting {
             rule: 9,
             from: 2,
@@ -576,22 +579,5 @@ mod tests {
             "nothing fits before the first"
         );
         assert_eq!(candidates.sighting(1), None);
-    }
-
-    #[test]
-    fn reports_byte_classes() {
-        let prefilter = Prefilter::new(Vec::new());
-        let mut candidates = Candidates::new(0);
-        let classes = prefilter.scan(b"0123456789%", Target::Query, &mut candidates);
-        assert_eq!(classes, Classes::PERCENT);
-        let classes = prefilter.scan(b"a\0b'\\", Target::Query, &mut candidates);
-        assert_eq!(
-            classes,
-            Classes::NUL.or(Classes::of(b'\'')).or(Classes::BACKSLASH)
-        );
-        assert_eq!(
-            prefilter.scan(b"plain text-1234", Target::Query, &mut candidates),
-            Classes::default()
-        );
     }
 }

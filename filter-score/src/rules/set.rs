@@ -16,7 +16,7 @@ use crate::decode::DecodingSet;
 use crate::detect::Detector;
 use crate::http::Violation;
 use crate::model::Model;
-use crate::target::TargetSet;
+use crate::target::{Target, TargetSet};
 
 /// What a decision tells of a rule that hit.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +61,17 @@ pub(crate) struct Rule {
     pub(crate) written: Written,
     pub(crate) matching: Vec<Located>,
     pub(crate) passing: Vec<Located>,
+}
+
+impl Rule {
+    /// Whether it matches nothing but text with percent-encoded bytes.
+    fn is_about_escapes(&self) -> bool {
+        let asks_for_percent = self.gates.iter().any(|gate| gate.within(Classes::PERCENT));
+        let Check::Pattern(pattern) = &self.check else {
+            return false;
+        };
+        asks_for_percent && !pattern.matches_without_escapes()
+    }
 }
 
 /// What a pack says of a rule's test, and where.
@@ -139,8 +150,11 @@ pub struct RuleSet {
     pub(crate) prefilter: Sieve,
     /// Rules without literals run wherever a byte of their class occurs.
     pub(crate) gated: Vec<(Classes, u16)>,
-    /// All classes in `gated`.
-    pub(crate) gated_classes: Classes,
+    /// For each target, all classes of `gated` rules that are about it.
+    gated_classes: [Classes; Target::ALL.len()],
+    /// The targets of rules that match escapes and nothing else: these see values as they were sent, even where every
+    /// target decodes them first.
+    pub(crate) encoded: TargetSet,
     /// Rule by violation, where the packs have one.
     violations: [Option<u16>; Violation::ALL.len()],
     model: Option<Arc<Model>>,
@@ -170,17 +184,20 @@ impl RuleSet {
             errors.sort_by_key(|error| (order(&error.file), error.line, error.column));
             return Err(errors);
         }
+        let encoded = compiler.rules.iter().filter(|rule| rule.is_about_escapes());
         Ok(Self {
+            encoded: encoded.fold(TargetSet::default(), |all, rule| all | rule.targets),
             prefilter: Sieve::new(compiler.literals, &compiler.rules),
             visible,
             chained: compiler.chained,
             watched: compiler.watched,
-            rules: compiler.rules,
-            gated_classes: compiler
-                .gated
-                .iter()
-                .fold(Classes::default(), |all, (gate, _)| all.or(*gate)),
+            gated_classes: Target::ALL.map(|(target, _)| {
+                let about = |rule: u16| compiler.rules[usize::from(rule)].targets.contains(target);
+                let gates = compiler.gated.iter().filter(|(_, rule)| about(*rule));
+                gates.fold(Classes::default(), |all, (gate, _)| all.or(*gate))
+            }),
             gated: compiler.gated,
+            rules: compiler.rules,
             violations: compiler.violations,
             model: None,
             disabled,
@@ -218,6 +235,12 @@ impl RuleSet {
             Check::Detector(_) | Check::Violation => 0,
         };
         self.rules.iter().map(size).sum()
+    }
+
+    /// Classes that make rules without literals worth running on a field of this target.
+    #[inline]
+    pub(crate) fn gated_classes(&self, target: Target) -> Classes {
+        self.gated_classes[target as usize]
     }
 
     pub(crate) fn violation(&self, violation: Violation) -> Option<usize> {

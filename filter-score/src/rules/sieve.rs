@@ -3,7 +3,6 @@
 //! What rules look for in a few headers, such as `//` in `X-Original-Url`, is common in all others.
 
 use super::candidates::Candidates;
-use super::classes::Classes;
 use super::prefilter::{Literal, Owner, Prefilter};
 use super::set::{Check, Rule};
 use crate::findings::Place;
@@ -69,19 +68,19 @@ impl Sieve {
         }
     }
 
-    /// Adds the rules whose literals occur in a field to `candidates` and returns the classes of bytes that occur.
+    /// Adds the rules whose literals occur in a field to `candidates`.
     #[inline]
-    pub(crate) fn scan(&self, place: Place<'_>, text: &[u8], candidates: &mut Candidates) -> Classes {
+    pub(crate) fn search(&self, place: Place<'_>, text: &[u8], candidates: &mut Candidates) {
         if place.target == Target::Header && self.is_named(place.name) {
-            self.scan_named(text, candidates);
+            self.search_named(text, candidates);
         }
-        self.every.scan(text, place.target, candidates)
+        self.every.search(text, place.target, candidates);
     }
 
     #[cold]
     #[inline(never)]
-    fn scan_named(&self, text: &[u8], candidates: &mut Candidates) {
-        self.named.scan(text, Target::Header, candidates);
+    fn search_named(&self, text: &[u8], candidates: &mut Candidates) {
+        self.named.search(text, Target::Header, candidates);
     }
 
     fn is_named(&self, name: &[u8]) -> bool {
