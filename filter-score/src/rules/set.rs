@@ -10,7 +10,7 @@ use super::literals::{self, MIN_LITERAL};
 use super::overrides;
 use super::pack::{self, Family, Located, PackSource, RuleSpec, Severity, Test};
 use super::pattern::Pattern;
-use super::prefilter::Owner;
+use super::prefilter::{Owner, is_ordinary};
 use super::sieve::Sieve;
 use crate::decode::DecodingSet;
 use crate::detect::Detector;
@@ -447,11 +447,13 @@ impl Compiler {
             }
         }
         let leads = literals::leads(&regex.text).filter(|leads| {
-            // What the author gives may be longer than what leads.
+            // What the author gives may be longer than what leads, or rarer.
             given.is_empty()
-                || leads
-                    .iter()
-                    .all(|lead| lead.literal.len() > MIN_LITERAL && literals::is_rare(&lead.literal))
+                || leads.iter().all(|lead| {
+                    lead.literal.len() > MIN_LITERAL
+                        && literals::is_rare(&lead.literal)
+                        && !is_ordinary(&lead.literal)
+                })
         });
         if let Some(leads) = leads {
             self.literals.extend(leads.into_iter().map(|lead| {
