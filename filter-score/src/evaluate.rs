@@ -5,7 +5,7 @@ use std::mem::take;
 use crate::baseline::Service;
 use crate::cache::{Fingerprint, Known};
 use crate::decode::encoding::Encoding;
-use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
+use crate::decode::{DecodingSet, base64, comment, entity, escape, json, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS, Reading};
 use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
@@ -27,6 +27,8 @@ const URL_ROUNDS: usize = 4;
 const FREE: usize = 256;
 /// Base64 is looked for in values and in what they hold, and no deeper.
 const NESTING: usize = 2;
+/// JSON texts are looked for in values and in the strings of those, and no deeper.
+const LEVELS: usize = 2;
 
 /// Bytes that some decoding might change.
 const DECODABLE: Classes = Classes::PERCENT
@@ -47,6 +49,29 @@ enum Asked {
     Found(Option<(Grade, Evidence)>),
 }
 
+/// How a text is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// As a target may see it.
+    Whole,
+    /// No target sees it as it stands, but what is decoded of it next: patterns see it, and what reads escapes.
+    Encoded,
+    /// A JSON text, whose strings are looked at on their own: patterns see it.
+    Frame,
+}
+
+impl View {
+    /// Whether a detector reads the text. `sql`: there are words of SQL in it; then the quotes of a JSON text may be those of a string
+    /// in a statement, too.
+    fn is_for(self, reading: Reading, sql: bool) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Encoded => reading == Reading::Path,
+            Self::Frame => sql && reading == Reading::SqlQuoted,
+        }
+    }
+}
+
 /// Working memory of one thread.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -60,6 +85,11 @@ pub(crate) struct Scratch {
     /// What a value holds in base64, and what that holds.
     nested: [Vec<u8>; NESTING],
     unescaped: Vec<u8>,
+    /// JSON texts that fields hold, one in the other, and how many of them are being read.
+    frames: [Vec<u8>; LEVELS],
+    level: usize,
+    /// The field at hand is a JSON text, after these decodings.
+    frame: Option<DecodingSet>,
     /// Whether the first of `nested` has what the field at hand holds, if that was looked up already.
     unpacked: Option<bool>,
     /// The field at hand has a literal of a rule that applies to it, and not one that ordinary requests are full of.
@@ -79,6 +109,9 @@ impl Scratch {
             next: Vec::with_capacity(longest),
             nested: std::array::from_fn(|_| Vec::with_capacity(longest)),
             unescaped: Vec::with_capacity(longest),
+            frames: std::array::from_fn(|_| Vec::with_capacity(longest)),
+            level: 0,
+            frame: None,
             unpacked: None,
             noted: false,
             tap: None,
@@ -136,13 +169,19 @@ impl<'a> Evaluator<'a> {
     /// Scores a field. `plus`: a plus sign means a space. Returns the classes of its raw bytes that say something about a
     /// line; other classes may be missing.
     pub(crate) fn field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
-        let fingerprint = self.fingerprint(place, raw, plus);
+        let encoding = Encoding::of(place.target, plus);
+        self.part(place, raw, encoding, DecodingSet::default())
+    }
+
+    /// Scores a field, or a part of one which `applied` has made of it.
+    fn part(&mut self, place: Place<'_>, raw: &[u8], encoding: Encoding, applied: DecodingSet) -> Classes {
+        let fingerprint = self.fingerprint(place, raw, encoding, applied);
         if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known)
             && known.is_clean_field(fingerprint)
         {
             return Classes::default();
         }
-        let classes = self.unknown_field(place, raw, plus);
+        let classes = self.unknown_part(place, raw, encoding, applied);
         if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known)
             && self.findings.is_unremarkable()
             && !classes.intersects(Classes::OF_LINES)
@@ -155,23 +194,76 @@ impl<'a> Evaluator<'a> {
     /// The fingerprint of a field that may be known. Its context must be that of any request in which nothing was found: what the
     /// model makes of a field depends on the hits before it.
     #[inline]
-    fn fingerprint(&self, place: Place<'_>, raw: &[u8], plus: bool) -> Option<Fingerprint> {
+    fn fingerprint(
+        &self,
+        place: Place<'_>,
+        raw: &[u8],
+        encoding: Encoding,
+        applied: DecodingSet,
+    ) -> Option<Fingerprint> {
         let ruling = self.ruling;
         let alone = ruling.policy.baseline == BaselineUse::Off && self.findings.is_unremarkable();
         let known = self.known.as_ref().filter(|_| alone)?;
-        known.field(place.target, raw, plus, ruling.index)
+        known.field(place.target, raw, encoding, applied, ruling.index)
     }
 
-    fn unknown_field(&mut self, place: Place<'_>, raw: &[u8], plus: bool) -> Classes {
+    fn unknown_part(
+        &mut self,
+        place: Place<'_>,
+        raw: &[u8],
+        encoding: Encoding,
+        applied: DecodingSet,
+    ) -> Classes {
         let reasons = self.findings.reasons();
-        let classes = self.reading(place, raw, plus, DecodingSet::default());
-        if may_hold_base64(place, raw) {
-            self.base64(place, raw, classes, 0);
+        let classes = self.reading(place, raw, encoding, applied);
+        let frame = self.scratch.frame.take();
+        if frame.is_some() {
+            // Its strings may hold base64, each for itself.
+            self.scratch.unpacked = None;
+        } else if may_hold_base64(place, raw) {
+            self.base64(place, raw, classes, applied, 0);
         }
         if self.findings.reasons() != reasons {
-            self.findings.doubt(self.ruling, place, raw, plus);
+            self.findings
+                .doubt(self.ruling, place, raw, encoding == Encoding::Form);
+        }
+        if let Some(applied) = frame {
+            self.strings(place, applied);
         }
         classes
+    }
+
+    /// Scores the strings of the JSON text that was found last, which `applied` has made of the field.
+    #[inline(never)]
+    fn strings(&mut self, place: Place<'_>, applied: DecodingSet) {
+        let level = self.scratch.level;
+        let text = take(&mut self.scratch.frames[level]);
+        self.scratch.level = level + 1;
+        for string in json::strings(&text) {
+            if !string.is_empty() {
+                self.part(place, string, Encoding::Json, applied | DecodingSet::JSON);
+            }
+        }
+        self.scratch.level = level;
+        self.scratch.frames[level] = text;
+    }
+
+    /// Whether a reading of a field is a JSON text. Then its strings are fields of their own: it is kept for [`Self::strings`], and
+    /// seen as a whole only by what may span them.
+    fn is_frame(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
+        let level = self.scratch.level;
+        let wanted = level < LEVELS && place.target.may_hold_base64() && classes.intersects(Classes::FRAME);
+        if !wanted || !json::is_text(text) {
+            return false;
+        }
+        self.scratch.frames[level].clear();
+        self.scratch.frames[level].extend_from_slice(text);
+        self.scratch.frame = Some(applied);
+        self.see(place, text, classes, applied, View::Frame);
+        if self.ruling.policy.baseline != BaselineUse::Off {
+            self.is_usual(place, text, applied);
+        }
+        true
     }
 
     /// Scores binary content: as it is, as no target decodes it.
@@ -181,7 +273,7 @@ impl<'a> Evaluator<'a> {
 
     /// Scores what a value holds in base64.
     #[inline(never)]
-    fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, depth: usize) {
+    fn base64(&mut self, place: Place<'_>, raw: &[u8], classes: Classes, applied: DecodingSet, depth: usize) {
         let mut inner = take(&mut self.scratch.nested[depth]);
         let found = self.scratch.unpacked.take().unwrap_or_else(|| {
             let unescaped = &mut self.scratch.unescaped;
@@ -189,13 +281,19 @@ impl<'a> Evaluator<'a> {
                 classes.intersects(Classes::PERCENT) && percent::decode(raw, false, unescaped).changed;
             base64::decode(if escaped { unescaped } else { raw }, &mut inner)
         });
+        let mut frame = None;
         if found {
-            let classes = self.reading(place, &inner, false, DecodingSet::BASE64);
-            if depth + 1 < NESTING {
-                self.base64(place, &inner, classes, depth + 1);
+            let applied = applied | DecodingSet::BASE64;
+            let classes = self.reading(place, &inner, Encoding::Plain, applied);
+            frame = self.scratch.frame.take();
+            if frame.is_none() && depth + 1 < NESTING {
+                self.base64(place, &inner, classes, applied, depth + 1);
             }
         }
         self.scratch.nested[depth] = inner;
+        if let Some(applied) = frame {
+            self.strings(place, applied);
+        }
     }
 
     /// Looks in time for what a value holds in base64, while it is there without percent-encoding.
@@ -207,20 +305,16 @@ impl<'a> Evaluator<'a> {
 
     /// Scores one reading of a field, which `applied` has made of it, under every decoding.
     #[inline]
-    fn reading(&mut self, place: Place<'_>, raw: &[u8], plus: bool, applied: DecodingSet) -> Classes {
+    fn reading(&mut self, place: Place<'_>, raw: &[u8], encoding: Encoding, applied: DecodingSet) -> Classes {
         self.scratch.noted = false;
-        let encoding = if applied.is_empty() {
-            Encoding::of(place.target, plus)
-        } else {
-            Encoding::Plain
-        };
+        let plus = encoding == Encoding::Form;
         let classes = Classes::of_text(raw);
         let superseded = encoding.changes(raw, classes);
         // What every target decodes first, rules need not see as it is, unless they are about escapes.
-        let skipped =
-            superseded && encoding == Encoding::Form && !self.rules.encoded.contains(place.target);
+        let skipped = superseded && encoding == Encoding::Form && !self.rules.encoded.contains(place.target);
         if !skipped {
-            self.see(place, raw, classes, applied, superseded);
+            let view = if superseded { View::Encoded } else { View::Whole };
+            self.see(place, raw, classes, applied, view);
         }
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
@@ -274,7 +368,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores every reading that decoding makes of a field and returns the classes of the last one's bytes; `None` if one
-    /// of them settles the request.
+    /// of them settles the request, or is a JSON text.
     fn readings(
         &mut self,
         place: Place<'_>,
@@ -308,9 +402,12 @@ impl<'a> Evaluator<'a> {
             classes = Classes::of_text(chain.text());
             if round == 0 && chain.skipped && is_odd(chain.text(), classes) {
                 let raw_classes = Classes::of_text(chain.raw);
-                self.see(place, chain.raw, raw_classes, unpacked, true);
+                self.see(place, chain.raw, raw_classes, unpacked, View::Encoded);
             }
-            self.see(place, chain.text(), classes, chain.applied, false);
+            if self.is_frame(place, chain.text(), classes, chain.applied) {
+                return None;
+            }
+            self.see(place, chain.text(), classes, chain.applied, View::Whole);
         }
         let steps: [(Classes, DecodingSet, Decoder); 4] = [
             (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
@@ -326,7 +423,13 @@ impl<'a> Evaluator<'a> {
             if classes.intersects(needed) {
                 self.unsettled(chain.raw)?;
                 if chain.apply(decoding, decode) {
-                    classes = self.look(place, chain.text(), chain.applied);
+                    classes = Classes::of_text(chain.text());
+                    if decoding == DecodingSet::ESCAPE
+                        && self.is_frame(place, chain.text(), classes, chain.applied)
+                    {
+                        return None;
+                    }
+                    self.see(place, chain.text(), classes, chain.applied, View::Whole);
                 }
             }
         }
@@ -367,11 +470,11 @@ impl<'a> Evaluator<'a> {
         (anomaly == 0 || field.len() <= SHORT || !self.ruling.policy.blocks(anomaly)).then_some(())
     }
 
-    /// Compares a field, decoded, with its service's baseline. What a value holds in base64 is no field of its own.
+    /// Compares a field, decoded, with its service's baseline. What a value holds inside is no field of its own.
     #[inline(never)]
     fn is_usual(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> bool {
         match &mut self.service {
-            Some(service) if !decodings.contains(DecodingSet::BASE64) => {
+            Some(service) if !decodings.is_inside() => {
                 self.findings.compare(service, self.ruling, place, text)
             }
             _ => false,
@@ -411,25 +514,17 @@ impl<'a> Evaluator<'a> {
     #[inline(never)]
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
         let classes = Classes::of_text(text);
-        self.see(place, text, classes, decodings, false);
+        self.see(place, text, classes, decodings, View::Whole);
         classes
     }
 
-    /// Scores one reading. `superseded`: no target sees it as it stands, but what is decoded of it next; so no detector need
-    /// see it. What the patterns say of it stands.
-    fn see(
-        &mut self,
-        place: Place<'_>,
-        text: &[u8],
-        classes: Classes,
-        decodings: DecodingSet,
-        superseded: bool,
-    ) {
+    /// Scores one reading as it is.
+    fn see(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet, view: View) {
         self.rules
             .prefilter
             .search(place, text, &mut self.scratch.candidates);
         if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes(place.target)) {
-            self.confirm(place, text, classes, decodings, superseded);
+            self.confirm(place, text, classes, decodings, view);
         }
     }
 
@@ -442,7 +537,7 @@ impl<'a> Evaluator<'a> {
         text: &[u8],
         classes: Classes,
         decodings: DecodingSet,
-        superseded: bool,
+        view: View,
     ) {
         for (gate, rule) in &self.rules.gated {
             if classes.intersects(*gate) {
@@ -478,6 +573,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.found = [Asked::NotYet; READINGS];
+        let spans_strings = view == View::Frame && self.has_words_of_sql();
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;
@@ -492,8 +588,8 @@ impl<'a> Evaluator<'a> {
                     }
                 }
                 Some(Check::Detector(detector))
-                    if !detector.reading.sees(decodings)
-                        || (superseded && detector.reading != Reading::Path) => {}
+                    if !detector.reading.sees(decodings) || !view.is_for(detector.reading, spans_strings) => {
+                }
                 Some(Check::Detector(detector)) => {
                     let asked = &mut self.scratch.found[detector.reading as usize];
                     let found = match *asked {
@@ -514,6 +610,14 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.candidates.clear();
+    }
+
+    /// Whether something in the text at hand may be SQL.
+    fn has_words_of_sql(&self) -> bool {
+        let rules = (0..).map_while(|index| self.scratch.candidates.everywhere_at(index));
+        rules
+            .map(|rule| &self.rules.rules[rule].check)
+            .any(|check| matches!(check, Check::Detector(detector) if detector.reading == Reading::SqlBare))
     }
 
     /// Whether a rule is about this reading of the field.
@@ -563,11 +667,10 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Whether escapes of a field are worth a look of their own, by what is decoded of them: more escapes, NUL bytes, or bytes
-/// that stand for characters in too many bytes.
+/// Whether the escapes of a field are worth a look of their own, by what is decoded of them: bytes of characters that are spelt
+/// in too many.
 fn is_odd(decoded: &[u8], classes: Classes) -> bool {
-    classes.intersects(Classes::PERCENT.or(Classes::NUL))
-        || (classes.intersects(Classes::HIGH) && memchr::memchr2(0xc0, 0xc1, decoded).is_some())
+    classes.intersects(Classes::HIGH) && memchr::memchr2(0xc0, 0xc1, decoded).is_some()
 }
 
 fn may_hold_base64(place: Place<'_>, raw: &[u8]) -> bool {

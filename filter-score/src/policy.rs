@@ -161,7 +161,7 @@ impl Default for Limits {
             url_bytes: 0,
             header_bytes: 0,
             param_bytes: 0,
-            window: 8 * 1024,
+            window: 16 * 1024,
             overlap: 512,
             chunk_line: 256,
             depth: 64,

@@ -50,10 +50,10 @@ impl Fingerprinter {
     /// The fingerprint of a text of at most [`LONGEST`] bytes in a `context`: the policy that it is judged by, and where it
     /// stands. Costs about a nanosecond for 32 bytes.
     #[inline]
-    pub(crate) fn of(&self, text: &[u8], context: u32) -> Fingerprint {
+    pub(crate) fn of(&self, text: &[u8], context: u64) -> Fingerprint {
         debug_assert!(text.len() <= LONGEST, "{} bytes", text.len());
         let [length_key, context_key, keys @ ..] = &*self.0;
-        let mut sum = product(text.len() as u64, *length_key, u64::from(context), *context_key);
+        let mut sum = product(text.len() as u64, *length_key, context, *context_key);
         let (keys, _) = keys.as_chunks::<BLOCK_WORDS>();
         let (blocks, rest) = text.as_chunks::<BLOCK>();
         for (block, key) in blocks.iter().zip(keys) {

@@ -12,6 +12,8 @@ pub(crate) use fingerprint::{Fingerprint, Fingerprinter, LONGEST};
 use requests::CleanRequests;
 use texts::CleanTexts;
 
+use crate::decode::DecodingSet;
+use crate::decode::encoding::Encoding;
 use crate::target::Target;
 
 /// Lines that are kept for each request that is: those of many requests are the same.
@@ -60,7 +62,7 @@ impl Known {
     #[inline]
     pub(crate) fn line(&self, line: &[u8], policy: u16) -> Option<Fingerprint> {
         let taken = self.lines.takes(line);
-        taken.then(|| self.fingerprinter.of(line, u32::from(policy)))
+        taken.then(|| self.fingerprinter.of(line, u64::from(policy)))
     }
 
     /// Whether a header line is known to be clean.
@@ -74,11 +76,19 @@ impl Known {
         self.lines.insert(fingerprint);
     }
 
-    /// The fingerprint of a field that is not too long to be kept. What is found in a field depends on its target, and on
-    /// its name only in headers, whose lines are kept. `plus`: a plus sign means a space.
+    /// The fingerprint of a field that is not too long to be kept. What is found in a field depends on its target, its
+    /// `encoding` and what it was `decoded` by before, and on its name only in headers, whose lines are kept.
     #[inline]
-    pub(crate) fn field(&self, target: Target, text: &[u8], plus: bool, policy: u16) -> Option<Fingerprint> {
-        let context = u32::from(policy) << 16 | u32::from(plus) << 8 | target as u32;
+    pub(crate) fn field(
+        &self,
+        target: Target,
+        text: &[u8],
+        encoding: Encoding,
+        decoded: DecodingSet,
+        policy: u16,
+    ) -> Option<Fingerprint> {
+        let [policy, decoded] = [policy, decoded.bits()].map(u64::from);
+        let context = policy << 32 | decoded << 16 | (encoding as u64) << 8 | target as u64;
         let taken = target != Target::Header && self.fields.takes(text);
         taken.then(|| self.fingerprinter.of(text, context))
     }

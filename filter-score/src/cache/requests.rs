@@ -32,7 +32,7 @@ impl CleanRequests {
             && bytes.len() <= LONGEST
             && bytes.ends_with(b"\r\n\r\n")
             && (bytes.starts_with(b"GET ") || bytes.starts_with(b"HEAD "));
-        may_be_kept.then(|| fingerprinter.of(bytes, u32::from(policy)))
+        may_be_kept.then(|| fingerprinter.of(bytes, u64::from(policy)))
     }
 
     /// Whether the request is known; counts it.

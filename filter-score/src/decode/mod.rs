@@ -8,6 +8,7 @@ pub(crate) mod comment;
 pub(crate) mod encoding;
 pub(crate) mod entity;
 pub(crate) mod escape;
+pub(crate) mod json;
 pub(crate) mod path;
 pub(crate) mod percent;
 pub(crate) mod shell;
@@ -41,7 +42,10 @@ impl DecodingSet {
     /// Base64 inside the value.
     pub const BASE64: Self = Self(1 << 9);
 
-    const NAMES: [(Self, &'static str); 10] = [
+    /// A string of a JSON text inside the value.
+    pub const JSON: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &'static str); 11] = [
         (Self::URL, "url"),
         (Self::URL_REPEATED, "url-repeated"),
         (Self::UNICODE, "unicode"),
@@ -52,6 +56,7 @@ impl DecodingSet {
         (Self::SQL, "sql"),
         (Self::SHELL, "shell"),
         (Self::BASE64, "base64"),
+        (Self::JSON, "json"),
     ];
 
     /// Decodings that are tried only for rules that ask for them, by their name in packs.
@@ -79,6 +84,17 @@ impl DecodingSet {
     #[must_use]
     pub const fn optional(self) -> Self {
         Self(self.0 & (Self::SQL.0 | Self::SHELL.0))
+    }
+
+    /// Whether the text is a part of a field, and no field of its own.
+    #[must_use]
+    pub const fn is_inside(self) -> bool {
+        self.0 & (Self::BASE64.0 | Self::JSON.0) != 0
+    }
+
+    /// A number of its own for each set.
+    pub(crate) const fn bits(self) -> u16 {
+        self.0
     }
 
     /// Whether the field is as it was sent.
@@ -163,11 +179,23 @@ pub(crate) const fn hex(byte: u8) -> Option<u8> {
 
 /// Appends a code point in UTF-8, folded to ASCII where a target would fold it.
 pub(crate) fn push_code_point(out: &mut Vec<u8>, code: u32) {
-    if let Some(ascii) = unicode::fold(code) {
-        out.push(ascii);
-    } else if let Some(character) = char::from_u32(code) {
-        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    } else {
-        out.push(b'?');
-    }
+    let (bytes, length) = code_point(code);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+/// A code point in UTF-8, folded to ASCII where a target would fold it, and how many bytes it has.
+fn code_point(code: u32) -> ([u8; 4], usize) {
+    let mut bytes = [0; 4];
+    let length = match (unicode::fold(code), char::from_u32(code)) {
+        (Some(ascii), _) => {
+            bytes[0] = ascii;
+            1
+        }
+        (None, Some(character)) => character.encode_utf8(&mut bytes).len(),
+        (None, None) => {
+            bytes[0] = b'?';
+            1
+        }
+    };
+    (bytes, length)
 }

@@ -1,6 +1,6 @@
 //! Percent-encoding: `%XX`, the Microsoft form `%uXXXX`, and `+` where it means a space.
 
-use super::{hex, push_code_point};
+use super::{code_point, hex};
 
 /// What a decoding pass found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,54 +13,66 @@ pub(crate) struct Outcome {
 /// Decodes once. Malformed escapes are copied as they are.
 pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
     let mut outcome = Outcome::default();
-    out.clear();
     let space = if plus { b'+' } else { b'%' };
+    // What is decoded is never longer: it is written in place, and what is left over is cut off.
+    out.clear();
+    out.resize(input.len(), 0);
+    let mut length = 0;
     let mut rest = input;
-    while let Some(plain) = find(space, rest) {
-        out.extend_from_slice(&rest[..plain]);
-        rest = &rest[plain..];
-        if rest[0] != b'%' {
-            out.push(b' ');
-            rest = &rest[1..];
-            outcome.changed = true;
-            continue;
+    while !rest.is_empty() {
+        if let (Some(block), Some(to)) = (rest.first_chunk(), out[length..].first_chunk_mut()) {
+            *to = *block;
+            let plain = before(*block, space);
+            length += plain;
+            rest = &rest[plain..];
+            if plain == block.len() {
+                continue;
+            }
         }
-        if let [_, high, low, tail @ ..] = rest
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-        {
-            out.push(high << 4 | low);
-            rest = tail;
-            outcome.changed = true;
-            continue;
-        }
-        if let [_, b'u' | b'U', a, b, c, d, tail @ ..] = rest
-            && let (Some(a), Some(b), Some(c), Some(d)) = (hex(*a), hex(*b), hex(*c), hex(*d))
-        {
-            push_code_point(
-                out,
-                u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d),
-            );
-            rest = tail;
-            outcome.changed = true;
-            continue;
-        }
-        outcome.malformed = true;
-        out.push(b'%');
-        rest = &rest[1..];
+        let taken = match rest {
+            [b'%', high, low, ..] if let (Some(high), Some(low)) = (hex(*high), hex(*low)) => {
+                out[length] = high << 4 | low;
+                3
+            }
+            [b'%', b'u' | b'U', a, b, c, d, ..]
+                if let (Some(a), Some(b), Some(c), Some(d)) = (hex(*a), hex(*b), hex(*c), hex(*d)) =>
+            {
+                let code = u32::from(a) << 12 | u32::from(b) << 8 | u32::from(c) << 4 | u32::from(d);
+                let (bytes, size) = code_point(code);
+                out[length..][..size].copy_from_slice(&bytes[..size]);
+                length += size - 1;
+                6
+            }
+            [byte, ..] => {
+                outcome.malformed |= *byte == b'%';
+                out[length] = if plus && *byte == b'+' { b' ' } else { *byte };
+                outcome.changed |= plus && *byte == b'+';
+                length += 1;
+                rest = &rest[1..];
+                continue;
+            }
+            [] => break,
+        };
+        outcome.changed = true;
+        length += 1;
+        rest = &rest[taken..];
     }
-    out.extend_from_slice(rest);
+    out.truncate(length);
     outcome
 }
 
-/// Where the first percent sign or `space` is.
+/// How many bytes stand before the first percent sign or `space`.
 #[inline]
-fn find(space: u8, text: &[u8]) -> Option<usize> {
-    /// Text that needs escapes is full of them: a search that has to be set up first does not pay nearby.
-    const NEAR: usize = 4;
-    let near = &text[..text.len().min(NEAR)];
-    near.iter()
-        .position(|byte| *byte == b'%' || *byte == space)
-        .or_else(|| Some(near.len() + memchr::memchr2(b'%', space, &text[near.len()..])?))
+fn before(block: [u8; 8], space: u8) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const UPPER: u64 = ONES << 7;
+    let block = u64::from_le_bytes(block);
+    // Of a word, the lowest byte that is zero has its upper bit set (Mycroft's test); what is above it does not count.
+    let marked = |byte: u8| {
+        let differing = block ^ (ONES * u64::from(byte));
+        differing.wrapping_sub(ONES) & !differing & UPPER
+    };
+    (marked(b'%') | marked(space)).trailing_zeros() as usize / 8
 }
 
 /// Whether decoding changes the text.

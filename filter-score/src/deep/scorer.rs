@@ -110,7 +110,7 @@ impl DeepScorer {
             }
             return;
         }
-        let fingerprint = self.fingerprinter.of(job.identity(), u32::from(job.policy));
+        let fingerprint = self.fingerprinter.of(job.identity(), u64::from(job.policy));
         if let Some(known) = self.known.get(fingerprint) {
             self.served += 1;
             verdict.block = known.block;

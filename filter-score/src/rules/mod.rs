@@ -24,4 +24,5 @@ pub use set::{RuleInfo, RuleSet};
 
 pub(crate) use condition::{Part, When};
 pub(crate) use set::{Check, RuleBits};
-#[cfg(test)] mod zz_test;
+#[cfg(test)]
+mod zz_test;

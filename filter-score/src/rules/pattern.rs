@@ -144,8 +144,17 @@ impl Pattern {
         let mut seen = HashSet::from([first]);
         let mut open = std::collections::VecDeque::from([(first, Vec::new())]);
         while let Some((state, word)) = open.pop_front() {
-            if dfa.is_match_state(state) || dfa.is_match_state(dfa.next_eoi_state(state)) { return Some(word); }
-            for &b in alphabet { let n = dfa.next_state(state, b); if !dfa.is_dead_state(n) && seen.insert(n) { let mut w = word.clone(); w.push(b); open.push_back((n, w)); } }
+            if dfa.is_match_state(state) || dfa.is_match_state(dfa.next_eoi_state(state)) {
+                return Some(word);
+            }
+            for &b in alphabet {
+                let n = dfa.next_state(state, b);
+                if !dfa.is_dead_state(n) && seen.insert(n) {
+                    let mut w = word.clone();
+                    w.push(b);
+                    open.push_back((n, w));
+                }
+            }
         }
         None
     }
