@@ -4,6 +4,7 @@ use std::mem::take;
 
 use crate::baseline::Service;
 use crate::cache::{Fingerprint, Known};
+use crate::decode::changes::Changes;
 use crate::decode::encoding::Encoding;
 use crate::decode::{DecodingSet, base64, comment, entity, escape, json, path, percent, shell, unicode};
 use crate::detect::{Evidence, Grade, READINGS, Reading};
@@ -130,6 +131,8 @@ struct Chain<'a> {
     changed: bool,
     /// The raw field was not looked at.
     skipped: bool,
+    /// Where the last decoding has changed the text.
+    changes: Changes,
     applied: DecodingSet,
 }
 
@@ -138,11 +141,27 @@ impl Chain<'_> {
         if self.changed { &self.current } else { self.raw }
     }
 
+    /// Classes of the text's bytes, and perhaps more, after a decoding that has changed a text with `before`.
+    fn classes(&self, before: Classes) -> Classes {
+        let all = self.changes.parts().next() == Some(0..self.text().len());
+        let before = if all { Classes::default() } else { before };
+        let parts = self
+            .changes
+            .parts()
+            .map(|part| Classes::of_text(&self.text()[part]));
+        parts.fold(before, Classes::or)
+    }
+
     fn apply(&mut self, decoding: DecodingSet, decode: impl FnOnce(&[u8], &mut Vec<u8>) -> bool) -> bool {
         let mut next = take(&mut self.next);
         let changed = decode(self.text(), &mut next);
         self.next = next;
         if changed {
+            self.changes = if decoding == DecodingSet::URL {
+                Changes::everywhere(self.next.len())
+            } else {
+                Changes::between(self.text(), &self.next)
+            };
             std::mem::swap(&mut self.current, &mut self.next);
             self.changed = true;
             self.applied = self.applied | decoding;
@@ -325,6 +344,7 @@ impl<'a> Evaluator<'a> {
                 next: take(&mut self.scratch.next),
                 changed: false,
                 skipped,
+                changes: Changes::everywhere(raw.len()),
                 applied,
             };
             self.decoded(place, &mut chain, classes, plus);
@@ -399,7 +419,7 @@ impl<'a> Evaluator<'a> {
             if round == 0 && unpacked.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
                 self.unpack(place, chain.raw, chain.text());
             }
-            classes = Classes::of_text(chain.text());
+            classes = chain.classes(classes);
             if round == 0 && chain.skipped && is_odd(chain.text(), classes) {
                 let raw_classes = Classes::of_text(chain.raw);
                 self.see(place, chain.raw, raw_classes, unpacked, View::Encoded);
@@ -407,7 +427,7 @@ impl<'a> Evaluator<'a> {
             if self.is_frame(place, chain.text(), classes, chain.applied) {
                 return None;
             }
-            self.see(place, chain.text(), classes, chain.applied, View::Whole);
+            self.see_changes(place, chain, classes);
         }
         let steps: [(Classes, DecodingSet, Decoder); 4] = [
             (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
@@ -423,13 +443,13 @@ impl<'a> Evaluator<'a> {
             if classes.intersects(needed) {
                 self.unsettled(chain.raw)?;
                 if chain.apply(decoding, decode) {
-                    classes = Classes::of_text(chain.text());
+                    classes = chain.classes(classes);
                     if decoding == DecodingSet::ESCAPE
                         && self.is_frame(place, chain.text(), classes, chain.applied)
                     {
                         return None;
                     }
-                    self.see(place, chain.text(), classes, chain.applied, View::Whole);
+                    self.see_changes(place, chain, classes);
                 }
             }
         }
@@ -457,7 +477,7 @@ impl<'a> Evaluator<'a> {
         for (wanted, needed, decoding, decode) in variants {
             if wanted && classes.intersects(needed) {
                 self.unsettled(chain.raw)?;
-                self.variant(place, chain, decoding, decode);
+                self.variant(place, chain, classes, decoding, decode);
             }
         }
         Some(classes)
@@ -502,12 +522,53 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Looks at one more reading of the decoded text, from which no others are made.
-    fn variant(&mut self, place: Place<'_>, chain: &mut Chain<'_>, decoding: DecodingSet, decode: Decoder) {
+    fn variant(
+        &mut self,
+        place: Place<'_>,
+        chain: &mut Chain<'_>,
+        classes: Classes,
+        decoding: DecodingSet,
+        decode: Decoder,
+    ) {
         let mut reading = take(&mut chain.next);
         if decode(chain.text(), &mut reading) {
-            self.look(place, &reading, chain.applied | decoding);
+            let changes = Changes::between(chain.text(), &reading);
+            self.see_parts(place, &reading, &changes, classes, chain.applied | decoding);
         }
         chain.next = reading;
+    }
+
+    /// Scores what the last decoding has made of a field; `classes` are those of its bytes.
+    fn see_changes(&mut self, place: Place<'_>, chain: &Chain<'_>, classes: Classes) {
+        self.see_parts(place, chain.text(), &chain.changes, classes, chain.applied);
+    }
+
+    /// Scores a reading that differs in some parts from one that was seen before: rules run on all of it, but only those
+    /// for which something stands in these parts. `classes` has those of all its bytes at least.
+    fn see_parts(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        changes: &Changes,
+        classes: Classes,
+        decodings: DecodingSet,
+    ) {
+        let mut changed = Classes::default();
+        for part in changes.parts() {
+            let candidates = &mut self.scratch.candidates;
+            candidates.in_part(part.start);
+            let part = &text[part];
+            changed = changed.or(Classes::of_text(part));
+            self.rules.prefilter.search(place, part, candidates);
+        }
+        self.scratch.candidates.in_part(0);
+        let all = classes.or(changed);
+        if !self.scratch.candidates.is_empty() {
+            // A literal in one of the parts may belong to a mark anywhere.
+            self.confirm(place, text, (all, all), decodings, View::Whole);
+        } else if changed.intersects(self.rules.gated_classes(place.target)) {
+            self.confirm(place, text, (all, changed), decodings, View::Whole);
+        }
     }
 
     /// Scores one reading of a field as it is.
@@ -524,23 +585,23 @@ impl<'a> Evaluator<'a> {
             .prefilter
             .search(place, text, &mut self.scratch.candidates);
         if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes(place.target)) {
-            self.confirm(place, text, classes, decodings, view);
+            self.confirm(place, text, (classes, classes), decodings, view);
         }
     }
 
-    /// Runs the patterns of the candidates.
+    /// Runs the patterns of the candidates. `classes`: those of all bytes of the text, and of those that may make a difference.
     #[cold]
     #[inline(never)]
     fn confirm(
         &mut self,
         place: Place<'_>,
         text: &[u8],
-        classes: Classes,
+        (classes, changed): (Classes, Classes),
         decodings: DecodingSet,
         view: View,
     ) {
         for (gate, rule) in &self.rules.gated {
-            if classes.intersects(*gate) {
+            if changed.intersects(*gate) {
                 self.scratch.candidates.everywhere(*rule);
             }
         }

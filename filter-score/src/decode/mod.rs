@@ -4,6 +4,7 @@
 //! its input longer, so buffers the size of the longest field are enough.
 
 pub(crate) mod base64;
+pub(crate) mod changes;
 pub(crate) mod comment;
 pub(crate) mod encoding;
 pub(crate) mod entity;

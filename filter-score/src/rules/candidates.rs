@@ -23,6 +23,8 @@ pub(crate) struct Candidates {
     told: RuleBits,
     any_told: bool,
     sightings: Vec<Sighting>,
+    /// Where in the field the part at hand begins.
+    base: u32,
 }
 
 impl Candidates {
@@ -33,6 +35,7 @@ impl Candidates {
             told: RuleBits::new(rules),
             any_told: false,
             sightings: Vec::with_capacity(MAX_PLACES),
+            base: 0,
         }
     }
 
@@ -41,6 +44,7 @@ impl Candidates {
     }
 
     pub(crate) fn clear(&mut self) {
+        self.base = 0;
         self.sightings.clear();
         for rule in self.everywhere.drain(..) {
             self.in_everywhere.remove(usize::from(rule));
@@ -68,10 +72,19 @@ impl Candidates {
         self.told.contains(rule)
     }
 
-    /// A match of the rule may begin at the offsets of the sighting.
+    /// What is seen next is in a part of the field that begins at `base`.
+    pub(crate) fn in_part(&mut self, base: usize) {
+        self.base = base as u32;
+    }
+
+    /// A match of the rule may begin at the offsets of the sighting, in the part at hand.
     pub(crate) fn at(&mut self, sighting: Sighting) {
         if self.sightings.len() < MAX_PLACES {
-            self.sightings.push(sighting);
+            self.sightings.push(Sighting {
+                from: sighting.from + self.base,
+                to: sighting.to + self.base,
+                ..sighting
+            });
         } else {
             self.everywhere(sighting.rule);
         }

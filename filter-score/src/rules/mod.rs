@@ -24,5 +24,3 @@ pub use set::{RuleInfo, RuleSet};
 
 pub(crate) use condition::{Part, When};
 pub(crate) use set::{Check, RuleBits};
-#[cfg(test)]
-mod zz_test;

@@ -137,28 +137,6 @@ impl Pattern {
         false
     }
 
-    #[cfg(test)]
-    pub(crate) fn shortest(&self, alphabet: &[u8]) -> Option<Vec<u8>> {
-        let dfa = &self.0;
-        let first = dfa.start_state_forward(&Input::new(b"")).ok()?;
-        let mut seen = HashSet::from([first]);
-        let mut open = std::collections::VecDeque::from([(first, Vec::new())]);
-        while let Some((state, word)) = open.pop_front() {
-            if dfa.is_match_state(state) || dfa.is_match_state(dfa.next_eoi_state(state)) {
-                return Some(word);
-            }
-            for &b in alphabet {
-                let n = dfa.next_state(state, b);
-                if !dfa.is_dead_state(n) && seen.insert(n) {
-                    let mut w = word.clone();
-                    w.push(b);
-                    open.push_back((n, w));
-                }
-            }
-        }
-        None
-    }
-
     pub(crate) fn memory(&self) -> usize {
         self.0.memory_usage()
     }
