@@ -93,6 +93,8 @@ pub(crate) struct Scratch {
     frame: Option<DecodingSet>,
     /// Whether the first of `nested` has what the field at hand holds, if that was looked up already.
     unpacked: Option<bool>,
+    /// Classes of the bytes that a decoding has changed in the text at hand, if only these were searched, and in vain.
+    changed: Option<Classes>,
     /// The field at hand has a literal of a rule that applies to it, and not one that ordinary requests are full of.
     noted: bool,
     /// Where interesting fields go when a model is trained.
@@ -114,6 +116,7 @@ impl Scratch {
             level: 0,
             frame: None,
             unpacked: None,
+            changed: None,
             noted: false,
             tap: None,
         }
@@ -141,24 +144,13 @@ impl Chain<'_> {
         if self.changed { &self.current } else { self.raw }
     }
 
-    /// Classes of the text's bytes, and perhaps more, after a decoding that has changed a text with `before`.
-    fn classes(&self, before: Classes) -> Classes {
-        let all = self.changes.parts().next() == Some(0..self.text().len());
-        let before = if all { Classes::default() } else { before };
-        let parts = self
-            .changes
-            .parts()
-            .map(|part| Classes::of_text(&self.text()[part]));
-        parts.fold(before, Classes::or)
-    }
-
     fn apply(&mut self, decoding: DecodingSet, decode: impl FnOnce(&[u8], &mut Vec<u8>) -> bool) -> bool {
         let mut next = take(&mut self.next);
         let changed = decode(self.text(), &mut next);
         self.next = next;
         if changed {
             self.changes = if decoding == DecodingSet::URL {
-                Changes::everywhere(self.next.len())
+                Changes::EVERYWHERE
             } else {
                 Changes::between(self.text(), &self.next)
             };
@@ -267,7 +259,7 @@ impl<'a> Evaluator<'a> {
         self.scratch.frames[level] = text;
     }
 
-    /// Whether a reading of a field is a JSON text. Then its strings are fields of their own: it is kept for [`Self::strings`], and
+    /// Whether a reading of a field, which was searched, is a JSON text. Then its strings are fields of their own: it is kept for [`Self::strings`], and
     /// seen as a whole only by what may span them.
     fn is_frame(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
         let level = self.scratch.level;
@@ -278,7 +270,7 @@ impl<'a> Evaluator<'a> {
         self.scratch.frames[level].clear();
         self.scratch.frames[level].extend_from_slice(text);
         self.scratch.frame = Some(applied);
-        self.see(place, text, classes, applied, View::Frame);
+        self.confirm_any(place, text, classes, applied, View::Frame);
         if self.ruling.policy.baseline != BaselineUse::Off {
             self.is_usual(place, text, applied);
         }
@@ -327,13 +319,21 @@ impl<'a> Evaluator<'a> {
     fn reading(&mut self, place: Place<'_>, raw: &[u8], encoding: Encoding, applied: DecodingSet) -> Classes {
         self.scratch.noted = false;
         let plus = encoding == Encoding::Form;
-        let classes = Classes::of_text(raw);
-        let superseded = encoding.changes(raw, classes);
         // What every target decodes first, rules need not see as it is, unless they are about escapes.
-        let skipped = superseded && encoding == Encoding::Form && !self.rules.encoded.contains(place.target);
+        let skipping = plus && !self.rules.encoded.contains(place.target);
+        let skipped = skipping && percent::changes(raw, true);
+        let classes = if skipped {
+            Classes::of_text(raw)
+        } else {
+            self.search(place, raw)
+        };
+        let superseded = skipped || (!skipping && encoding.changes(raw, classes));
+        if !superseded && self.is_frame(place, raw, classes, applied) {
+            return classes;
+        }
         if !skipped {
             let view = if superseded { View::Encoded } else { View::Whole };
-            self.see(place, raw, classes, applied, view);
+            self.confirm_any(place, raw, classes, applied, view);
         }
         let spaces = plus && classes.intersects(Classes::PLUS);
         let segments = classes.intersects(Classes::SLASH) && place.target != Target::Header;
@@ -344,7 +344,7 @@ impl<'a> Evaluator<'a> {
                 next: take(&mut self.scratch.next),
                 changed: false,
                 skipped,
-                changes: Changes::everywhere(raw.len()),
+                changes: Changes::EVERYWHERE,
                 applied,
             };
             self.decoded(place, &mut chain, classes, plus);
@@ -419,15 +419,15 @@ impl<'a> Evaluator<'a> {
             if round == 0 && unpacked.is_empty() && !(plus && classes.intersects(Classes::PLUS)) {
                 self.unpack(place, chain.raw, chain.text());
             }
-            classes = chain.classes(classes);
-            if round == 0 && chain.skipped && is_odd(chain.text(), classes) {
-                let raw_classes = Classes::of_text(chain.raw);
-                self.see(place, chain.raw, raw_classes, unpacked, View::Encoded);
+            if round == 0 && chain.skipped && is_odd(chain.text()) {
+                let classes = self.search(place, chain.raw);
+                self.confirm_any(place, chain.raw, classes, unpacked, View::Encoded);
             }
+            classes = self.search_changes(place, chain, classes);
             if self.is_frame(place, chain.text(), classes, chain.applied) {
                 return None;
             }
-            self.see_changes(place, chain, classes);
+            self.confirm_any(place, chain.text(), classes, chain.applied, View::Whole);
         }
         let steps: [(Classes, DecodingSet, Decoder); 4] = [
             (Classes::HIGH, DecodingSet::UNICODE, unicode::decode),
@@ -443,13 +443,13 @@ impl<'a> Evaluator<'a> {
             if classes.intersects(needed) {
                 self.unsettled(chain.raw)?;
                 if chain.apply(decoding, decode) {
-                    classes = chain.classes(classes);
+                    classes = self.search_changes(place, chain, classes);
                     if decoding == DecodingSet::ESCAPE
                         && self.is_frame(place, chain.text(), classes, chain.applied)
                     {
                         return None;
                     }
-                    self.see_changes(place, chain, classes);
+                    self.confirm_any(place, chain.text(), classes, chain.applied, View::Whole);
                 }
             }
         }
@@ -533,59 +533,62 @@ impl<'a> Evaluator<'a> {
         let mut reading = take(&mut chain.next);
         if decode(chain.text(), &mut reading) {
             let changes = Changes::between(chain.text(), &reading);
-            self.see_parts(place, &reading, &changes, classes, chain.applied | decoding);
+            let classes = self.search_parts(place, &reading, &changes, classes);
+            self.confirm_any(place, &reading, classes, chain.applied | decoding, View::Whole);
         }
         chain.next = reading;
     }
 
-    /// Scores what the last decoding has made of a field; `classes` are those of its bytes.
-    fn see_changes(&mut self, place: Place<'_>, chain: &Chain<'_>, classes: Classes) {
-        self.see_parts(place, chain.text(), &chain.changes, classes, chain.applied);
+    /// Looks for what rules begin with, and returns the classes of a reading's bytes.
+    fn search(&mut self, place: Place<'_>, text: &[u8]) -> Classes {
+        self.scratch.changed = None;
+        self.rules
+            .prefilter
+            .search(place, text, &mut self.scratch.candidates)
     }
 
-    /// Scores a reading that differs in some parts from one that was seen before: rules run on all of it, but only those
-    /// for which something stands in these parts. `classes` has those of all its bytes at least.
-    fn see_parts(
-        &mut self,
-        place: Place<'_>,
-        text: &[u8],
-        changes: &Changes,
-        classes: Classes,
-        decodings: DecodingSet,
-    ) {
+    /// The same for what the last decoding has made of a text with the classes `before`; what has not changed was searched.
+    fn search_changes(&mut self, place: Place<'_>, chain: &Chain<'_>, before: Classes) -> Classes {
+        if chain.changes.are_everywhere() {
+            self.search(place, chain.text())
+        } else {
+            self.search_parts(place, chain.text(), &chain.changes, before)
+        }
+    }
+
+    fn search_parts(&mut self, place: Place<'_>, text: &[u8], changes: &Changes, before: Classes) -> Classes {
         let mut changed = Classes::default();
+        let candidates = &mut self.scratch.candidates;
         for part in changes.parts() {
-            let candidates = &mut self.scratch.candidates;
             candidates.in_part(part.start);
-            let part = &text[part];
-            changed = changed.or(Classes::of_text(part));
-            self.rules.prefilter.search(place, part, candidates);
+            changed = changed.or(self.rules.prefilter.search(place, &text[part], candidates));
         }
-        self.scratch.candidates.in_part(0);
-        let all = classes.or(changed);
-        if !self.scratch.candidates.is_empty() {
-            // A literal in one of the parts may belong to a mark anywhere.
-            self.confirm(place, text, (all, all), decodings, View::Whole);
-        } else if changed.intersects(self.rules.gated_classes(place.target)) {
-            self.confirm(place, text, (all, changed), decodings, View::Whole);
-        }
+        candidates.in_part(0);
+        // A literal in one of the parts may belong to a mark anywhere.
+        self.scratch.changed = candidates.is_empty().then_some(changed);
+        before.or(changed)
     }
 
     /// Scores one reading of a field as it is.
     #[inline(never)]
     pub(crate) fn look(&mut self, place: Place<'_>, text: &[u8], decodings: DecodingSet) -> Classes {
-        let classes = Classes::of_text(text);
-        self.see(place, text, classes, decodings, View::Whole);
+        let classes = self.search(place, text);
+        self.confirm_any(place, text, classes, decodings, View::Whole);
         classes
     }
 
-    /// Scores one reading as it is.
-    fn see(&mut self, place: Place<'_>, text: &[u8], classes: Classes, decodings: DecodingSet, view: View) {
-        self.rules
-            .prefilter
-            .search(place, text, &mut self.scratch.candidates);
-        if !self.scratch.candidates.is_empty() || classes.intersects(self.rules.gated_classes(place.target)) {
-            self.confirm(place, text, (classes, classes), decodings, view);
+    /// Runs rules on a reading that was searched, if there is reason to. `classes`: those of all its bytes, at least.
+    fn confirm_any(
+        &mut self,
+        place: Place<'_>,
+        text: &[u8],
+        classes: Classes,
+        decodings: DecodingSet,
+        view: View,
+    ) {
+        let changed = self.scratch.changed.take().unwrap_or(classes);
+        if !self.scratch.candidates.is_empty() || changed.intersects(self.rules.gated_classes(place.target)) {
+            self.confirm(place, text, (classes, changed), decodings, view);
         }
     }
 
@@ -730,8 +733,8 @@ impl<'a> Evaluator<'a> {
 
 /// Whether the escapes of a field are worth a look of their own, by what is decoded of them: bytes of characters that are spelt
 /// in too many.
-fn is_odd(decoded: &[u8], classes: Classes) -> bool {
-    classes.intersects(Classes::HIGH) && memchr::memchr2(0xc0, 0xc1, decoded).is_some()
+fn is_odd(decoded: &[u8]) -> bool {
+    memchr::memchr2(0xc0, 0xc1, decoded).is_some()
 }
 
 fn may_hold_base64(place: Place<'_>, raw: &[u8]) -> bool {

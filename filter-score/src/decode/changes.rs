@@ -16,18 +16,16 @@ const ALIKE: usize = 8;
 pub(crate) struct Changes {
     parts: [(u32, u32); PLACES],
     count: usize,
+    everywhere: bool,
 }
 
 impl Changes {
-    /// All of a text of this length.
-    pub(crate) fn everywhere(length: usize) -> Self {
-        let mut changes = Self {
-            parts: [(0, 0); PLACES],
-            count: 1,
-        };
-        changes.parts[0].1 = length as u32;
-        changes
-    }
+    /// All of a text.
+    pub(crate) const EVERYWHERE: Self = Self {
+        parts: [(0, 0); PLACES],
+        count: 0,
+        everywhere: true,
+    };
 
     /// What differs in `new`, which a decoding has made of `old`. Each byte that is in no part is in a piece that `old` has, too,
     /// with [`CONTEXT`] bytes on both sides. Takes linear time.
@@ -35,6 +33,7 @@ impl Changes {
         let mut changes = Self {
             parts: [(0, 0); PLACES],
             count: 0,
+            everywhere: false,
         };
         let (mut rest, mut at) = (old, 0);
         loop {
@@ -68,6 +67,11 @@ impl Changes {
                 self.count += 1;
             }
         }
+    }
+
+    /// Whether all of the text counts as changed.
+    pub(crate) fn are_everywhere(&self) -> bool {
+        self.everywhere
     }
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = Range<usize>> {

@@ -69,6 +69,16 @@ impl Classes {
         }
     }
 
+    /// Those of a table entry.
+    pub(super) const fn in_entry(entry: u64) -> Self {
+        Self((entry >> u32::BITS) as u32)
+    }
+
+    /// Their part of a table entry: the upper half.
+    pub(super) const fn entry(self) -> u64 {
+        (self.0 as u64) << u32::BITS
+    }
+
     /// Those of all bytes of a text.
     #[inline]
     pub(crate) fn of_text(text: &[u8]) -> Self {

@@ -1,13 +1,14 @@
 //! One pass over a field that finds which rules are worth running and which decodings apply.
 //!
-//! A literal is entered under its rarest three bytes. Each byte is folded to one of 64 codes; those of two bytes in a row choose a
-//! word of a bitmap, the next one a bit of it. Codes and pairs are worked out for a block at a time, by arithmetic that
-//! compilers turn into vector instructions, and the look-ups do not depend on each other (unlike the steps of an automaton), so the
-//! pass takes some two instructions a look-up whatever the number of rules; only a bit that is set costs
+//! Every byte is looked up twice: once in a table that tells its code, one of 64, and its classes, and once
+//! in a bitmap, where the codes of the two bytes before choose a word and its own code a bit. A literal is entered under its rarest
+//! three bytes. The look-ups do not depend on each other (unlike the steps of an automaton), so the
+//! pass runs at about two bytes in three cycles, whatever the number of rules; only a bit that is set costs
 //! more. Most of those are ruled out by the bytes before and after the three, or because the literals entered there
 //! are of rules about other targets; what is left is compared.
 
 use super::candidates::{Candidates, Sighting};
+use super::classes::Classes;
 use crate::target::{Target, TargetSet};
 
 /// Bits of a byte's code.
@@ -16,14 +17,10 @@ const CODES: usize = 1 << CODE_BITS;
 /// Bytes of an anchor.
 const ANCHOR: usize = 3;
 const FOR_EVERY_PAIR: &str = "one for every pair";
-/// Words of the bitmap. Only those of two codes are used, the first in the upper bits; there are as many as an index of 16 bits
-/// reaches, so that no look-up needs a check. The rest is never touched.
-const PAIRS: usize = 1 << u16::BITS;
-
-const PAIR_MASK: u16 = (1 << (2 * CODE_BITS)) - 1;
-
+/// Words of the bitmap: one for every two codes, the first in the upper bits.
+const PAIRS: usize = CODES * CODES;
 /// Bytes that are looked at together.
-const BLOCK: usize = 16;
+const BLOCK: usize = 8;
 /// Stands for what comes after a field. What is compared lies inside the field, always.
 const FILLER: u8 = b'\t';
 
@@ -227,7 +224,7 @@ impl Prefilter {
                 members: first..members.len() as u32,
             });
         }
-        let ranks: Vec<u32> = bitmap[..CODES * CODES]
+        let ranks: Vec<u32> = bitmap
             .iter()
             .scan(0, |rank, word| {
                 let before = *rank;
@@ -246,44 +243,34 @@ impl Prefilter {
         }
     }
 
-    /// Adds the rules that are about `target` and whose literals occur in `field` to `candidates`. Cost: linear in the field.
-    pub(crate) fn search(&self, field: &[u8], target: Target, candidates: &mut Candidates) {
+    /// Adds the rules that are about `target` and whose literals occur in `field` to `candidates` and returns the classes of
+    /// bytes that occur. Cost: linear in the field.
+    pub(crate) fn search(&self, field: &[u8], target: Target, candidates: &mut Candidates) -> Classes {
+        let mut seen = 0;
+        // The codes of the last two bytes. Before the field's first byte there is nothing, which counts as code 0.
+        let mut pair = 0;
+        // One bit for each place of the block, the last place in the lowest.
+        let mut step = |byte: u8, hits: u64| {
+            let entry = BYTES[usize::from(byte)];
+            let bits = self.bitmap[pair];
+            seen |= entry;
+            pair = (pair << CODE_BITS ^ entry as usize) & (PAIRS - 1);
+            hits << 1 | (bits >> (entry % CODES as u64) & 1)
+        };
         let (blocks, tail) = field.as_chunks::<BLOCK>();
-        // The codes of a block, and of the two bytes before it.
-        let mut codes = [0; 2 + BLOCK];
         for (index, block) in blocks.iter().enumerate() {
-            codes.copy_within(BLOCK.., 0);
-            for (code, byte) in codes[2..].iter_mut().zip(block) {
-                *code = self::code(*byte);
-            }
-            let codes = std::hint::black_box(&mut codes);
-            let mut pairs = [0; BLOCK];
-            for at in 0..BLOCK {
-                pairs[at] = u16::from(codes[at]) << CODE_BITS | u16::from(codes[at + 1]);
-            }
-            let pairs = std::hint::black_box(&pairs);
-            // One bit for each place of the block, the last place in the lowest.
-            let hits = pairs.iter().zip(&codes[2..]).fold(0, |hits, (pair, code)| {
-                let word = self.bitmap[usize::from(*pair)];
-                hits << 1 | (word.wrapping_shr(u32::from(*code)) & 1)
-            });
+            let hits = block.iter().fold(0, |hits, byte| step(*byte, hits));
             if hits != 0 {
                 self.examine(field, index * BLOCK + BLOCK - 1, hits, target, candidates);
             }
         }
         // One byte after the end completes the trigram of a two-byte literal that ends the field.
-        let [.., before, last] = codes;
-        let mut pair = u16::from(before) << CODE_BITS | u16::from(last);
-        let mut hits = 0;
-        for byte in tail.iter().chain([&FILLER]) {
-            let code = code(*byte);
-            let word = self.bitmap[usize::from(pair)];
-            hits = hits << 1 | (word.wrapping_shr(u32::from(code)) & 1);
-            pair = (pair << CODE_BITS | u16::from(code)) & PAIR_MASK;
-        }
+        let hits = tail.iter().fold(0, |hits, byte| step(*byte, hits));
+        let hits = step(FILLER, hits);
         if hits != 0 {
             self.examine(field, field.len(), hits, target, candidates);
         }
+        Classes::in_entry(seen)
     }
 
     /// Compares the literals of every set bit in a block that ends at `last`, which the lowest bit is about.
@@ -399,6 +386,17 @@ fn code_near_edge(field: &[u8], at: usize) -> u8 {
     at.checked_sub(ANCHOR)
         .map_or(0, |at| code(*field.get(at).unwrap_or(&FILLER)))
 }
+
+/// The code and the classes of every byte. The filler has no class.
+static BYTES: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = code(byte as u8) as u64 | Classes::of(byte as u8).entry();
+        byte += 1;
+    }
+    table
+};
 
 /// The place of two bytes in a row.
 fn pair(one: u8, two: u8) -> u16 {

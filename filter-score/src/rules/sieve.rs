@@ -3,6 +3,7 @@
 //! What rules look for in a few headers, such as `//` in `X-Original-Url`, is common in all others.
 
 use super::candidates::Candidates;
+use super::classes::Classes;
 use super::prefilter::{Literal, Owner, Prefilter};
 use super::set::{Check, Rule};
 use crate::findings::Place;
@@ -68,13 +69,13 @@ impl Sieve {
         }
     }
 
-    /// Adds the rules whose literals occur in a field to `candidates`.
+    /// Adds the rules whose literals occur in a field to `candidates` and returns the classes of bytes that occur.
     #[inline]
-    pub(crate) fn search(&self, place: Place<'_>, text: &[u8], candidates: &mut Candidates) {
+    pub(crate) fn search(&self, place: Place<'_>, text: &[u8], candidates: &mut Candidates) -> Classes {
         if place.target == Target::Header && self.is_named(place.name) {
             self.search_named(text, candidates);
         }
-        self.every.search(text, place.target, candidates);
+        self.every.search(text, place.target, candidates)
     }
 
     #[cold]
