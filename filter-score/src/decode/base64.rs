@@ -79,7 +79,7 @@ fn token(token: &[u8], may_be_cut: bool, out: &mut Vec<u8>) {
         if start > 0 {
             out.push(b'\n');
         }
-        decode_digits(token, |byte| out.push(byte));
+        decode_digits(token, out);
         let decoded = &out[start..];
         let odd = decoded.iter().filter(|byte| !is_text(**byte)).count();
         if odd * 8 <= decoded.len() || is_serialised(decoded) {
@@ -92,11 +92,10 @@ fn token(token: &[u8], may_be_cut: bool, out: &mut Vec<u8>) {
 /// Whether the start of a token decodes to text or to a known format.
 fn is_promising(token: &[u8]) -> bool {
     let mut probe = [0; PROBE / 4 * 3];
-    let mut length = 0;
-    decode_digits(&token[..PROBE], |byte| {
-        probe[length] = byte;
-        length += 1;
-    });
+    let (groups, _) = token[..PROBE].as_chunks::<4>();
+    for (bytes, group) in probe.chunks_mut(3).zip(groups) {
+        bytes.copy_from_slice(&bits(group).to_be_bytes()[1..]);
+    }
     probe.iter().all(|byte| is_text(*byte)) || is_serialised(&probe)
 }
 
@@ -115,22 +114,23 @@ fn is_serialised(bytes: &[u8]) -> bool {
     )
 }
 
-/// Decodes digits; what is left of the last four, if it makes no byte, is dropped.
-fn decode_digits(digits: &[u8], mut push: impl FnMut(u8)) {
-    for group in digits.chunks(4) {
-        let bits = group.iter().fold(0u32, |bits, digit| {
-            bits << 6 | u32::from(DIGITS[usize::from(*digit)])
-        });
-        let bits = bits << (6 * (4 - group.len()));
-        for byte in bits
-            .to_be_bytes()
-            .into_iter()
-            .skip(1)
-            .take(group.len().saturating_sub(1))
-        {
-            push(byte);
-        }
-    }
+/// Appends what digits decode to; what is left of the last four, if it makes no byte, is dropped.
+fn decode_digits(digits: &[u8], out: &mut Vec<u8>) {
+    let (groups, rest) = digits.as_chunks::<4>();
+    out.extend(groups.iter().flat_map(|group| {
+        let [_, bytes @ ..] = bits(group).to_be_bytes();
+        bytes
+    }));
+    let bits = bits(rest) << (6 * (4 - rest.len()));
+    let [_, bytes @ ..] = bits.to_be_bytes();
+    out.extend_from_slice(&bytes[..rest.len().saturating_sub(1)]);
+}
+
+/// At most four digits as a number.
+#[inline]
+fn bits(digits: &[u8]) -> u32 {
+    let value = |digit: &u8| u32::from(DIGITS[usize::from(*digit)]);
+    digits.iter().fold(0, |bits, digit| bits << 6 | value(digit))
 }
 
 #[cfg(test)]
