@@ -300,7 +300,7 @@ mod tests {
         };
         assert_eq!(policy.validate().unwrap_err().field, "block");
         let limits = Limits {
-            overlap: 8000,
+            overlap: Limits::default().window / 2 + 1,
             ..Limits::default()
         };
         let policy = Policy {

@@ -101,6 +101,13 @@ fn requests() -> Vec<Vec<u8>> {
         post("multipart/form-data; boundary=x", &multipart),
         post("text/xml", &xml),
         post("application/x-www-form-urlencoded", &format!("token={token}&b=PGI+aGVsbG88L2I+PGI+aGVsbG88L2I+")),
+        post(
+            "application/x-www-form-urlencoded",
+            &format!(
+                "e=%5B%7B%22a%22%3A%22it%27s%22%2C%22b%22%3A%22{{\\%22c\\%22:\\%22d%26amp;\\%22}}%22%7D%5D&json={}",
+                "eyJhIjogIml0J3MiLCAiYiI6ICJQR0krYUdWc2JHODhMMkkrUEdJK2FHVnNiRzg4TDJJKyJ9"
+            ),
+        ),
         post("text/plain", &"it's a plain text, isn't it? /* yes */ ".repeat(2000)),
         "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n".to_owned(),
     ]

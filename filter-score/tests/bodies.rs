@@ -595,3 +595,66 @@ fn code_in_binary_files() {
     let (decision, _) = score_by(&mut scorer, &request(BOUNDARY, Coding::Gzip, 0, &named), 5);
     assert_eq!(ids(&decision), [2]);
 }
+
+fn percent_encoded(text: &str) -> String {
+    let mut out = Vec::new();
+    filter_score::percent_encode(text.as_bytes(), &mut out);
+    String::from_utf8(out).expect("ASCII")
+}
+
+/// JSON texts inside values: their strings are judged as those of a JSON body are, however deep they are.
+#[test]
+fn json_in_values() {
+    use base64::Engine as _;
+    let escaped = |text: &str| serde_json::Value::from(text).to_string();
+    let verdict = |media: &str, body: &str| {
+        let raw = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut scorer = Scorer::new(Arc::clone(&RULES), Policy::default(), 1).with_cache(64, &[7; 16]);
+        let mut verdicts = Vec::new();
+        for _ in 0..2 {
+            let mut stream = Stream::new();
+            scorer.feed(&mut stream, raw.as_bytes(), |decision| {
+                verdicts.push((decision.verdict, decision.anomaly));
+            });
+            scorer.release(&mut stream);
+        }
+        assert_eq!(verdicts[0], verdicts[1], "known or not: {body}");
+        verdicts[0]
+    };
+    let benign = "Mozilla/5.0 (X11; Linux x86_64) \"it's\" fine; 100% | $5";
+    let attacks = [
+        "1' or 1=1-- -",
+        "x\" or \"1\"=\"1",
+        "<script>alert(1)</script>",
+        "../../../../etc/passwd",
+        "; cat /etc/passwd",
+        "${jndi:ldap://a/b}",
+    ];
+    for (text, bad) in attacks.iter().map(|text| (*text, true)).chain([(benign, false)]) {
+        let json = format!("{{\"list\": [1, {}], \"more\": {{\"b\": null}}}}", escaped(text));
+        let twice = format!("[{}]", escaped(&json));
+        let coded = base64::engine::general_purpose::STANDARD.encode(&json);
+        let form = |value: &str| format!("a=b&v={}&c=d", percent_encoded(value));
+        let forms = [form(&json), form(&twice), form(&coded)];
+        let texts = [json, twice].map(|text| ("application/json", text));
+        for (media, body) in texts
+            .into_iter()
+            .chain(forms.map(|body| ("application/x-www-form-urlencoded", body)))
+        {
+            let (verdict, anomaly) = verdict(media, &body);
+            assert_eq!(verdict == Verdict::Block, bad, "{anomaly}: {body}");
+        }
+    }
+    // What spans strings is seen by patterns, and by what reads SQL in double quotes.
+    for value in [r#"{"name": {"$ne": "x"}}"#, r#"["x or ", "=", "1 or 1=1 --"]"#] {
+        let body = format!("v={}", percent_encoded(value));
+        assert_eq!(
+            verdict("application/x-www-form-urlencoded", &body).0,
+            Verdict::Block,
+            "{value}"
+        );
+    }
+}

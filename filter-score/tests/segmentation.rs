@@ -102,6 +102,8 @@ fn value() -> impl Strategy<Value = String> {
         Just("<script>alert(1)</script>".to_owned()),
         Just("%252e%252e%252f%252e%252e%252f%252e%252e%252fetc/passwd".to_owned()),
         Just("\\u003cscript\\u003e \\\" \\\\".to_owned()),
+        Just(r#"{"a": ["O'Neil", "1' or 1=1--"], "b": 1}"#.to_owned()),
+        Just("[\"a\", \"%2e%2e%2f%2e%2e%2fetc/passwd\"]".to_owned()),
         Just("x".repeat(1500) + "; cat /etc/passwd"),
         Just("漢字 & ünïcödé".to_owned()),
     ]

@@ -3,8 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use filter_score::{
-    Disposition, Exclusion, Family, Glob, Limits, Mode, OfflineScorer, OpaqueKind, OwnedDecision, PackSource,
-    PathPattern, Policies, Policy, RuleSet, Scorer, Stream, TargetSet, Tuning, Verdict, builtin_packs,
+    Disposition, Exclusion, Family, Glob, Limits, Mode, Model, OfflineScorer, OpaqueKind, OwnedDecision,
+    PackSource, PathPattern, Policies, Policy, RuleSet, Scorer, Stream, TargetSet, Tuning, Verdict,
+    builtin_packs,
 };
 use proptest::prelude::*;
 
@@ -385,6 +386,47 @@ fn each_stream_has_its_service_s_policy() {
             (Verdict::Allow, Disposition::Accept),
             "the general one"
         );
+    }
+}
+
+/// What an exclusion keeps from the model for one source is not known to be clean for others.
+#[test]
+fn what_the_model_was_kept_from_is_not_remembered() {
+    let model = Model::builtin().expect("the built-in model is sound");
+    let rules = RuleSet::compile(&[PackSource {
+        name: "own.toml",
+        text: PACK,
+    }])
+    .expect("the pack compiles");
+    let rules = Arc::new(rules.with_model(Some(Arc::new(model))));
+    let tuning = Tuning {
+        exclusions: vec![exclusion("source=192.0.2.1/32")],
+        ..Tuning::default()
+    };
+    let policies = Policies::compile(rules, &tuning, &[]).expect("right");
+    let value = "'%20or%201%3D1%20union%20select%20char(58)--%20";
+    for request in [
+        get(&format!("/?q={value}")),
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Query: {}\r\n\r\n",
+            value.replace("%20", " ")
+        ),
+        format!("GET /?q={value} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1"),
+    ] {
+        let mut scorer = Scorer::with_policies(Arc::new(policies.clone()), 2).with_cache(64, &[9; 16]);
+        let mut verdict = |source: [u8; 4]| {
+            let mut stream = Stream::new().from_source(source.into());
+            let mut verdict = None;
+            scorer.feed(&mut stream, request.as_bytes(), |decision| {
+                verdict = Some(decision.verdict);
+            });
+            scorer.release(&mut stream);
+            verdict.expect("a decision")
+        };
+        for _ in 0..2 {
+            assert_eq!(verdict([192, 0, 2, 1]), Verdict::Allow, "{request}");
+            assert_ne!(verdict([192, 0, 2, 2]), Verdict::Allow, "{request}");
+        }
     }
 }
 
