@@ -187,10 +187,11 @@ impl<'a> Evaluator<'a> {
     /// Scores a field, or a part of one which `applied` has made of it.
     fn part(&mut self, place: Place<'_>, raw: &[u8], encoding: Encoding, applied: DecodingSet) -> Classes {
         let fingerprint = self.fingerprint(place, raw, encoding, applied);
-        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known)
-            && known.is_clean_field(fingerprint)
-        {
-            return Classes::default();
+        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known) {
+            if known.is_clean_field(fingerprint) {
+                return Classes::default();
+            }
+            known.missed_field();
         }
         let classes = self.unknown_part(place, raw, encoding, applied);
         if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.known)
@@ -212,10 +213,12 @@ impl<'a> Evaluator<'a> {
         encoding: Encoding,
         applied: DecodingSet,
     ) -> Option<Fingerprint> {
-        let ruling = self.ruling;
-        let alone = ruling.policy.baseline == BaselineUse::Off && self.findings.is_unremarkable();
-        let known = self.known.as_ref().filter(|_| alone)?;
-        known.field(place.target, raw, encoding, applied, ruling.index)
+        let known = self
+            .known
+            .as_ref()
+            .filter(|known| known.keeps(place.target, raw))?;
+        let alone = self.ruling.policy.baseline == BaselineUse::Off && self.findings.is_unremarkable();
+        alone.then(|| known.field(place.target, raw, encoding, applied, self.ruling.index))
     }
 
     fn unknown_part(
@@ -259,12 +262,17 @@ impl<'a> Evaluator<'a> {
         self.scratch.frames[level] = text;
     }
 
-    /// Whether a reading of a field, which was searched, is a JSON text. Then its strings are fields of their own: it is kept for [`Self::strings`], and
-    /// seen as a whole only by what may span them.
+    /// Whether a reading of a field, which was searched, is a JSON text. Then its strings are fields of their own: it is kept for
+    /// [`Self::strings`], and seen as a whole only by what may span them.
+    #[inline]
     fn is_frame(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
+        classes.intersects(Classes::FRAME) && self.is_json(place, text, classes, applied)
+    }
+
+    #[inline(never)]
+    fn is_json(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
         let level = self.scratch.level;
-        let wanted = level < LEVELS && place.target.may_hold_base64() && classes.intersects(Classes::FRAME);
-        if !wanted || !json::is_text(text) {
+        if level == LEVELS || !place.target.may_hold_base64() || !json::is_text(text) {
             return false;
         }
         self.scratch.frames[level].clear();

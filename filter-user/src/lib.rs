@@ -13,6 +13,7 @@ pub mod host;
 pub mod latency;
 pub mod limit;
 pub mod model;
+pub mod processor;
 pub mod replay;
 pub mod report;
 pub mod reputation;

@@ -71,12 +71,30 @@ impl Known {
         self.lines.contains(fingerprint)
     }
 
+    /// A header line that may be kept is scored, as it is not known.
+    #[inline]
+    pub(crate) fn missed_line(&mut self) {
+        self.lines.missed();
+    }
+
     /// A header line was found clean, and says nothing about the message's framing.
     pub(crate) fn keep_line(&mut self, fingerprint: Fingerprint) {
         self.lines.insert(fingerprint);
     }
 
-    /// The fingerprint of a field that is not too long to be kept. What is found in a field depends on its target, its
+    /// Whether a field may be kept.
+    #[inline]
+    pub(crate) fn keeps(&self, target: Target, text: &[u8]) -> bool {
+        target != Target::Header && self.fields.takes(text)
+    }
+
+    /// Whether header lines are kept.
+    #[inline]
+    pub(crate) fn keeps_lines(&self) -> bool {
+        self.lines.takes(&[])
+    }
+
+    /// The fingerprint of a field that may be kept. What is found in a field depends on its target, its
     /// `encoding` and what it was `decoded` by before, and on its name only in headers, whose lines are kept.
     #[inline]
     pub(crate) fn field(
@@ -86,17 +104,22 @@ impl Known {
         encoding: Encoding,
         decoded: DecodingSet,
         policy: u16,
-    ) -> Option<Fingerprint> {
+    ) -> Fingerprint {
         let [policy, decoded] = [policy, decoded.bits()].map(u64::from);
         let context = policy << 32 | decoded << 16 | (encoding as u64) << 8 | target as u64;
-        let taken = target != Target::Header && self.fields.takes(text);
-        taken.then(|| self.fingerprinter.of(text, context))
+        self.fingerprinter.of(text, context)
     }
 
     /// Whether a field is known to be clean.
     #[inline]
     pub(crate) fn is_clean_field(&mut self, fingerprint: Fingerprint) -> bool {
         self.fields.contains(fingerprint)
+    }
+
+    /// A field that may be kept is scored, as it is not known.
+    #[inline]
+    pub(crate) fn missed_field(&mut self) {
+        self.fields.missed();
     }
 
     /// A field was found clean.

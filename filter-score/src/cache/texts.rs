@@ -9,7 +9,7 @@ pub(crate) struct CleanTexts {
     /// Longer texts are scored each time, in bytes.
     longest: usize,
     hits: u64,
-    looked_up: u64,
+    misses: u64,
 }
 
 impl CleanTexts {
@@ -19,7 +19,7 @@ impl CleanTexts {
             table: Table::new(entries),
             longest,
             hits: 0,
-            looked_up: 0,
+            misses: 0,
         }
     }
 
@@ -33,9 +33,14 @@ impl CleanTexts {
     #[inline]
     pub(crate) fn contains(&mut self, fingerprint: Fingerprint) -> bool {
         let known = self.table.contains(fingerprint);
-        self.looked_up += 1;
         self.hits += u64::from(known);
         known
+    }
+
+    /// A text is scored, as it is not known.
+    #[inline]
+    pub(crate) fn missed(&mut self) {
+        self.misses += 1;
     }
 
     /// Keeps a text.
@@ -48,8 +53,8 @@ impl CleanTexts {
         self.table.clear();
     }
 
-    /// How many texts were known, and how many were looked up.
+    /// How many texts were known, and how many of those that may be kept were looked up.
     pub(crate) fn hits(&self) -> (u64, u64) {
-        (self.hits, self.looked_up)
+        (self.hits, self.hits + self.misses)
     }
 }

@@ -66,7 +66,8 @@ impl Inspection<'_> {
     fn known_lines(&mut self, input: &[u8]) -> usize {
         // What the model makes of a line depends on the hits before it.
         let alone = self.evaluator.findings.is_unremarkable();
-        let Some(known) = &mut self.evaluator.known else {
+        let known = self.evaluator.known.as_mut().filter(|known| known.keeps_lines());
+        let Some(known) = known else {
             return 0;
         };
         if *self.phase != Phase::Headers || !self.carry.is_empty() || !alone {
@@ -290,14 +291,15 @@ impl Inspection<'_> {
             }
             _ => None,
         };
-        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.evaluator.known)
-            && known.is_clean_line(fingerprint)
-        {
-            // Of the fields that say something about the message, only this one is kept.
-            if is_host(line) {
-                self.known_field(FieldName::Host, b"", line);
+        if let (Some(fingerprint), Some(known)) = (fingerprint, &mut self.evaluator.known) {
+            if known.is_clean_line(fingerprint) {
+                // Of the fields that say something about the message, only this one is kept.
+                if is_host(line) {
+                    self.known_field(FieldName::Host, b"", line);
+                }
+                return;
             }
-            return;
+            known.missed_line();
         }
         let known = self.scored_line(line);
         if let Some(fingerprint) = fingerprint

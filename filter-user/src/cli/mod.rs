@@ -31,6 +31,8 @@ use clap::{Parser, Subcommand};
 use connection::Connection;
 pub use datapath::Datapath;
 
+use crate::processor;
+
 /// Filters HTTP attacks in front of this host or network: in the network driver where an address or flow
 /// is known, in user space where a request has to be read.
 #[derive(Debug, Parser)]
@@ -67,8 +69,8 @@ enum Verb {
 pub fn main(datapath: &impl Datapath) -> ExitCode {
     let cli = Cli::parse();
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let done = cli
-        .run(datapath, &mut out)
+    let done = processor::check()
+        .and_then(|()| cli.run(datapath, &mut out))
         .and_then(|code| Ok(out.flush().map(|()| code)?));
     match done {
         Ok(code) => code,

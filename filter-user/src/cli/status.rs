@@ -63,6 +63,14 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
         "requests  {} allowed ({} known from the cache), {} suspicious, {} blocked, {} malformed",
         requests.allow, requests.cached, requests.suspicious, requests.block, requests.malformed
     )?;
+    if requests.known_fields[1] + requests.known_lines[1] > 0 {
+        writeln!(
+            out,
+            "  known from the cache: {} of the header lines, {} of the fields in the others",
+            share(requests.known_lines),
+            share(requests.known_fields)
+        )?;
+    }
     if requests.detect_only + requests.excluded > 0 {
         writeln!(
             out,
@@ -164,4 +172,10 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
         "          credits {}, held segments {}",
         queue.credits, queue.held
     )
+}
+
+/// What part of all, in percent.
+fn share([part, all]: [u64; 2]) -> String {
+    let tenths = (part * 1000).checked_div(all).unwrap_or(0);
+    format!("{}.{} %", tenths / 10, tenths % 10)
 }

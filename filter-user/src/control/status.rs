@@ -149,6 +149,12 @@ pub struct RequestCounters {
     /// Those that went on because the same bytes were found clean before.
     #[serde(default)]
     pub cached: u64,
+    /// Header lines that were found clean before and so were not scored, and how many were looked up.
+    #[serde(default)]
+    pub known_lines: [u64; 2],
+    /// The same for parameters, members of JSON objects and the like.
+    #[serde(default)]
+    pub known_fields: [u64; 2],
     /// Those in which a rule above the paranoia level hit, without counting.
     #[serde(default)]
     pub detect_only: u64,

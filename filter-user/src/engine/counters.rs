@@ -134,6 +134,8 @@ pub struct EngineCounters {
     pub malformed: u64,
     /// Requests that the scorer knew to be clean.
     pub cached: u64,
+    /// Header lines that it knew and that it looked up, and the same of fields.
+    pub known: [u64; 4],
     /// Requests in which a rule hit that is only detected.
     pub detect_only: u64,
     /// Requests in which exclusions kept hits from counting.
@@ -232,6 +234,7 @@ impl EngineCounters {
             requests,
             malformed,
             cached,
+            known,
             detect_only,
             excluded,
             families,
@@ -269,6 +272,7 @@ impl EngineCounters {
         .chain(*stream_dropped)
         .chain(*unscored)
         .chain(*requests)
+        .chain(*known)
         .chain(*families)
         .chain(*baseline)
         .chain(*clients)
@@ -320,6 +324,7 @@ impl EngineCounters {
             stream_dropped: std::array::from_fn(|_| next()),
             unscored: std::array::from_fn(|_| next()),
             requests: std::array::from_fn(|_| next()),
+            known: std::array::from_fn(|_| next()),
             families: std::array::from_fn(|_| next()),
             baseline: std::array::from_fn(|_| next()),
             clients: std::array::from_fn(|_| next()),

@@ -180,6 +180,8 @@ impl Judge {
     /// Brings the counters up to date.
     pub(super) fn refresh(&mut self, counters: &mut EngineCounters) {
         counters.cached = self.scorer.cache_hits();
+        let (lines, fields) = (self.scorer.line_hits(), self.scorer.field_hits());
+        counters.known = [lines.0, lines.1, fields.0, fields.1];
         let baseline = self.scorer.baseline();
         counters.baseline = [baseline.profiles, baseline.mature, baseline.capacity];
         counters.events_lost = self.reports.lost();

@@ -399,7 +399,10 @@ fn requests(counters: &[EngineCounters]) -> RequestCounters {
             families.insert(family.name().to_owned(), count);
         }
     }
+    let known = |at: usize| sum(counters, |counters| counters.known[at]);
     RequestCounters {
+        known_lines: [known(0), known(1)],
+        known_fields: [known(2), known(3)],
         allow: sum(counters, |counters| counters.requests[0]),
         suspicious: sum(counters, |counters| counters.requests[1]),
         block: sum(counters, |counters| counters.requests[2]),
