@@ -565,16 +565,16 @@ impl<'a> Evaluator<'a> {
     }
 
     fn search_parts(&mut self, place: Place<'_>, text: &[u8], changes: &Changes, before: Classes) -> Classes {
-        let mut changed = Classes::default();
+        let mut seen = Classes::default();
         let candidates = &mut self.scratch.candidates;
         for part in changes.parts() {
             candidates.in_part(part.start);
-            changed = changed.or(self.rules.prefilter.search(place, &text[part], candidates));
+            seen = seen.or(self.rules.prefilter.search(place, &text[part], candidates));
         }
         candidates.in_part(0);
         // A literal in one of the parts may belong to a mark anywhere.
-        self.scratch.changed = candidates.is_empty().then_some(changed);
-        before.or(changed)
+        self.scratch.changed = candidates.is_empty().then_some(seen);
+        before.or(seen)
     }
 
     /// Scores one reading of a field as it is.

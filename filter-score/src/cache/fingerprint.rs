@@ -71,24 +71,19 @@ impl Fingerprinter {
 /// A text shorter than a block as a block: words that overlap, so that nothing is copied byte by byte.
 fn short(text: &[u8]) -> [u8; BLOCK] {
     let words = |one: u64, other: u64| (u128::from(one) | u128::from(other) << 64).to_le_bytes();
-    match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) => words(u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => match (text.first_chunk(), text.last_chunk()) {
-            (Some(first), Some(last)) => words(
-                u64::from(u32::from_le_bytes(*first)),
-                u64::from(u32::from_le_bytes(*last)),
-            ),
-            _ => {
-                let [first, .., last] = text else {
-                    return words(text.first().copied().map_or(0, u64::from), 0);
-                };
-                words(
-                    u64::from(*first) | u64::from(*last) << 8,
-                    u64::from(text[text.len() / 2]),
-                )
-            }
-        },
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        return words(u64::from_le_bytes(*first), u64::from_le_bytes(*last));
     }
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let word = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+        return words(word(first), word(last));
+    }
+    // Three bytes at most: the first, the last, and the one in the middle.
+    let byte = |at: Option<&u8>| at.copied().map_or(0, u64::from);
+    words(
+        byte(text.first()) | byte(text.last()) << 8,
+        byte(text.get(text.len() / 2)),
+    )
 }
 
 fn pair(block: &[u8; BLOCK], key: [u64; BLOCK_WORDS]) -> u128 {

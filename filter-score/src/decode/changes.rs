@@ -115,8 +115,9 @@ mod tests {
 
     use super::*;
 
-    fn parts(old: &str, new: &str) -> Vec<Range<usize>> {
-        Changes::between(old.as_bytes(), new.as_bytes()).parts().collect()
+    fn parts(old: &str, new: &str) -> Vec<(usize, usize)> {
+        let changes = Changes::between(old.as_bytes(), new.as_bytes());
+        changes.parts().map(|part| (part.start, part.end)).collect()
     }
 
     #[test]
@@ -126,18 +127,21 @@ mod tests {
         let at = filler.len();
         assert_eq!(
             parts(&text("a''b"), &text("ab")),
-            [at + 1 - CONTEXT..at + 1 + CONTEXT]
+            [(at + 1 - CONTEXT, at + 1 + CONTEXT)]
         );
-        assert_eq!(parts(&text("&lt;"), &text("<")), [at - CONTEXT..at + 1 + CONTEXT]);
+        assert_eq!(
+            parts(&text("&lt;"), &text("<")),
+            [(at - CONTEXT, at + 1 + CONTEXT)]
+        );
         assert!(parts(&text("same"), &text("same")).is_empty());
         let end = format!("{filler}'");
-        assert_eq!(parts(&end, &filler), [at - CONTEXT..at]);
+        assert_eq!(parts(&end, &filler), [(at - CONTEXT, at)]);
         let long = text(&"x".repeat(100));
         let whole = filler.len() * 2;
-        assert_eq!(parts(&long, &text("")), [at - CONTEXT..whole]);
+        assert_eq!(parts(&long, &text("")), [(at - CONTEXT, whole)]);
         let two = format!("'{filler}'{filler}");
         let both = filler.repeat(2);
-        assert_eq!(parts(&two, &both), [0..CONTEXT, at - CONTEXT..at + CONTEXT]);
+        assert_eq!(parts(&two, &both), [(0, CONTEXT), (at - CONTEXT, at + CONTEXT)]);
     }
 
     #[test]
@@ -147,7 +151,7 @@ mod tests {
         let new = filler.repeat(2 * PLACES);
         let parts = parts(&old, &new);
         assert_eq!(parts.len(), PLACES);
-        assert_eq!(parts[PLACES - 1].end, new.len());
+        assert_eq!(parts[PLACES - 1].1, new.len());
     }
 
     proptest! {

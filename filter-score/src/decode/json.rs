@@ -70,8 +70,7 @@ fn is_container(text: &[u8]) -> bool {
                 Expect::Comma
             }
             (b',', Expect::Comma) if objects & 1 != 0 => Expect::Name,
-            (b',', Expect::Comma) => Expect::Value,
-            (b':', Expect::Colon) => Expect::Value,
+            (b',', Expect::Comma) | (b':', Expect::Colon) => Expect::Value,
             (_, Expect::Value | Expect::FirstValue) => {
                 let rest = &text[at - 1..];
                 let end = rest
@@ -143,10 +142,10 @@ mod tests {
             r#"{a: 1, "b": "2"}"#,
             r#"["a": 1, "b"]"#,
             r#"["a" "b", "c"]"#,
-            r#"[1, 2, 3, 01, ]"#,
-            r#"[1, 2, 3, x]"#,
+            r"[1, 2, 3, 01, ]",
+            r"[1, 2, 3, x]",
             r#"{"a": "b\"}"#,
-            r#"[[1, 2, 3}}"#,
+            r"[[1, 2, 3}}",
             r#"{"a": 1, "b"}"#,
             r#"["a"] or 1=1 [1]"#,
             &deep(65),
