@@ -169,7 +169,8 @@ mod tests {
             }
             let changes = Changes::between(&old, &new);
             let mut from = 0;
-            for part in changes.parts().chain([new.len()..new.len()]) {
+            let end = new.len();
+            for part in changes.parts().chain(std::iter::once(end..end)) {
                 prop_assert!(from <= part.start && part.end <= new.len());
                 let unchanged = &new[from..part.start];
                 prop_assert!(unchanged.is_empty() || memchr::memmem::find(&old, unchanged).is_some());
