@@ -361,10 +361,10 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "capitals",
     ),
     (
-        "[scoring.limits]\nparam_bytes = 9000\n",
+        "[scoring.limits]\nparam_bytes = 17000\n",
         "portcullis.toml:2:1: scoring.limits.param_bytes",
         "out of range",
-        "use 0 to 8192",
+        "use 0 to 16384",
     ),
     (
         "[scoring.baseline]\nentries = 10\n",
