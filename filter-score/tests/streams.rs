@@ -222,6 +222,33 @@ fn known_header_lines_still_count() {
     assert_eq!(now, hits + 1);
 }
 
+/// Known lines that end where the head has to end are not too many yet.
+#[test]
+fn known_lines_may_fill_the_head() {
+    let policy = Policy {
+        limits: Limits {
+            head_bytes: 27,
+            ..Limits::default()
+        },
+        ..Policy::default()
+    };
+    for cache in [0, 64] {
+        let mut scorer = Scorer::new(Arc::clone(&RULES), policy, 1).with_cache(cache, &[7; 16]);
+        let whole = feed(
+            &mut scorer,
+            &mut Stream::new(),
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        );
+        assert_eq!(whole.1[0].decision, Verdict::Allow);
+        let mut stream = Stream::new();
+        let full = feed(&mut scorer, &mut stream, b"GET /ab HTTP/1.1\r\nHost: a\r\n");
+        assert_eq!((full.0, full.1.len()), (Disposition::Accept, 0), "cache {cache}");
+        let more = feed(&mut scorer, &mut stream, b"\r\n");
+        assert_eq!(more.1.len(), 1, "one byte too many");
+        assert!(!more.1[0].rules.is_empty());
+    }
+}
+
 #[test]
 fn clean_fields_are_known_wherever_they_come_again() {
     let mut scorer = scorer(1).with_cache(64, &[7; 16]);

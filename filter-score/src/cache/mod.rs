@@ -143,6 +143,7 @@ impl Known {
     pub(crate) fn lines_known(&self) -> (u64, u64) {
         self.lines.hits()
     }
+
     /// How many fields were known, and how many were looked up.
     pub(crate) fn fields_known(&self) -> (u64, u64) {
         self.fields.hits()

@@ -53,6 +53,9 @@ impl Inspection<'_> {
         let mut at = 0;
         loop {
             at += self.known_lines(&input[at..]);
+            if at > 0 && at == input.len() {
+                return (at, Event::Continue);
+            }
             let (taken, event) = self.head_line(&input[at..]);
             at += taken;
             let same = *self.phase == phase && self.evaluator.findings.mark() == found;
