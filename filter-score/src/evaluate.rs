@@ -6,7 +6,9 @@ use crate::baseline::Service;
 use crate::cache::{Fingerprint, Known};
 use crate::decode::changes::Changes;
 use crate::decode::encoding::Encoding;
-use crate::decode::{DecodingSet, base64, comment, entity, escape, json, path, percent, shell, unicode};
+use crate::decode::{
+    DecodingSet, base64, comment, entity, escape, form, json, path, percent, shell, unicode,
+};
 use crate::detect::{Evidence, Grade, READINGS, Reading};
 use crate::findings::{Findings, Match, Place};
 use crate::http::Violation;
@@ -28,7 +30,7 @@ const URL_ROUNDS: usize = 4;
 const FREE: usize = 256;
 /// Base64 is looked for in values and in what they hold, and no deeper.
 const NESTING: usize = 2;
-/// JSON texts are looked for in values and in the strings of those, and no deeper.
+/// JSON texts and forms are looked for in values and in the parts of those, and no deeper.
 const LEVELS: usize = 2;
 
 /// Bytes that some decoding might change.
@@ -57,8 +59,17 @@ enum View {
     Whole,
     /// No target sees it as it stands, but what is decoded of it next: patterns see it, and what reads escapes.
     Encoded,
-    /// A JSON text, whose strings are looked at on their own: patterns see it.
-    Frame,
+    /// A text whose parts are looked at on their own: patterns see it.
+    Frame(Frame),
+}
+
+/// What the parts of a text are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frame {
+    /// The strings of a JSON text.
+    Json,
+    /// The values of a form, and the address before it.
+    Form,
 }
 
 impl View {
@@ -68,7 +79,8 @@ impl View {
         match self {
             Self::Whole => true,
             Self::Encoded => reading == Reading::Path,
-            Self::Frame => sql && reading == Reading::SqlQuoted,
+            Self::Frame(Frame::Json) => sql && reading == Reading::SqlQuoted,
+            Self::Frame(Frame::Form) => false,
         }
     }
 }
@@ -86,11 +98,11 @@ pub(crate) struct Scratch {
     /// What a value holds in base64, and what that holds.
     nested: [Vec<u8>; NESTING],
     unescaped: Vec<u8>,
-    /// JSON texts that fields hold, one in the other, and how many of them are being read.
+    /// Texts in several parts that fields hold, one in the other, and how many of them are being read.
     frames: [Vec<u8>; LEVELS],
     level: usize,
-    /// The field at hand is a JSON text, after these decodings.
-    frame: Option<DecodingSet>,
+    /// The field at hand is one, after these decodings.
+    frame: Option<(Frame, DecodingSet)>,
     /// Whether the first of `nested` has what the field at hand holds, if that was looked up already.
     unpacked: Option<bool>,
     /// Classes of the bytes that a decoding has changed in the text at hand, if only these were searched, and in vain.
@@ -232,7 +244,7 @@ impl<'a> Evaluator<'a> {
         let classes = self.reading(place, raw, encoding, applied);
         let frame = self.scratch.frame.take();
         if frame.is_some() {
-            // Its strings may hold base64, each for itself.
+            // Its parts may hold base64, each for itself.
             self.scratch.unpacked = None;
         } else if may_hold_base64(place, raw) {
             self.base64(place, raw, classes, applied, 0);
@@ -241,46 +253,72 @@ impl<'a> Evaluator<'a> {
             self.findings
                 .doubt(self.ruling, place, raw, encoding == Encoding::Form);
         }
-        if let Some(applied) = frame {
-            self.strings(place, applied);
+        if let Some((frame, applied)) = frame {
+            self.parts(place, frame, applied);
         }
         classes
     }
 
-    /// Scores the strings of the JSON text that was found last, which `applied` has made of the field.
+    /// Scores the parts of the text that was found last, which `applied` has made of the field.
     #[inline(never)]
-    fn strings(&mut self, place: Place<'_>, applied: DecodingSet) {
+    fn parts(&mut self, place: Place<'_>, frame: Frame, applied: DecodingSet) {
         let level = self.scratch.level;
         let text = take(&mut self.scratch.frames[level]);
         self.scratch.level = level + 1;
-        for string in json::strings(&text) {
-            if !string.is_empty() {
-                self.part(place, string, Encoding::Json, applied | DecodingSet::JSON);
+        match frame {
+            Frame::Json => {
+                for string in json::strings(&text).filter(|string| !string.is_empty()) {
+                    self.part(place, string, Encoding::Json, applied | DecodingSet::JSON);
+                }
+            }
+            Frame::Form => {
+                let applied = applied | DecodingSet::FORM;
+                let (address, values) = form::parts(&text);
+                if !address.is_empty() {
+                    self.part(place, address, Encoding::Plain, applied);
+                }
+                for value in values.filter(|value| !value.is_empty()) {
+                    self.part(place, value, Encoding::Form, applied);
+                }
             }
         }
         self.scratch.level = level;
         self.scratch.frames[level] = text;
     }
 
-    /// Whether a reading of a field, which was searched, is a JSON text. Then its strings are fields of their own: it is kept for
-    /// [`Self::strings`], and seen as a whole only by what may span them.
+    /// Whether a reading of a field, which was searched, is a text in several parts. Then these are fields of their own: it is kept
+    /// for [`Self::parts`], and seen as a whole only by what may span them.
     #[inline]
     fn is_frame(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
-        classes.intersects(Classes::FRAME) && self.is_json(place, text, classes, applied)
+        classes.intersects(Classes::STRING.or(Classes::PAIR)) && self.has_parts(place, text, classes, applied)
     }
 
     #[inline(never)]
-    fn is_json(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
+    fn has_parts(&mut self, place: Place<'_>, text: &[u8], classes: Classes, applied: DecodingSet) -> bool {
         let level = self.scratch.level;
-        if level == LEVELS || !place.target.may_hold_base64() || !json::is_text(text) {
+        if level == LEVELS || !place.target.may_hold_base64() {
             return false;
         }
+        let frame = if classes.intersects(Classes::STRING) && json::is_text(text) {
+            Frame::Json
+        } else if classes.intersects(Classes::PAIR) && form::is_text(text) {
+            Frame::Form
+        } else {
+            return false;
+        };
         self.scratch.frames[level].clear();
         self.scratch.frames[level].extend_from_slice(text);
-        self.scratch.frame = Some(applied);
-        self.confirm_any(place, text, classes, applied, View::Frame);
+        self.scratch.frame = Some((frame, applied));
+        self.confirm_any(place, text, classes, applied, View::Frame(frame));
         if self.ruling.policy.baseline != BaselineUse::Off {
             self.is_usual(place, text, applied);
+        }
+        // A model that has learnt from whole forms, too, knows more of what is benign.
+        if let Some(tap) = &mut self.scratch.tap
+            && frame == Frame::Form
+            && model::interesting(place, text, classes, self.scratch.noted)
+        {
+            tap.field(place, text, applied, self.findings);
         }
         true
     }
@@ -310,8 +348,8 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.nested[depth] = inner;
-        if let Some(applied) = frame {
-            self.strings(place, applied);
+        if let Some((frame, applied)) = frame {
+            self.parts(place, frame, applied);
         }
     }
 
@@ -396,7 +434,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Scores every reading that decoding makes of a field and returns the classes of the last one's bytes; `None` if one
-    /// of them settles the request, or is a JSON text.
+    /// of them settles the request, or is a text in several parts.
     fn readings(
         &mut self,
         place: Place<'_>,
@@ -645,7 +683,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         self.scratch.found = [Asked::NotYet; READINGS];
-        let spans_strings = view == View::Frame && self.has_words_of_sql();
+        let spans_strings = view == View::Frame(Frame::Json) && self.has_words_of_sql();
         let mut index = 0;
         while let Some(rule) = self.scratch.candidates.everywhere_at(index) {
             index += 1;

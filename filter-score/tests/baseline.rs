@@ -137,7 +137,7 @@ fn what_is_usual_is_less_suspicious_to_the_model() {
         for value in [
             "it's+a+word+or+more",
             "that+one+(or+another)",
-            "what+x+%3D+y+or+so",
+            "what+x+%3D+y+is",
         ] {
             let decision = get(&mut scorer, &format!("q={value}+and+many+more+words+{number}"));
             assert!(decision.score.abs() < f32::EPSILON, "{decision:?}");

@@ -602,28 +602,30 @@ fn percent_encoded(text: &str) -> String {
     String::from_utf8(out).expect("ASCII")
 }
 
+/// Verdict and anomaly of a request with this body, which are the same when its fields are known.
+fn verdict(media: &str, body: &str) -> (Verdict, u32) {
+    let raw = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut scorer = Scorer::new(Arc::clone(&RULES), Policy::default(), 1).with_cache(64, &[7; 16]);
+    let mut verdicts = Vec::new();
+    for _ in 0..2 {
+        let mut stream = Stream::new();
+        scorer.feed(&mut stream, raw.as_bytes(), |decision| {
+            verdicts.push((decision.verdict, decision.anomaly));
+        });
+        scorer.release(&mut stream);
+    }
+    assert_eq!(verdicts[0], verdicts[1], "known or not: {body}");
+    verdicts[0]
+}
+
 /// JSON texts inside values: their strings are judged as those of a JSON body are, however deep they are.
 #[test]
 fn json_in_values() {
     use base64::Engine as _;
     let escaped = |text: &str| serde_json::Value::from(text).to_string();
-    let verdict = |media: &str, body: &str| {
-        let raw = format!(
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut scorer = Scorer::new(Arc::clone(&RULES), Policy::default(), 1).with_cache(64, &[7; 16]);
-        let mut verdicts = Vec::new();
-        for _ in 0..2 {
-            let mut stream = Stream::new();
-            scorer.feed(&mut stream, raw.as_bytes(), |decision| {
-                verdicts.push((decision.verdict, decision.anomaly));
-            });
-            scorer.release(&mut stream);
-        }
-        assert_eq!(verdicts[0], verdicts[1], "known or not: {body}");
-        verdicts[0]
-    };
     let benign = "Mozilla/5.0 (X11; Linux x86_64) \"it's\" fine; 100% | $5";
     let attacks = [
         "1' or 1=1-- -",
@@ -656,5 +658,49 @@ fn json_in_values() {
             Verdict::Block,
             "{value}"
         );
+    }
+}
+
+/// Forms and addresses with a query inside values, and forms sent as plain text: their values are judged as parameters are.
+#[test]
+fn forms_in_values() {
+    let benign = "it's fine; 100% & $5 (or more)";
+    let attacks = [
+        "1' or 1=1-- -",
+        "<script>alert(1)</script>",
+        "../../../../etc/passwd",
+        "; cat /etc/passwd",
+        "${jndi:ldap://a/b}",
+        "x&& cat /etc/passwd",
+    ];
+    for (text, bad) in attacks.iter().map(|text| (*text, true)).chain([(benign, false)]) {
+        let encoded = percent_encoded(text);
+        let form = format!("name=value&text={encoded}&third=3");
+        let address = format!("https://shop.example/list?text={encoded}");
+        let parameter = |value: &str| format!("v={}", percent_encoded(value));
+        let nested = format!("/outer/path?u={}", percent_encoded(&address));
+        for (media, body) in [
+            ("text/plain", form.clone()),
+            ("text/plain", address.clone()),
+            ("text/plain", format!("name=value&text={text}&third=3")),
+            ("application/x-www-form-urlencoded", parameter(&form)),
+            ("application/x-www-form-urlencoded", parameter(&address)),
+            ("application/x-www-form-urlencoded", parameter(&nested)),
+            (
+                "application/json",
+                format!("[{}]", serde_json::Value::from(address)),
+            ),
+        ] {
+            let (verdict, anomaly) = verdict(media, &body);
+            assert_eq!(verdict == Verdict::Block, bad, "{anomaly}: {media} {body}");
+        }
+    }
+    // What spans values makes the text no form, or is seen by patterns.
+    for body in [
+        "name=value&text=1' or 'a&b'='a&third=3",
+        "name=value&__proto__.x=1&constructor.prototype.y=2",
+        "first=<script>alert(1)&second=2</script>",
+    ] {
+        assert_eq!(verdict("text/plain", body).0, Verdict::Block, "{body}");
     }
 }

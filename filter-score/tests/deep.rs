@@ -344,7 +344,7 @@ fn what_the_model_suspects_in_the_first_tier_is_not_counted_again() {
     let policies = Policies::single(Arc::new(rules), policy);
     let mut first = Scorer::with_policies(Arc::new(policies.clone()), 1);
     let mut deep = DeepScorer::new(&policies, 0, &[7; 16]);
-    for value in ["doubtful ' or '1", "doubtful &#37;27-&#37;2d"] {
+    for value in ["doubtful ' or '1", "doubtful &#37;27--"] {
         let mut request = b"GET /?q=".to_vec();
         percent_encode(value.as_bytes(), &mut request);
         request.extend(b" HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -9,6 +9,7 @@ pub(crate) mod comment;
 pub(crate) mod encoding;
 pub(crate) mod entity;
 pub(crate) mod escape;
+pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod path;
 pub(crate) mod percent;
@@ -42,11 +43,12 @@ impl DecodingSet {
     pub const SHELL: Self = Self(1 << 8);
     /// Base64 inside the value.
     pub const BASE64: Self = Self(1 << 9);
-
     /// A string of a JSON text inside the value.
     pub const JSON: Self = Self(1 << 10);
+    /// A field of a form inside the value, or of the query of an address.
+    pub const FORM: Self = Self(1 << 11);
 
-    const NAMES: [(Self, &'static str); 11] = [
+    const NAMES: [(Self, &'static str); 12] = [
         (Self::URL, "url"),
         (Self::URL_REPEATED, "url-repeated"),
         (Self::UNICODE, "unicode"),
@@ -58,6 +60,7 @@ impl DecodingSet {
         (Self::SHELL, "shell"),
         (Self::BASE64, "base64"),
         (Self::JSON, "json"),
+        (Self::FORM, "form"),
     ];
 
     /// Decodings that are tried only for rules that ask for them, by their name in packs.
@@ -90,7 +93,7 @@ impl DecodingSet {
     /// Whether the text is a part of a field, and no field of its own.
     #[must_use]
     pub const fn is_inside(self) -> bool {
-        self.0 & (Self::BASE64.0 | Self::JSON.0) != 0
+        self.0 & (Self::BASE64.0 | Self::JSON.0 | Self::FORM.0) != 0
     }
 
     /// A number of its own for each set.

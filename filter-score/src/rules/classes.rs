@@ -32,7 +32,9 @@ impl Classes {
     pub(crate) const CONTROL: Self = Self::of(1);
     pub(crate) const HIGH: Self = Self::of(0x80);
     /// What a JSON object or array with strings has.
-    pub(crate) const FRAME: Self = Self::of(b'"');
+    pub(crate) const STRING: Self = Self::of(b'"');
+    /// What a form has.
+    pub(crate) const PAIR: Self = Self::of(b'=');
     /// Classes that are a violation in a request line or a header line.
     pub(crate) const OF_LINES: Self = Self::NUL.or(Self::CR).or(Self::CONTROL).or(Self::HIGH);
     pub(crate) const QUOTE: Self = Self::of(b'\'').or(Self::of(b'"')).or(Self::of(b'`'));

@@ -15,15 +15,15 @@ const EMPTY: usize = 8;
 const DIRECTORIES: [&[u8]; 7] = [b"bin", b"etc", b"usr", b"dev", b"sbin", b"tmp", b"var"];
 
 /// Bytes of names, and bytes with which a word may go on in disguise.
-const NAME: [bool; 256] = marks(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
-const GOES_ON: [bool; 256] = marks(b"$`'\"^\\/.-?*[]");
+const NAME: [bool; 256] = marks(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
+const GOES_ON: [bool; 256] = marks(b"$`'\"^\\/?*[]");
 
 /// Whether [`Word::read`] could find a command at the start of `rest`: it begins with the plain name of one, or is
 /// not plain.
 pub(super) fn may_be_command(rest: &[u8]) -> bool {
     let length = rest
         .iter()
-        .take(LONGEST)
+        .take(READ)
         .take_while(|byte| NAME[usize::from(**byte)])
         .count();
     match &rest[length..] {
@@ -34,10 +34,13 @@ pub(super) fn may_be_command(rest: &[u8]) -> bool {
         _ => {}
     }
     let mut folded = [0; LONGEST];
-    let name = &mut folded[..length];
+    let Some(name) = folded.get_mut(..length) else {
+        return false;
+    };
     name.copy_from_slice(&rest[..length]);
     name.make_ascii_lowercase();
-    length < LONGEST && (command::is_prefix(name) || Command::named(name).is_some())
+    let name = name.strip_suffix(b".exe").unwrap_or(name);
+    command::is_prefix(name) || Command::named(name).is_some()
 }
 
 /// A word without its quoting.
