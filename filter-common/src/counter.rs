@@ -149,6 +149,8 @@ counters! {
     HangDrop drop_engine_hung Drop,
     /// failure policy: the engine's ring is full
     RingFullDrop drop_ring_full Drop,
+    /// no interface on the other side of the bridge
+    NoBridge drop_no_bridge Drop,
     /// neither IPv4 nor IPv6
     NotIp pass_not_ip Pass,
     /// the program has not been configured yet
@@ -161,6 +163,8 @@ counters! {
     ServiceNone pass_service_none Pass,
     /// the service is inspected on suspicion and nothing was suspicious
     NotSuspicious pass_not_suspicious Pass,
+    /// from the servers' side of the bridge
+    Reply pass_reply Pass,
     /// bare acknowledgement of an inspected flow: nothing in it to inspect
     Acknowledgement pass_acknowledgement Pass,
     /// TCP fragment for an inspected address, passed by policy

@@ -16,8 +16,8 @@ pub struct FlowKey {
     pub destination_port: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Explicit padding: the kernel hashes the key's bytes.
-    pub reserved: [u8; 3],
+    /// The VLANs it is in: identifiers of two tags at most, twelve bits each, network byte order; zeros without a tag.
+    pub vlan: [u8; 3],
 }
 
 impl FlowKey {
@@ -31,8 +31,16 @@ impl FlowKey {
             source_port,
             destination_port,
             protocol: 6,
-            reserved: [0; 3],
+            vlan: [0; 3],
         }
+    }
+
+    /// The same flow in the VLANs of a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_vlan(mut self, vlan: [u8; 3]) -> Self {
+        self.vlan = vlan;
+        self
     }
 
     /// The key with its ends exchanged: of the opposite direction.
@@ -45,7 +53,7 @@ impl FlowKey {
             source_port: self.destination_port,
             destination_port: self.source_port,
             protocol: self.protocol,
-            reserved: [0; 3],
+            vlan: self.vlan,
         }
     }
 }

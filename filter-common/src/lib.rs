@@ -75,8 +75,10 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// The `AF_XDP` sockets, by RX queue.
     pub const SOCKETS: &str = "SOCKETS";
+    /// The two interfaces of a bridge.
+    pub const BRIDGE: &str = "BRIDGE";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 20] = [
+    pub const PINNED: [&str; 21] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
@@ -97,6 +99,7 @@ pub mod map {
         COUNTERS,
         EVENTS,
         SOCKETS,
+        BRIDGE,
     ];
 }
 
@@ -106,6 +109,18 @@ pub mod program {
     pub const XDP: &str = "portcullis";
     /// The egress observer (tcx).
     pub const EGRESS: &str = "portcullis_out";
+    /// The XDP program on the servers' side of a bridge.
+    pub const BACK: &str = "portcullis_back";
+}
+
+/// Entries of [`map::BRIDGE`].
+pub mod bridge {
+    /// The interface that clients come in by.
+    pub const CLIENTS: u32 = 0;
+    /// The interface that the servers are behind.
+    pub const SERVERS: u32 = 1;
+    /// How many there are.
+    pub const SIDES: u32 = 2;
 }
 
 /// Most RX queues of one interface that the maps have room for.

@@ -91,6 +91,9 @@ pub mod tcp_flag {
 const ETHERNET_HEADER: usize = 14;
 const ETHERTYPE: usize = 12;
 const VLAN_TAG: usize = 4;
+/// The identifier in a tag.
+const VLAN_ID_BITS: u32 = 12;
+const VLAN_ID: u16 = (1 << VLAN_ID_BITS) - 1;
 /// Most VLAN tags that are understood: one 802.1Q inside one 802.1ad.
 const MAX_VLAN_TAGS: u8 = 2;
 const IPV4_HEADER: usize = 20;
@@ -142,6 +145,8 @@ pub struct Packet {
     pub tcp_flags: u8,
     /// VLAN tags in front of the IP header.
     pub vlan_tags: u8,
+    /// Their identifiers, as a [`FlowKey`](crate::FlowKey) has them.
+    pub vlan: [u8; 3],
     /// Whether the packet is IPv4.
     pub is_v4: bool,
     /// Whether the packet is a fragment; ports are then 0 and the transport header is not parsed.
@@ -154,13 +159,20 @@ impl Packet {
     /// Parses a frame. `Ok(None)` is a frame that is neither IPv4 nor IPv6.
     #[inline(always)]
     pub fn parse<B: Bytes + ?Sized>(frame: &B) -> Result<Option<Self>, Malformed> {
-        let (network, kind, vlan_tags) = ethernet(frame)?;
+        let Link {
+            network,
+            kind,
+            vlan_tags,
+            vlan,
+        } = ethernet(frame)?;
         let mut packet = match kind {
             ethertype::IPV4 => ipv4(frame, network)?,
             ethertype::IPV6 => ipv6(frame, network)?,
             _ => return Ok(None),
         };
         packet.vlan_tags = vlan_tags;
+        let [_, high, middle, low] = vlan.to_be_bytes();
+        packet.vlan = [high, middle, low];
         if packet.source == packet.destination {
             return Err(Malformed(Reason::SameAddress));
         }
@@ -199,19 +211,34 @@ fn ensure(condition: bool, reason: Reason) -> Result<(), Malformed> {
     if condition { Ok(()) } else { Err(Malformed(reason)) }
 }
 
-/// Returns where the IP header starts, the last ethertype and the number of VLAN tags.
+/// What the link layer says.
+struct Link {
+    /// Where the IP header starts.
+    network: usize,
+    /// The last ethertype.
+    kind: u16,
+    vlan_tags: u8,
+    /// Twelve bits a tag (IEEE 802.1Q §9.6).
+    vlan: u32,
+}
+
 #[inline(always)]
-fn ethernet<B: Bytes + ?Sized>(frame: &B) -> Result<(usize, u16, u8), Malformed> {
-    let mut offset = ETHERNET_HEADER;
-    let mut kind = truncated(frame.u16(ETHERTYPE))?;
-    let mut tags = 0;
-    while tags < MAX_VLAN_TAGS && is_vlan(kind) {
-        kind = truncated(frame.u16(offset + 2))?;
-        offset += VLAN_TAG;
-        tags += 1;
+fn ethernet<B: Bytes + ?Sized>(frame: &B) -> Result<Link, Malformed> {
+    let mut link = Link {
+        network: ETHERNET_HEADER,
+        kind: truncated(frame.u16(ETHERTYPE))?,
+        vlan_tags: 0,
+        vlan: 0,
+    };
+    while link.vlan_tags < MAX_VLAN_TAGS && is_vlan(link.kind) {
+        let tag = truncated(frame.u16(link.network))?;
+        link.vlan = link.vlan << VLAN_ID_BITS | u32::from(tag & VLAN_ID);
+        link.kind = truncated(frame.u16(link.network + 2))?;
+        link.network += VLAN_TAG;
+        link.vlan_tags += 1;
     }
-    ensure(!is_vlan(kind), Reason::VlanDepth)?;
-    Ok((offset, kind, tags))
+    ensure(!is_vlan(link.kind), Reason::VlanDepth)?;
+    Ok(link)
 }
 
 #[inline(always)]
@@ -246,6 +273,7 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
         protocol,
         tcp_flags: 0,
         vlan_tags: 0,
+        vlan: [0; 3],
         is_v4: true,
         // More fragments, or an offset.
         fragment: fragment_field & 0x3fff != 0,
@@ -308,6 +336,7 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
         protocol: next,
         tcp_flags: 0,
         vlan_tags: 0,
+        vlan: [0; 3],
         is_v4: false,
         fragment,
         odd,

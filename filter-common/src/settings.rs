@@ -14,8 +14,8 @@ pub struct Settings {
     pub heartbeat_timeout_ns: u64,
     /// Most frames that may be redirected to a queue and not yet consumed.
     pub credits: u32,
-    /// VLAN-tagged packets for inspected services: 0 drops, 1 passes them.
-    pub vlan_pass: u32,
+    /// VLAN-tagged packets for inspected services: one of the `VLAN` constants.
+    pub vlan: u32,
     /// TCP fragments for inspected addresses: one of the `FRAGMENTS` constants.
     pub fragments: u32,
     /// Which triggers of `suspicious` are on: `TRIGGER_*` bits.
@@ -28,6 +28,10 @@ pub struct Settings {
     pub sample_mask: u32,
     /// Bytes of a packet that one frame holds; 0 for any number.
     pub frame_bytes: u32,
+    /// How what passes goes on: one of the `FORWARD` constants.
+    pub forward: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Mask on an IPv6 source before it is looked up as a source.
     pub source_mask: Address,
     /// Limits against floods.
@@ -41,6 +45,18 @@ impl Settings {
     pub const FAIL_DROP: u32 = 0;
     /// What cannot be inspected is passed.
     pub const FAIL_PASS: u32 = 1;
+
+    /// Tagged packets are dropped.
+    pub const VLAN_DROP: u32 = 0;
+    /// Tagged packets are passed.
+    pub const VLAN_PASS: u32 = 1;
+    /// Tagged packets are treated like others.
+    pub const VLAN_INSPECT: u32 = 2;
+
+    /// Into this host's stack.
+    pub const FORWARD_HOST: u32 = 0;
+    /// Out of the interface on the other side.
+    pub const FORWARD_BRIDGE: u32 = 1;
 
     /// Fragments are dropped.
     pub const FRAGMENTS_DROP: u32 = 0;
@@ -66,4 +82,4 @@ impl Settings {
 }
 
 const _: () =
-    assert!(size_of::<Settings>() == 64 + size_of::<FloodLimits>() + size_of::<ChallengeSettings>());
+    assert!(size_of::<Settings>() == 72 + size_of::<FloodLimits>() + size_of::<ChallengeSettings>());

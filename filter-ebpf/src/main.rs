@@ -22,6 +22,7 @@
 mod challenge;
 mod count;
 mod due;
+mod forward;
 mod frame;
 mod key;
 mod limits;
@@ -39,6 +40,8 @@ use aya_ebpf::{
 };
 use filter_common::{Action, Reason};
 
+use crate::frame::Frame;
+
 /// Tells the kernel that programs after this one see the packet, too; alone, it means "pass".
 const TCX_NEXT: i32 = -1;
 
@@ -50,10 +53,7 @@ fn portcullis(ctx: XdpContext) -> u32 {
         Action::Pass if matches!(decision.reason, Reason::Acknowledgement) => {
             redirect::past_engine(&ctx, &decision)
         }
-        Action::Pass => {
-            count::packet(decision.reason);
-            xdp_action::XDP_PASS
-        }
+        Action::Pass => forward::pass(decision.reason),
         Action::Drop => {
             count::packet(decision.reason);
             count::sample(&ctx, &decision);
@@ -67,8 +67,15 @@ fn portcullis(ctx: XdpContext) -> u32 {
 /// Observes one packet on its way out. Changes nothing.
 #[classifier]
 fn portcullis_out(ctx: TcContext) -> i32 {
-    observe::reply(&ctx);
+    observe::reply(&Frame::sent(&ctx));
     TCX_NEXT
+}
+
+/// Observes one packet that a bridge received from the servers' side, and sends it to the clients.
+#[xdp(frags)]
+fn portcullis_back(ctx: XdpContext) -> u32 {
+    observe::reply(&Frame::received(&ctx));
+    forward::back()
 }
 
 #[panic_handler]

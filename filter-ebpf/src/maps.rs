@@ -2,12 +2,13 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, XskMap},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, XskMap},
     macros::btf_map,
 };
 use filter_common::{
     Address, Counters, FlowKey, FlowState, MAX_QUEUES,
     block::Block,
+    bridge,
     challenge::{ChallengeState, Proof},
     event::DropEvent,
     flood::{Leases, PerClass, SourceRates},
@@ -63,3 +64,5 @@ pub(crate) static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 pub(crate) static EVENTS: RingBuf<DropEvent, EVENT_BYTES> = RingBuf::new();
 #[btf_map]
 pub(crate) static SOCKETS: XskMap<{ MAX_QUEUES as usize }> = XskMap::new();
+#[btf_map]
+pub(crate) static BRIDGE: DevMap<{ bridge::SIDES as usize }> = DevMap::new();

@@ -1,12 +1,12 @@
 //! The egress observer: notes what a server's replies say into the flow's map entry.
 //!
-//! Replies do not pass the engine in `host` forwarding, yet the stream layer has to know what the server has
+//! Replies do not pass the engine, yet the stream layer has to know what the server has
 //! acknowledged (older bytes need no comparison), what it has sent (the sequence number of an injected page)
 //! and whether it has closed.
 
 use core::ffi::c_void;
 
-use aya_ebpf::{helpers::bpf_loop, programs::TcContext};
+use aya_ebpf::helpers::bpf_loop;
 use filter_common::{
     Bytes, FlowKey, FlowState, Packet,
     packet::{MAX_HEADERS, protocol, tcp_flag},
@@ -28,9 +28,8 @@ const MAX_SCALE: u8 = 14;
 
 /// Notes one reply.
 #[inline(always)]
-pub(crate) fn reply(ctx: &TcContext) {
-    let frame = Frame::sent(ctx);
-    let Ok(Some(packet)) = Packet::parse(&frame) else {
+pub(crate) fn reply(frame: &Frame) {
+    let Ok(Some(packet)) = Packet::parse(frame) else {
         return;
     };
     if packet.protocol != protocol::TCP || packet.fragment {
@@ -42,6 +41,7 @@ pub(crate) fn reply(ctx: &TcContext) {
     key.destination = packet.source;
     key.destination_port = packet.source_port;
     key.protocol = protocol::TCP;
+    key.vlan = packet.vlan;
     let Some(flow) = FLOWS.get_ptr_mut(key) else {
         return;
     };
@@ -49,7 +49,7 @@ pub(crate) fn reply(ctx: &TcContext) {
     // a connection lasts; the engine reads them as hints that only ever trail the truth.
     let flow = unsafe { &mut *flow };
     if flow.path == FlowState::PATH_INSPECT {
-        let _ = note(&frame, &packet, flow);
+        let _ = note(frame, &packet, flow);
     }
 }
 

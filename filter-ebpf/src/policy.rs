@@ -106,6 +106,7 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     decision.flow.source_port = packet.source_port;
     decision.flow.destination_port = packet.destination_port;
     decision.flow.protocol = packet.protocol;
+    decision.flow.vlan = packet.vlan;
     decision.network = packet.network;
     decision.is_v4 = packet.is_v4;
     decision.reason = by_address(&packet.source, packet.is_v4, settings)
@@ -266,8 +267,8 @@ fn path(packet: &Packet, settings: &Settings, decision: &mut Decision) -> Path {
     };
     Path::Settled(if inspect == Service::INSPECT_NONE {
         Reason::ServiceNone
-    } else if packet.vlan_tags > 0 {
-        if settings.vlan_pass == 0 {
+    } else if packet.vlan_tags > 0 && settings.vlan != Settings::VLAN_INSPECT {
+        if settings.vlan == Settings::VLAN_DROP {
             Reason::Vlan
         } else {
             Reason::VlanPass
@@ -290,7 +291,10 @@ fn challenged(
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
     let resets = packet.tcp_flags & (tcp_flag::RST | tcp_flag::ACK) == tcp_flag::RST;
     let transport = usize::from(packet.transport);
-    if !opens && !resets || packet.vlan_tags > 0 && settings.vlan_pass == 0 || transport > MAX_TRANSPORT {
+    if !opens && !resets
+        || packet.vlan_tags > 0 && settings.vlan == Settings::VLAN_DROP
+        || transport > MAX_TRANSPORT
+    {
         return None;
     }
     let inspect = service(&packet.destination, packet.destination_port)?;

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
 
 use crate::{
-    count,
+    count, forward,
     maps::{FLOWS, QUEUES, SOCKETS},
     policy::Decision,
 };
@@ -53,10 +53,7 @@ pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     match ready(ctx, decision, now) {
-        Ok(_) | Err(Failure::RingFull) => {
-            count::packet(decision.reason);
-            xdp_action::XDP_PASS
-        }
+        Ok(_) | Err(Failure::RingFull) => forward::pass(decision.reason),
         Err(failure) => fail(decision, failure),
     }
 }
@@ -156,10 +153,9 @@ fn fail(decision: &Decision, failure: Failure) -> u32 {
         (Failure::Hung, false) => Reason::HangDrop,
         (Failure::RingFull, false) => Reason::RingFullDrop,
     };
-    count::packet(reason);
     if pass {
-        xdp_action::XDP_PASS
-    } else {
-        xdp_action::XDP_DROP
+        return forward::pass(reason);
     }
+    count::packet(reason);
+    xdp_action::XDP_DROP
 }

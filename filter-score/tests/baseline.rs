@@ -134,11 +134,7 @@ fn what_is_usual_is_less_suspicious_to_the_model() {
     let score = before.model.as_ref().expect("the model suspects it").score;
     let mut scorer = scorer(BaselineUse::On);
     for number in 0..100 {
-        for value in [
-            "it's+a+word+or+more",
-            "that+one+(or+another)",
-            "what+x+%3D+y+is",
-        ] {
+        for value in ["it's+a+word+or+more", "that+one+(or+another)", "what+x+%3D+y+is"] {
             let decision = get(&mut scorer, &format!("q={value}+and+many+more+words+{number}"));
             assert!(decision.score.abs() < f32::EPSILON, "{decision:?}");
         }

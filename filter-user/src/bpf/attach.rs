@@ -1,4 +1,4 @@
-//! Attaches the programs to an interface through pinned links, so that a successor replaces them atomically.
+//! Attaches the programs to interfaces through pinned links, so that a successor replaces them atomically.
 
 use std::{
     fmt, io,
@@ -68,33 +68,58 @@ pub enum AttachError {
     },
 }
 
-/// The programs on one interface. Dropping it leaves them attached; [`Attachment::detach`] takes them off.
+/// Where the programs go.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// Filter and egress observer on one interface.
+    Host(&'a str),
+    /// The filter on the clients' side of a bridge, and what brings replies back on the servers' side.
+    Bridge {
+        /// The interface that clients come in by.
+        clients: &'a str,
+        /// The interface that the servers are behind.
+        servers: &'a str,
+    },
+}
+
+/// The attached programs. Dropping it leaves them attached; [`Attachment::detach`] takes them off.
 #[derive(Debug)]
 pub struct Attachment {
-    xdp: PinnedLink,
-    egress: PinnedLink,
-    /// Where the XDP program runs; `None` if it was taken over from a predecessor.
+    /// The filter, and what goes with it.
+    links: [PinnedLink; 2],
+    /// Where the filter runs; `None` if it was taken over from a predecessor.
     pub mode: Option<XdpMode>,
 }
 
 impl Attachment {
-    /// Attaches both programs to `interface`, the XDP program in the first of `modes` that works, or replaces those of a
-    /// predecessor without a gap; then the mode stays as it was.
+    /// Attaches both programs, XDP in the first of `modes` that works, or replaces those of a predecessor without a gap; then
+    /// the mode stays as it was. The filter comes last. What a predecessor had attached elsewhere is taken off.
     ///
     /// # Errors
     ///
     /// See [`AttachError`].
-    pub fn new(kernel: &mut Kernel, interface: &str, modes: &[XdpMode]) -> Result<Self, AttachError> {
-        let (egress, is_new) = attach_egress(kernel, interface)?;
-        match attach_xdp(kernel, interface, modes) {
-            Ok((xdp, mode)) => Ok(Self { xdp, egress, mode }),
-            Err(error) => {
-                if is_new && let Err(error) = egress.unpin() {
-                    tracing::warn!("cannot take the egress observer off {interface} again: {error}");
-                }
-                Err(error)
+    pub fn new(kernel: &mut Kernel, place: Place<'_>, modes: &[XdpMode]) -> Result<Self, AttachError> {
+        let ((helper, is_new), interface) = match place {
+            Place::Host(interface) => (attach_egress(kernel, interface)?, interface),
+            Place::Bridge { clients, servers } => {
+                let (link, mode) = attach_xdp(kernel, program::BACK, servers, modes)?;
+                ((link, mode.is_some()), clients)
             }
-        }
+        };
+        let (filter, mode) = match attach_xdp(kernel, program::XDP, interface, modes) {
+            Ok(attached) => attached,
+            Err(error) => {
+                if is_new && let Err(error) = helper.unpin() {
+                    tracing::warn!("cannot take the other program off again: {error}");
+                }
+                return Err(error);
+            }
+        };
+        remove_stale(kernel.pin_dir(), place);
+        Ok(Self {
+            links: [filter, helper],
+            mode,
+        })
     }
 
     /// Takes both programs off the interface.
@@ -103,24 +128,55 @@ impl Attachment {
     ///
     /// When a pin cannot be removed.
     pub fn detach(self) -> io::Result<()> {
-        self.xdp.unpin()?;
-        self.egress.unpin()?;
+        for link in self.links {
+            link.unpin()?;
+        }
         Ok(())
+    }
+}
+
+fn xdp_link(interface: &str) -> String {
+    format!("link_xdp_{interface}")
+}
+
+fn egress_link(interface: &str) -> String {
+    format!("link_egress_{interface}")
+}
+
+/// Takes off what an engine that was killed, and filtered other interfaces or forwarded in another way, has left.
+fn remove_stale(pin_dir: &Path, place: Place<'_>) {
+    let ours = match place {
+        Place::Host(interface) => [xdp_link(interface), egress_link(interface)],
+        Place::Bridge { clients, servers } => [xdp_link(clients), xdp_link(servers)],
+    };
+    let Ok(entries) = pin_dir.read_dir() else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("link_") && !ours.iter().any(|ours| *ours == name) {
+            match std::fs::remove_file(entry.path()) {
+                Ok(()) => tracing::info!("took off what an earlier engine had attached: {name}"),
+                Err(error) => tracing::warn!("cannot remove {}: {error}", entry.path().display()),
+            }
+        }
     }
 }
 
 fn attach_xdp(
     kernel: &mut Kernel,
+    name: &str,
     interface: &str,
     modes: &[XdpMode],
 ) -> Result<(PinnedLink, Option<XdpMode>), AttachError> {
-    let path = kernel.pin_dir.join(format!("link_xdp_{interface}"));
+    let path = kernel.pin_dir.join(xdp_link(interface));
     let refused = |source| AttachError::Refused {
         what: "XDP",
         interface: interface.to_owned(),
         source,
     };
-    let program: &mut Xdp = typed(kernel.ebpf.program_mut(program::XDP)).map_err(refused)?;
+    let program: &mut Xdp = typed(kernel.ebpf.program_mut(name)).map_err(refused)?;
     let taken_over = take_over(&path, |link| {
         let id = program.attach_to_link(link.try_into().map_err(link_error)?)?;
         program.take_link(id)?.try_into().map_err(link_error)
@@ -158,7 +214,7 @@ fn attach_xdp(
 
 /// Returns whether the program was not attached before, too.
 fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<(PinnedLink, bool), AttachError> {
-    let path = kernel.pin_dir.join(format!("link_egress_{interface}"));
+    let path = kernel.pin_dir.join(egress_link(interface));
     let refused = |source| AttachError::Refused {
         what: "egress",
         interface: interface.to_owned(),

@@ -129,7 +129,9 @@ impl Kernel {
         }
         loader.override_global(aya_log::LEVEL, &options.log_level, true);
         let mut ebpf = loader.load(OBJECT)?;
-        load_program::<aya::programs::Xdp>(&mut ebpf, program::XDP, aya::programs::Xdp::load)?;
+        for name in [program::XDP, program::BACK] {
+            load_program::<aya::programs::Xdp>(&mut ebpf, name, aya::programs::Xdp::load)?;
+        }
         load_program::<aya::programs::SchedClassifier>(
             &mut ebpf,
             program::EGRESS,

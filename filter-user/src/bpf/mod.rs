@@ -4,6 +4,6 @@ mod attach;
 mod kernel;
 mod tables;
 
-pub use attach::{AttachError, Attachment, XdpMode};
+pub use attach::{AttachError, Attachment, Place, XdpMode};
 pub use kernel::{Kernel, LoadError, LoadOptions, Sizes};
 pub use tables::{Prefix, TableError, Tables, monotonic_ns};

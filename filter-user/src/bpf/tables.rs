@@ -6,11 +6,13 @@ use std::{
 };
 
 use aya::maps::{
-    Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap, lpm_trie::Key,
+    Array, DevMap, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, XskMap, lpm_trie::Key,
+    xdp::XdpMapError,
 };
 use filter_common::{
     Address, Counters, FlowKey, FlowState,
     block::Block,
+    bridge,
     challenge::{ChallengeState, Proof},
     flood::{PerClass, SourceRates},
     map,
@@ -139,6 +141,25 @@ impl Tables {
     /// When it is missing.
     pub fn sockets(&self) -> Result<XskMap<MapData>, TableError> {
         open(&self.pin_dir, map::SOCKETS, Map::XskMap)
+    }
+
+    /// Says which two interfaces a bridge has, by their indexes.
+    ///
+    /// # Errors
+    ///
+    /// When the map is missing or the kernel refuses.
+    pub fn set_bridge(&self, clients: u32, servers: u32) -> Result<(), TableError> {
+        let mut map: DevMap<MapData> = open(&self.pin_dir, map::BRIDGE, Map::DevMap)?;
+        for (side, interface) in [(bridge::CLIENTS, clients), (bridge::SERVERS, servers)] {
+            map.set(side, interface, None, 0).map_err(|error| TableError {
+                name: map::BRIDGE.to_owned(),
+                source: match error {
+                    XdpMapError::MapError(source) => source,
+                    error => MapError::IoError(std::io::Error::other(error)),
+                },
+            })?;
+        }
+        Ok(())
     }
 
     /// The ring buffer of sampled drops.

@@ -3,12 +3,13 @@
 use clap::Args;
 
 use super::{Connection, Datapath};
-use crate::config::{FailurePolicy, Level, Mode, Origin, Override, XdpMode};
+use crate::config::{FailurePolicy, Forward, Level, Mode, Origin, Override, XdpMode};
 
 /// Attach to an interface and filter until stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo portcullis run --iface eth0
+  sudo portcullis run --iface eth0 --server-iface eth1
   sudo portcullis run --iface eth0 --mode detect --set 'service=[{port=8080}]'
   sudo portcullis run --config gateway.toml --set reputation.first_block_s=300
 
@@ -17,6 +18,10 @@ pub(super) struct Run {
     /// The interface to filter
     #[arg(long, short, value_name = "NAME")]
     iface: Option<String>,
+
+    /// Bridge to this interface, which the servers are behind, instead of giving packets back to the stack
+    #[arg(long, value_name = "NAME")]
+    server_iface: Option<String>,
 
     /// Carry decisions out, or only count and log them
     #[arg(long)]
@@ -50,9 +55,12 @@ impl Run {
     /// The options as keys of the configuration; they win over `--set`.
     fn into_overrides(self, connection: &Connection) -> Vec<Override> {
         let mut overrides = self.overrides;
+        let forward = self.server_iface.as_ref().map(|_| Forward::Bridge.to_string());
         let socket = connection.socket.as_ref().map(|path| path.display().to_string());
         for (option, key, value) in [
             ("--iface", "engine.interface", self.iface),
+            ("--server-iface", "engine.server_interface", self.server_iface),
+            ("--server-iface", "engine.forward", forward),
             ("--mode", "scoring.mode", self.mode.map(|mode| mode.to_string())),
             (
                 "--on-failure",

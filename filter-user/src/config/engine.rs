@@ -12,6 +12,8 @@ pub struct Engine {
     pub interface: Option<String>,
     /// How accepted packets go on.
     pub forward: Forward,
+    /// The interface that the servers are behind, of a bridge; `--server-iface` overrides it.
+    pub server_interface: Option<String>,
     /// What becomes of packets that should be inspected and cannot be.
     pub on_failure: FailurePolicy,
     /// How many receive queues are read.
@@ -32,7 +34,7 @@ pub struct Engine {
     pub pin_dir: PathBuf,
     /// The control socket.
     pub control_socket: PathBuf,
-    /// What becomes of VLAN-tagged frames: reinjected into the stack they would miss the VLAN device.
+    /// What becomes of VLAN-tagged frames to an inspected service.
     pub vlan: VlanPolicy,
     /// What becomes of IP fragments to an inspected service.
     pub fragments: FragmentPolicy,
@@ -45,6 +47,7 @@ impl Default for Engine {
         Self {
             interface: None,
             forward: Forward::Host,
+            server_interface: None,
             on_failure: FailurePolicy::Pass,
             queues: Queues::Auto,
             cpus: Vec::new(),
@@ -55,7 +58,7 @@ impl Default for Engine {
             ebpf_log: Level::Off,
             pin_dir: PathBuf::from("/sys/fs/bpf/portcullis"),
             control_socket: PathBuf::from("/run/portcullis/control.sock"),
-            vlan: VlanPolicy::Pass,
+            vlan: VlanPolicy::Auto,
             fragments: FragmentPolicy::Inspect,
             replace_foreign: ForeignProgram::Refuse,
         }
@@ -113,6 +116,8 @@ keyword! {
     Forward {
         /// Back into this host's network stack.
         Host = "host",
+        /// Out of the interface that the servers are behind, past the stack.
+        Bridge = "bridge",
     }
 }
 
@@ -180,6 +185,8 @@ keyword! {
 keyword! {
     /// What becomes of VLAN-tagged frames.
     VlanPolicy {
+        /// A bridge inspects them; a host passes them, as they would miss the VLAN device when given back to the stack.
+        Auto = "auto",
         /// They pass uninspected; addresses and blocks are still checked.
         Pass = "pass",
         /// They are dropped.

@@ -4,7 +4,7 @@ mod clients;
 
 use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
-use super::{Address, Config, RulesSource, Scoring, cidr};
+use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr};
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
@@ -66,21 +66,55 @@ impl Findings {
     }
 }
 
+/// The kernel's own rule (`dev_valid_name`): 1 to 15 bytes, no '/', ':' or white space.
+fn is_interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+}
+
+fn forwarding(engine: &Engine, findings: &mut Findings) {
+    match (engine.forward, &engine.server_interface) {
+        (Forward::Host, None) => {}
+        (Forward::Host, Some(_)) => findings.add(
+            "engine.server_interface",
+            "only a bridge has an interface that the servers are behind",
+            "set `forward = \"bridge\"`, or leave the key out",
+        ),
+        (Forward::Bridge, None) => findings.add(
+            "engine.forward",
+            "a bridge has two interfaces, and the second one is not named",
+            "add `--server-iface eth1`, or `server_interface = \"eth1\"`: the one that the servers are behind",
+        ),
+        (Forward::Bridge, Some(name)) => {
+            if engine.interface.as_ref() == Some(name) {
+                findings.add(
+                    "engine.server_interface",
+                    format!("`{name}` is the interface that clients come in by"),
+                    "name the other one, which the servers are behind",
+                );
+            }
+        }
+    }
+}
+
 fn engine(config: &Config, findings: &mut Findings) {
     let engine = &config.engine;
-    if let Some(name) = &engine.interface
-        // The kernel's own rule (dev_valid_name): 1 to 15 bytes, no '/', ':' or white space.
-        && (name.is_empty()
-            || name.len() > 15
-            || matches!(name.as_str(), "." | "..")
-            || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()))
-    {
-        findings.add(
-            "engine.interface",
-            format!("`{name}` cannot be the name of a network interface"),
-            "use a name that `ip link` shows",
-        );
+    for (key, name) in [
+        ("engine.interface", &engine.interface),
+        ("engine.server_interface", &engine.server_interface),
+    ] {
+        if let Some(name) = name
+            && !is_interface_name(name)
+        {
+            findings.add(
+                key,
+                format!("`{name}` cannot be the name of a network interface"),
+                "use a name that `ip link` shows",
+            );
+        }
     }
+    forwarding(engine, findings);
     if let super::Queues::Count(queues) = engine.queues {
         findings.range("engine.queues", queues, 1..=256);
         if !engine.cpus.is_empty() && engine.cpus.len() != queues as usize {

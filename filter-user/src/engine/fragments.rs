@@ -28,6 +28,7 @@ const FRAGMENT_HEADER: usize = 8;
 struct Key {
     source: Address,
     destination: Address,
+    vlan: [u8; 3],
     identification: u32,
     protocol: u8,
 }
@@ -89,6 +90,7 @@ impl Fragment {
             key: Key {
                 source: packet.source,
                 destination: packet.destination,
+                vlan: packet.vlan,
                 identification,
                 protocol,
             },

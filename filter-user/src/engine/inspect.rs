@@ -58,7 +58,8 @@ pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
             packet.source_port,
             packet.destination,
             packet.destination_port,
-        ),
+        )
+        .in_vlan(packet.vlan),
         segment: Segment {
             seq: Seq(read(4)?),
             flags: Flags(packet.tcp_flags),

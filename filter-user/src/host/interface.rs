@@ -21,6 +21,8 @@ pub struct Interface {
     pub queues: u32,
     /// Whether it is up.
     pub up: bool,
+    /// Whether it takes frames for every address.
+    pub is_promiscuous: bool,
     /// Whether it is one end of a virtual cable (veth(4)).
     pub is_veth: bool,
     /// How an XDP program is attached to it, if one is.
@@ -102,6 +104,7 @@ impl Interface {
             mtu,
             queues: queues(name).await.unwrap_or(1),
             up: message.header.flags.contains(LinkFlags::Up),
+            is_promiscuous: message.header.flags.contains(LinkFlags::Promisc),
             is_veth,
             xdp_mode,
         })

@@ -1,11 +1,15 @@
-//! The host's network configuration: the filtered interface, and the devices accepted packets re-enter the
-//! stack through.
+//! The host's network configuration: the filtered interface, and the way accepted packets take from there: the devices
+//! they re-enter the stack through, or the other side of a bridge.
 
+mod bridge;
 mod claim;
 mod interface;
 mod reinjection;
 mod sysctl;
+mod way;
 
+pub use bridge::{Bridge, BridgeError};
 pub use claim::{Claim, ClaimError};
 pub use interface::{Interface, InterfaceError};
 pub use reinjection::{Reinjection, ReinjectionError};
+pub use way::Way;

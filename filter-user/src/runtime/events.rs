@@ -177,7 +177,7 @@ fn read_drop(bytes: &[u8]) -> Option<DropEvent> {
             source_port: u16_at(40)?,
             destination_port: u16_at(42)?,
             protocol: bytes[44],
-            reserved: [0; 3],
+            vlan: *bytes[45..].first_chunk()?,
         },
         reason: u32_at(48)?,
         length: u32_at(52)?,

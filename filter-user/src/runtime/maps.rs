@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::queues;
 use crate::{
     bpf::{Prefix, TableError, Tables, monotonic_ns},
-    config::{self, Config, FailurePolicy, FragmentPolicy, Inspect, Suspicious, VlanPolicy},
+    config::{self, Config, FailurePolicy, Forward, FragmentPolicy, Inspect, Suspicious, VlanPolicy},
     control::Protected,
     host::Interface,
 };
@@ -116,7 +116,11 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         },
         heartbeat_timeout_ns: u64::from(config.limits.heartbeat_timeout_ms) * 1_000_000,
         credits: config.limits.credits_per_queue(),
-        vlan_pass: u32::from(config.engine.vlan == VlanPolicy::Pass),
+        vlan: match (config.engine.vlan, config.engine.forward) {
+            (VlanPolicy::Drop, _) => Settings::VLAN_DROP,
+            (VlanPolicy::Auto, Forward::Bridge) => Settings::VLAN_INSPECT,
+            (VlanPolicy::Auto | VlanPolicy::Pass, _) => Settings::VLAN_PASS,
+        },
         fragments: match config.engine.fragments {
             FragmentPolicy::Drop => Settings::FRAGMENTS_DROP,
             FragmentPolicy::Pass => Settings::FRAGMENTS_PASS,
@@ -127,6 +131,11 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         soft_limit: config.suspicious.soft_limit_rps,
         sample_mask: SAMPLE - 1,
         frame_bytes: queues::frame_bytes(interface),
+        forward: match config.engine.forward {
+            Forward::Host => Settings::FORWARD_HOST,
+            Forward::Bridge => Settings::FORWARD_BRIDGE,
+        },
+        reserved: 0,
         source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix),
         flood: config.flood.limits(cpus as u32),
         challenge: config.flood.challenge.settings(cpus as u32, key),

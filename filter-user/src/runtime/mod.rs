@@ -32,11 +32,11 @@ use tokio::{
 };
 
 use crate::{
-    bpf::{Attachment, Kernel, LoadOptions, Sizes, Tables, XdpMode, monotonic_ns},
+    bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     config::{self, Config, Origin, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
-    host::{Claim, Interface, Reinjection},
+    host::{Bridge, Claim, Interface, Reinjection, Way},
     latency::LatencyBook,
     limit::Counts,
     ring::SharedQueues,
@@ -117,10 +117,10 @@ struct Running {
     state: Arc<State>,
     threads: QueueThreads,
     attachment: Attachment,
-    reinjection: Reinjection,
+    way: Way,
     events: JoinHandle<()>,
     socket: ControlSocket,
-    _claim: Claim,
+    _claims: Vec<Claim>,
     protected: Arc<Protected>,
     drops: RingBuf<MapData>,
     kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -141,7 +141,13 @@ impl Running {
         let interface = Interface::find(config.interface()?).await?;
         let queue_count = queue_count(&config, &interface)?;
         let socket = ControlSocket::bind(&config.engine.control_socket)?;
-        let claim = Claim::take(&interface)?;
+        let servers = match &config.engine.server_interface {
+            Some(name) => Some(Interface::find(name).await?),
+            None => None,
+        };
+        let claims = [Some(&interface), servers.as_ref()];
+        let claims: Result<Vec<_>, _> = claims.into_iter().flatten().map(Claim::take).collect();
+        let claims = claims?;
         let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
 
         let mut kernel = Kernel::load(&load_options(&config))?;
@@ -150,7 +156,13 @@ impl Running {
         let drops = tables.events()?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
-        let reinjection = Reinjection::create(&interface, queue_count).await?;
+        let way = match servers {
+            None => Way::Host(Reinjection::create(&interface, queue_count).await?),
+            Some(servers) => {
+                tables.set_bridge(interface.index, servers.index)?;
+                Way::Bridge(Bridge::create(interface.clone(), servers, queue_count).await?)
+            }
+        };
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
 
@@ -158,7 +170,7 @@ impl Running {
         let parts = queues::Parts {
             config: &config,
             interface: &interface,
-            reinjection: &reinjection,
+            way: &way,
             tables: &tables,
             shared: &shared,
             tuned: &tuned,
@@ -171,13 +183,13 @@ impl Running {
             let settings = maps::settings(&config, &interface, &tables)?;
             tables.set_settings(&settings)?;
             let choice = Choice::of(config.engine.xdp_mode, &interface, threads.in_parts());
-            let attachment = Attachment::new(&mut kernel, &interface.name, choice.modes)?;
+            let attachment = Attachment::new(&mut kernel, place(&interface, &way), choice.modes)?;
             Ok((threads, attachment, choice))
         });
         let (threads, attachment, choice) = match attached {
             Ok(attached) => attached,
             Err(error) => {
-                reinjection.remove().await;
+                way.remove().await;
                 return Err(error);
             }
         };
@@ -218,10 +230,10 @@ impl Running {
             state,
             threads,
             attachment,
-            reinjection,
+            way,
             events,
             socket,
-            _claim: claim,
+            _claims: claims,
             protected,
             drops,
             kernel_log,
@@ -302,7 +314,7 @@ impl Running {
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
         }
-        self.reinjection.remove().await;
+        self.way.remove().await;
         let status = self.state.status();
         tracing::info!(
             "stopped after {:.0} s: {} requests, {} blocked, {} packets redirected, {} dropped",
@@ -321,6 +333,16 @@ fn ticker(period: Duration) -> tokio::time::Interval {
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticker.reset();
     ticker
+}
+
+fn place<'a>(interface: &'a Interface, way: &'a Way) -> Place<'a> {
+    match way {
+        Way::Host(_) => Place::Host(&interface.name),
+        Way::Bridge(bridge) => Place::Bridge {
+            clients: &interface.name,
+            servers: &bridge.servers.name,
+        },
+    }
 }
 
 fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {

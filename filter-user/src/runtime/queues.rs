@@ -25,7 +25,7 @@ use crate::{
         page::Page,
     },
     flow::{StreamLimits, table::TableLimits},
-    host::{Interface, Reinjection},
+    host::{Interface, Way},
     latency::LatencyRecorder,
     limit::Counts,
     ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
@@ -71,7 +71,7 @@ pub(super) struct QueueThreads {
 pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
     pub(super) interface: &'a Interface,
-    pub(super) reinjection: &'a Reinjection,
+    pub(super) way: &'a Way,
     pub(super) tables: &'a Tables,
     pub(super) shared: &'a Arc<SharedQueues>,
     pub(super) tuned: &'a Tuned,
@@ -105,8 +105,8 @@ impl Parts<'_> {
         cpu: Option<u32>,
         recorder: LatencyRecorder,
     ) -> anyhow::Result<QueueThread> {
-        let output = self.reinjection.output(queue);
-        let output = output.ok_or_else(|| anyhow!("queue {queue} has no reinjection device"))?;
+        let output = self.way.output(queue);
+        let output = output.ok_or_else(|| anyhow!("queue {queue} has no device to forward to"))?;
         let (rings, ring) = bind(self.config, self.interface, queue, output)?;
         let handle = self.shared.queue(queue);
         let maps = LiveMaps::new(Tables::open(self.tables.pin_dir())?, handle.clone());
@@ -246,13 +246,13 @@ fn bind(
     config: &Config,
     interface: &Interface,
     queue: u32,
-    output: &str,
+    (output, output_queue): (&str, u32),
 ) -> anyhow::Result<(QueueRings, RingConfig)> {
     let mut ring = RingConfig {
         interface: interface.name.clone(),
         queue,
         output: output.to_owned(),
-        output_queue: 0,
+        output_queue,
         frames: config.limits.frames_per_queue,
         frame_size: frame_size(interface),
         mode: CopyMode::ZeroCopy,

@@ -53,6 +53,7 @@ mod tests {
                 mtu: 1500,
                 queues: 1,
                 up: true,
+                is_promiscuous: false,
                 is_veth,
                 xdp_mode: None,
             };

@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use filter_common::Reason;
-use filter_user::bpf::{Attachment, Kernel, LoadOptions, Sizes, XdpMode};
+use filter_user::bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, XdpMode};
 use xtask::lab::{
     RawTcp,
     frame::{Frame, flag},
@@ -76,7 +76,7 @@ fn let_answers_in(site: &Site) -> Result<(Kernel, Attachment)> {
             log_level: 0,
         };
         let mut kernel = Kernel::load(&options)?;
-        let attachment = Attachment::new(&mut kernel, "eth0", &[XdpMode::Native])?;
+        let attachment = Attachment::new(&mut kernel, Place::Host("eth0"), &[XdpMode::Native])?;
         Ok((kernel, attachment))
     })?
 }

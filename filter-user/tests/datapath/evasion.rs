@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::lab::{
-    RawTcp,
+    Gateway, RawTcp,
     frame::{Checksum, Tcp, flag},
     http::Response,
 };
@@ -125,8 +125,16 @@ fn wrong_tcp_checksum() -> Result<()> {
     })
 }
 
+/// Whether there is a hop between engine and server: otherwise whatever passes the one arrives at the other.
+fn has_hop() -> bool {
+    crate::GATEWAY == Gateway::Router
+}
+
 #[test]
 fn hop_limit_that_ends_before_the_server() -> Result<()> {
+    if !has_hop() {
+        return Ok(());
+    }
     play(|client, request, decoy| {
         client.open()?;
         let mut frame = client.frame(client.segment(0, decoy, flag::PSH));
@@ -227,6 +235,9 @@ fn end_outside_the_window() -> Result<()> {
 
 #[test]
 fn end_that_never_arrives() -> Result<()> {
+    if !has_hop() {
+        return Ok(());
+    }
     play(|client, request, decoy| {
         client.open()?;
         client.send_segment(0, &request[..20], flag::PSH)?;

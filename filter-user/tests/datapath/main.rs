@@ -20,3 +20,6 @@ mod segmentation;
 mod suspicious;
 mod takeover;
 mod vlan;
+
+/// What the gateway of these tests is.
+const GATEWAY: xtask::lab::Gateway = xtask::lab::Gateway::Router;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use filter_common::Reason;
-use filter_user::bpf::{Attachment, Kernel, LoadOptions, Sizes, XdpMode};
+use filter_user::bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, XdpMode};
 use xtask::lab::wait::wait_for;
 
 use crate::support::{
@@ -300,7 +300,11 @@ fn a_foreign_program_is_not_replaced() -> Result<()> {
     };
     let _attached = site.lab.gateway().enter(|| -> Result<_> {
         let mut kernel = Kernel::load(&other)?;
-        Ok(Attachment::new(&mut kernel, INTERFACE, &[XdpMode::Native])?)
+        Ok(Attachment::new(
+            &mut kernel,
+            Place::Host(INTERFACE),
+            &[XdpMode::Native],
+        )?)
     })??;
     let before = links(site.lab.gateway())?;
     let (code, error) = run(&site, &["--iface", INTERFACE])?;

@@ -7,6 +7,7 @@ use filter_common::{
     challenge::{ChallengeSettings, ChallengeState, Cookie, Proof},
     limit::{Limit, SharedLimit},
     service::Service,
+    settings::Settings,
 };
 use filter_user::bpf::monotonic_ns;
 use xtask::lab::frame::{Checksum, Frame, TAG_8021AD, TAG_8021Q, flag};
@@ -113,7 +114,7 @@ fn syns(family: Family) -> Vec<Frame> {
 fn the_answer_is_a_syn_ack_that_acknowledges_what_was_never_sent() {
     let Some(mut bed) = Bed::new() else { return };
     raise(&mut bed);
-    bed.configure(|all| all.vlan_pass = 1);
+    bed.configure(|all| all.vlan = Settings::VLAN_PASS);
     for family in Family::ALL {
         for frame in syns(family) {
             let answer = challenge(&mut bed, &frame);

@@ -50,8 +50,8 @@ fn failing(bed: &mut Bed, policy: u32, heartbeat: u64, credits: u32) -> Frame {
     plain()
 }
 
-fn tagged(bed: &mut Bed, pass: u32) -> Frame {
-    bed.configure(|settings| settings.vlan_pass = pass);
+fn tagged(bed: &mut Bed, policy: u32) -> Frame {
+    bed.configure(|settings| settings.vlan = policy);
     inspected(bed, Service::INSPECT_ALL).tagged(TAG_8021Q, 7)
 }
 

@@ -288,8 +288,11 @@ fn tagged_packets_follow_their_policy() {
     bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
     bed.serve(None, 81, Service::INSPECT_NONE);
     for family in Family::ALL {
-        for (pass, reason) in [(0, Reason::Vlan), (1, Reason::VlanPass)] {
-            bed.configure(|settings| settings.vlan_pass = pass);
+        for (policy, reason) in [
+            (Settings::VLAN_DROP, Reason::Vlan),
+            (Settings::VLAN_PASS, Reason::VlanPass),
+        ] {
+            bed.configure(|settings| settings.vlan = policy);
             let one = request(family).tagged(TAG_8021Q, 7);
             let two = request(family).tagged(TAG_8021AD, 5).tagged(TAG_8021Q, 7);
             let three = two.clone().tagged(TAG_8021Q, 8);

@@ -29,6 +29,7 @@
 //! | [`origin`], [`http`] | the HTTP server that records every byte it gets |
 //! | [`frame`] | building and reading Ethernet frames |
 //! | [`packet_socket`] | sending and receiving them raw |
+//! | [`trunk`] | a switch that gives the server's frames VLAN tags |
 //! | [`raw_tcp`] | a scripted TCP client made of raw frames |
 //! | [`wait`] | waiting for conditions with a deadline |
 //! | [`engine_config`] | the engine's configuration for this lab |
@@ -45,6 +46,7 @@ pub mod origin;
 pub mod packet_socket;
 pub mod raw_tcp;
 pub mod topology;
+pub mod trunk;
 pub mod wait;
 
 use std::fs;
@@ -60,7 +62,8 @@ pub use nginx::Nginx;
 pub use origin::Origin;
 pub use packet_socket::PacketSocket;
 pub use raw_tcp::RawTcp;
-pub use topology::{Offload, Options};
+pub use topology::{Gateway, Offload, Options};
+pub use trunk::Trunk;
 
 /// A running lab. Dropping it removes the namespaces, ends the processes inside them and deletes its files,
 /// unless [`Lab::keep`] was called.
@@ -71,6 +74,7 @@ pub struct Lab {
     gateway: Namespace,
     server: Namespace,
     directory: PathBuf,
+    bridged: bool,
     kept: bool,
 }
 
@@ -114,7 +118,8 @@ impl Lab {
     }
 
     fn build(name: &str, options: &Options, mounts: Option<&Arc<Mounts>>) -> Result<Self> {
-        let lab = Self::attach(name, mounts);
+        let mut lab = Self::attach(name, mounts);
+        lab.bridged = options.gateway == Gateway::Bridge;
         // From here on, dropping `lab` cleans up after an error.
         fs::create_dir_all(&lab.directory)
             .with_context(|| format!("creating {}", lab.directory.display()))?;
@@ -130,6 +135,7 @@ impl Lab {
             gateway: namespace("gateway"),
             server: namespace("server"),
             directory: lifetime::directory(name),
+            bridged: false,
             kept: false,
         }
     }
@@ -175,6 +181,33 @@ impl Lab {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the gateway is a bump in the wire.
+    #[must_use]
+    pub fn is_bridged(&self) -> bool {
+        self.bridged
+    }
+
+    /// Where the client's frames go first, and by which device what answers them comes: the gateway, or through it the server.
+    #[must_use]
+    pub fn next_hop(&self) -> (&Namespace, &'static str) {
+        if self.bridged {
+            (&self.server, "eth0")
+        } else {
+            (&self.gateway, "outside")
+        }
+    }
+
+    /// Takes the kernel's bridge out of the gateway of a bridged lab, so that an engine is all that joins the links.
+    ///
+    /// # Errors
+    /// If the lab is gone.
+    pub fn cut_wire(&self) -> Result<()> {
+        if self.gateway.mac(topology::WIRE).is_ok() {
+            self.gateway.ip(&format!("link del {}\n", topology::WIRE))?;
+        }
+        Ok(())
     }
 
     /// Where the lab's files are: configurations, logs, documents.

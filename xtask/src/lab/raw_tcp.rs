@@ -1,7 +1,7 @@
 //! A scripted TCP client made of raw frames: segments in any order, of any size, with any flags.
 //!
 //! It uses an address and a hardware address that no kernel owns, so that no stack answers in its place. The
-//! gateway learns where it is by a permanent neighbour entry.
+//! next hop learns where it is by a permanent neighbour entry.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use super::frame::{Checksum, Frame, Mac, Tcp, Transport, flag};
 use super::http::Response;
 use super::packet_socket::PacketSocket;
-use super::{Lab, wait::Elapsed};
+use super::{Lab, Namespace, Trunk, trunk, wait::Elapsed};
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The segment size that [`RawTcp::send`] splits at and that the handshake announces, bytes.
@@ -39,6 +39,8 @@ pub enum End {
 pub struct RawTcp {
     socket: PacketSocket,
     macs: (Mac, Mac),
+    /// VLAN tags of the frames, outermost first.
+    tags: Vec<(u16, u16)>,
     local: SocketAddr,
     remote: SocketAddr,
     /// The sequence number of the first byte sent: offset 0.
@@ -81,6 +83,24 @@ impl RawTcp {
     /// # Errors
     /// If the lab is gone.
     pub fn new(lab: &Lab, remote: SocketAddr) -> Result<Self> {
+        let (hop, device) = lab.next_hop();
+        Self::with_hop(lab, remote, hop, device)
+    }
+
+    /// Prepares a client in the VLAN of the server behind `trunk`, in a bridged lab.
+    ///
+    /// # Errors
+    /// If the lab is gone.
+    pub fn behind(lab: &Lab, remote: SocketAddr, trunk: &Trunk) -> Result<Self> {
+        let mut client = Self::with_hop(lab, remote, lab.server(), trunk::ACCESS)?;
+        client.tags = trunk.tags().to_vec();
+        let address = client.local.ip();
+        lab.server()
+            .ip(&format!("route replace {address} dev {}\n", trunk::ACCESS))?;
+        Ok(client)
+    }
+
+    fn with_hop(lab: &Lab, remote: SocketAddr, hop: &Namespace, device: &str) -> Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed) % 20_000;
         let [high, low] = number.to_be_bytes();
         let mac = [0x02, 0x00, 0x71, 0x00, high, low];
@@ -89,12 +109,13 @@ impl RawTcp {
             IpAddr::V6(_) => Ipv6Addr::new(0xfd71, 0, 0, 0, 0, 0, 1, number).into(),
         };
         let hexadecimal = mac.map(|byte| format!("{byte:02x}")).join(":");
-        lab.gateway().ip(&format!(
-            "neigh replace {address} lladdr {hexadecimal} dev outside nud permanent\n"
+        hop.ip(&format!(
+            "neigh replace {address} lladdr {hexadecimal} dev {device} nud permanent\n"
         ))?;
         Ok(Self {
             socket: PacketSocket::open(lab.client(), "eth0")?,
-            macs: (mac, lab.gateway().mac("outside")?),
+            macs: (mac, hop.mac(device)?),
+            tags: Vec::new(),
             local: SocketAddr::new(address, 40_000 + number),
             remote,
             // Near the end of the range, so that every connection of some size wraps around.
@@ -200,6 +221,7 @@ impl RawTcp {
     pub fn frame(&self, tcp: Tcp) -> Frame {
         let mut frame = Frame::new(self.macs, self.local.ip(), self.remote.ip(), Transport::Tcp(tcp));
         frame.checksum = self.checksum;
+        frame.tags.clone_from(&self.tags);
         frame
     }
 

@@ -1,6 +1,7 @@
 //! The lab's links: two veth pairs, addresses, routes, offloads.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -30,10 +31,26 @@ impl fmt::Display for Offload {
     }
 }
 
+/// What the gateway is to the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Gateway {
+    /// A router between the networks of client and server.
+    #[default]
+    Router,
+    /// A bump in the wire: client and server see each other's frames. A bridge of the kernel ([`WIRE`]) joins the two links
+    /// until an engine does.
+    Bridge,
+}
+
+/// The kernel's bridge in the gateway of a bridged lab.
+pub const WIRE: &str = "wire";
+
 /// How the links are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// RX and TX queues of the client's link, on both ends: 1 to [`MAX_QUEUES`].
+    /// What the gateway is.
+    pub gateway: Gateway,
+    /// RX and TX queues of the client's link, on both ends, and of the server's link in a bridged lab: 1 to [`MAX_QUEUES`].
     pub queues: u32,
     /// The client's transmit checksum offload.
     pub client_offload: Offload,
@@ -50,6 +67,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            gateway: Gateway::Router,
             queues: 1,
             client_offload: Offload::On,
             client_segmentation: Offload::On,
@@ -81,18 +99,36 @@ pub(super) fn build(lab: &Lab, options: &Options) -> Result<()> {
         namespace.sysctl("net/ipv6/conf/default/router_solicitations", "0")?;
         namespace.ip("link set lo up\n")?;
     }
-    gateway.ip(&format!(
-        "link add outside numtxqueues {queues} numrxqueues {queues} mtu {mtu} type veth \
-         peer name eth0 numtxqueues {queues} numrxqueues {queues} mtu {mtu} netns {}\n\
-         link add inside mtu {mtu} type veth peer name eth0 mtu {mtu} netns {}\n",
-        client.name(),
-        server.name(),
-    ))?;
+    let of_server = match options.gateway {
+        Gateway::Router => 1,
+        Gateway::Bridge => queues,
+    };
+    for (device, queues, end) in [("outside", queues, client), ("inside", of_server, server)] {
+        gateway.ip(&format!(
+            "link add {device} numtxqueues {queues} numrxqueues {queues} mtu {mtu} type veth \
+             peer name eth0 numtxqueues {queues} numrxqueues {queues} mtu {mtu} netns {}\n\
+             link set {device} up\n",
+            end.name(),
+        ))?;
+    }
+    match options.gateway {
+        Gateway::Router => route(client, gateway, server)?,
+        Gateway::Bridge => bridge(client, gateway, server)?,
+    }
+
+    offloads(client, "eth0", options.client_offload)?;
+    segmentation(client, "eth0", options.client_segmentation)?;
+    offloads(server, "eth0", options.server_offload)?;
+    offloads(gateway, "outside", options.gateway_offload)?;
+    offloads(gateway, "inside", options.gateway_offload)
+}
+
+/// Makes the gateway a router.
+fn route(client: &Namespace, gateway: &Namespace, server: &Namespace) -> Result<()> {
     let (v4, v6) = (address::PREFIX_V4, address::PREFIX_V6);
     gateway.ip(&format!(
         "addr add {}/{v4} dev outside\naddr add {}/{v6} dev outside nodad\n\
-         addr add {}/{v4} dev inside\naddr add {}/{v6} dev inside nodad\n\
-         link set outside up\nlink set inside up\n",
+         addr add {}/{v4} dev inside\naddr add {}/{v6} dev inside nodad\n",
         address::OUTSIDE_V4,
         address::OUTSIDE_V6,
         address::INSIDE_V4,
@@ -113,21 +149,44 @@ pub(super) fn build(lab: &Lab, options: &Options) -> Result<()> {
         address::INSIDE_V6,
     )?;
     gateway.sysctl("net/ipv4/ip_forward", "1")?;
-    gateway.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+}
 
-    offloads(client, "eth0", options.client_offload)?;
-    segmentation(client, "eth0", options.client_segmentation)?;
-    offloads(server, "eth0", options.server_offload)?;
-    offloads(gateway, "outside", options.gateway_offload)?;
-    offloads(gateway, "inside", options.gateway_offload)
+/// Joins the links. Both networks are on the same wire.
+fn bridge(client: &Namespace, gateway: &Namespace, server: &Namespace) -> Result<()> {
+    gateway.ip(&format!(
+        "link add {WIRE} type bridge mcast_snooping 0\nlink set outside master {WIRE}\nlink set inside master {WIRE}\n\
+         link set {WIRE} up\n"
+    ))?;
+    let (v4, v6) = (address::PREFIX_V4, address::PREFIX_V6);
+    for (end, (own_v4, own_v6), (other_v4, other_v6)) in [
+        (
+            client,
+            (address::CLIENT_V4, address::CLIENT_V6),
+            (address::SERVER_V4, address::SERVER_V6),
+        ),
+        (
+            server,
+            (address::SERVER_V4, address::SERVER_V6),
+            (address::CLIENT_V4, address::CLIENT_V6),
+        ),
+    ] {
+        end.ip(&format!(
+            "addr add {own_v4}/{v4} dev eth0\naddr add {own_v6}/{v6} dev eth0 nodad\nlink set eth0 up\n\
+             route add {}/{v4} dev eth0\nroute add {}/{v6} dev eth0\n",
+            Ipv4Addr::from(u32::from(other_v4) & (u32::MAX << (32 - v4))),
+            Ipv6Addr::from(u128::from(other_v6) & (u128::MAX << (128 - v6))),
+        ))?;
+    }
+    Ok(())
 }
 
 fn end(
     namespace: &Namespace,
-    v4: std::net::Ipv4Addr,
-    v6: std::net::Ipv6Addr,
-    gateway_v4: std::net::Ipv4Addr,
-    gateway_v6: std::net::Ipv6Addr,
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+    gateway_v4: Ipv4Addr,
+    gateway_v6: Ipv6Addr,
 ) -> Result<()> {
     namespace.ip(&format!(
         "addr add {v4}/{} dev eth0\naddr add {v6}/{} dev eth0 nodad\nlink set eth0 up\n\

@@ -34,6 +34,8 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 pub(crate) const PINS: &str = "/sys/fs/bpf/portcullis";
 /// The filtered interface of the gateway.
 pub(crate) const INTERFACE: &str = "outside";
+/// The one that the servers are behind.
+pub(crate) const SERVER_INTERFACE: &str = "inside";
 
 /// The program is compiled without optimisation and the machine may be busy.
 const START: Duration = Duration::from_secs(90);
@@ -83,6 +85,7 @@ impl RunningEngine {
     }
 
     fn spawn(lab: &Lab, configuration: &str, settings: &[&str]) -> Result<Self> {
+        lab.cut_wire()?;
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let directory = lab.directory();
         let file = directory.join(format!("engine-{number}.toml"));
@@ -92,7 +95,14 @@ impl RunningEngine {
         let socket = directory.join("control.sock");
         let mut command = lab.gateway().command(PROGRAM);
         command
-            .args(["run", "--iface", INTERFACE, "--config"])
+            .args(["run", "--iface", INTERFACE])
+            .args(
+                lab.is_bridged()
+                    .then_some(["--server-iface", SERVER_INTERFACE])
+                    .into_iter()
+                    .flatten(),
+            )
+            .arg("--config")
             .arg(&file)
             .arg("--socket")
             .arg(&socket);

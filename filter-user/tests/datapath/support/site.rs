@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use xtask::lab::{
-    Lab, Nginx, Options, Origin,
+    Gateway, Lab, Nginx, Offload, Options, Origin,
     address::{NGINX_PORT, ORIGIN_PORT, SERVER_V4, SERVER_V6},
 };
 
@@ -18,6 +18,26 @@ pub(crate) struct Site {
 impl Site {
     /// `None` without root, which is said.
     pub(crate) fn start(options: &Options) -> Result<Option<Self>> {
+        let mut options = Options {
+            gateway: crate::GATEWAY,
+            ..options.clone()
+        };
+        if options.gateway == Gateway::Bridge {
+            // In native mode a bridge passes on what is on the wire, and with it the sums that no hardware will complete.
+            (options.client_offload, options.server_offload) = (Offload::Off, Offload::Off);
+        }
+        Self::on(&options)
+    }
+
+    /// With devices that leave sums and cutting segments to hardware, whatever the gateway.
+    pub(crate) fn with_offloads() -> Result<Option<Self>> {
+        Self::on(&Options {
+            gateway: crate::GATEWAY,
+            ..Options::default()
+        })
+    }
+
+    fn on(options: &Options) -> Result<Option<Self>> {
         let Some(lab) = Lab::for_test(options) else {
             return Ok(None);
         };

@@ -1,0 +1,31 @@
+//! The tests of the datapath, with an engine that bridges client and server, and those of what only a bridge does.
+
+#[path = "../datapath/support/mod.rs"]
+mod support;
+
+#[path = "../datapath/attacks.rs"]
+mod attacks;
+#[path = "../datapath/blocking.rs"]
+mod blocking;
+#[path = "../datapath/challenge.rs"]
+mod challenge;
+#[path = "../datapath/clients.rs"]
+mod clients;
+mod crossing;
+#[path = "../datapath/evasion.rs"]
+mod evasion;
+#[path = "../datapath/failure.rs"]
+mod failure;
+#[path = "../datapath/forwarding.rs"]
+mod forwarding;
+#[path = "../datapath/second_tier.rs"]
+mod second_tier;
+#[path = "../datapath/segmentation.rs"]
+mod segmentation;
+#[path = "../datapath/suspicious.rs"]
+mod suspicious;
+#[path = "../datapath/takeover.rs"]
+mod takeover;
+
+/// What the gateway of these tests is.
+const GATEWAY: xtask::lab::Gateway = xtask::lab::Gateway::Bridge;
