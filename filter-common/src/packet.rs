@@ -145,8 +145,6 @@ pub struct Packet {
     pub tcp_flags: u8,
     /// VLAN tags in front of the IP header.
     pub vlan_tags: u8,
-    /// Their identifiers, as a [`FlowKey`](crate::FlowKey) has them.
-    pub vlan: [u8; 3],
     /// Whether the packet is IPv4.
     pub is_v4: bool,
     /// Whether the packet is a fragment; ports are then 0 and the transport header is not parsed.
@@ -159,20 +157,13 @@ impl Packet {
     /// Parses a frame. `Ok(None)` is a frame that is neither IPv4 nor IPv6.
     #[inline(always)]
     pub fn parse<B: Bytes + ?Sized>(frame: &B) -> Result<Option<Self>, Malformed> {
-        let Link {
-            network,
-            kind,
-            vlan_tags,
-            vlan,
-        } = ethernet(frame)?;
+        let (network, kind, vlan_tags) = ethernet(frame)?;
         let mut packet = match kind {
             ethertype::IPV4 => ipv4(frame, network)?,
             ethertype::IPV6 => ipv6(frame, network)?,
             _ => return Ok(None),
         };
         packet.vlan_tags = vlan_tags;
-        let [_, high, middle, low] = vlan.to_be_bytes();
-        packet.vlan = [high, middle, low];
         if packet.source == packet.destination {
             return Err(Malformed(Reason::SameAddress));
         }
@@ -183,6 +174,22 @@ impl Packet {
             transport(frame, &mut packet)?;
         }
         Ok(Some(packet))
+    }
+
+    /// The VLANs of its tags, as a [`FlowKey`](crate::FlowKey) has them: twelve bits each (IEEE 802.1Q §9.6). Read from the frame only
+    /// when asked for, as hardly any packet has one.
+    #[inline(always)]
+    #[must_use]
+    pub fn vlan<B: Bytes + ?Sized>(&self, frame: &B) -> [u8; 3] {
+        let mut vlan = 0;
+        for tag in 0..MAX_VLAN_TAGS.min(self.vlan_tags) {
+            let control = frame
+                .u16(ETHERNET_HEADER + usize::from(tag) * VLAN_TAG)
+                .unwrap_or_default();
+            vlan = vlan << VLAN_ID_BITS | u32::from(control & VLAN_ID);
+        }
+        let [_, high, middle, low] = vlan.to_be_bytes();
+        [high, middle, low]
     }
 
     /// Whether TCP is what the packet carries or may carry: of a fragment, the protocol is that of the header behind the
@@ -211,34 +218,19 @@ fn ensure(condition: bool, reason: Reason) -> Result<(), Malformed> {
     if condition { Ok(()) } else { Err(Malformed(reason)) }
 }
 
-/// What the link layer says.
-struct Link {
-    /// Where the IP header starts.
-    network: usize,
-    /// The last ethertype.
-    kind: u16,
-    vlan_tags: u8,
-    /// Twelve bits a tag (IEEE 802.1Q §9.6).
-    vlan: u32,
-}
-
+/// Returns where the IP header starts, the last ethertype and the number of VLAN tags.
 #[inline(always)]
-fn ethernet<B: Bytes + ?Sized>(frame: &B) -> Result<Link, Malformed> {
-    let mut link = Link {
-        network: ETHERNET_HEADER,
-        kind: truncated(frame.u16(ETHERTYPE))?,
-        vlan_tags: 0,
-        vlan: 0,
-    };
-    while link.vlan_tags < MAX_VLAN_TAGS && is_vlan(link.kind) {
-        let tag = truncated(frame.u16(link.network))?;
-        link.vlan = link.vlan << VLAN_ID_BITS | u32::from(tag & VLAN_ID);
-        link.kind = truncated(frame.u16(link.network + 2))?;
-        link.network += VLAN_TAG;
-        link.vlan_tags += 1;
+fn ethernet<B: Bytes + ?Sized>(frame: &B) -> Result<(usize, u16, u8), Malformed> {
+    let mut offset = ETHERNET_HEADER;
+    let mut kind = truncated(frame.u16(ETHERTYPE))?;
+    let mut tags = 0;
+    while tags < MAX_VLAN_TAGS && is_vlan(kind) {
+        kind = truncated(frame.u16(offset + 2))?;
+        offset += VLAN_TAG;
+        tags += 1;
     }
-    ensure(!is_vlan(link.kind), Reason::VlanDepth)?;
-    Ok(link)
+    ensure(!is_vlan(kind), Reason::VlanDepth)?;
+    Ok((offset, kind, tags))
 }
 
 #[inline(always)]
@@ -273,7 +265,6 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
         protocol,
         tcp_flags: 0,
         vlan_tags: 0,
-        vlan: [0; 3],
         is_v4: true,
         // More fragments, or an offset.
         fragment: fragment_field & 0x3fff != 0,
@@ -336,7 +327,6 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
         protocol: next,
         tcp_flags: 0,
         vlan_tags: 0,
-        vlan: [0; 3],
         is_v4: false,
         fragment,
         odd,

@@ -41,7 +41,9 @@ pub(crate) fn reply(frame: &Frame) {
     key.destination = packet.source;
     key.destination_port = packet.source_port;
     key.protocol = protocol::TCP;
-    key.vlan = packet.vlan;
+    if packet.vlan_tags > 0 {
+        key.vlan = packet.vlan(frame);
+    }
     let Some(flow) = FLOWS.get_ptr_mut(key) else {
         return;
     };

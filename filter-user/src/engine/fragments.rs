@@ -90,7 +90,7 @@ impl Fragment {
             key: Key {
                 source: packet.source,
                 destination: packet.destination,
-                vlan: packet.vlan,
+                vlan: packet.vlan(frame),
                 identification,
                 protocol,
             },

@@ -59,7 +59,7 @@ pub fn inspect(frame: &mut [u8]) -> Result<Inspected, EngineDrop> {
             packet.destination,
             packet.destination_port,
         )
-        .in_vlan(packet.vlan),
+        .in_vlan(packet.vlan(&*frame)),
         segment: Segment {
             seq: Seq(read(4)?),
             flags: Flags(packet.tcp_flags),

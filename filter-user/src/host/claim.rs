@@ -97,6 +97,7 @@ mod tests {
             mtu: 1500,
             queues: 1,
             up: true,
+            is_promiscuous: false,
             is_veth: false,
             xdp_mode: None,
         }

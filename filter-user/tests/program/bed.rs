@@ -192,7 +192,13 @@ impl Bed {
 
     /// As [`Bed::receive`], with the metadata that the program put in front of the packet.
     pub(crate) fn receive_with_metadata(&mut self, packet: &[u8]) -> (Reason, Option<Metadata>) {
-        let (reason, out) = self.run(packet);
+        let (reason, action, out) = self.run(packet);
+        assert_eq!(
+            action,
+            xdp_action(reason.action()),
+            "{} is counted, but it is not what was done",
+            reason.name()
+        );
         // What comes out begins with the metadata, if there is any.
         let (metadata, data) = out.split_at(out.len() - packet.len());
         assert_eq!(data, packet, "the program changes no packet");
@@ -204,13 +210,20 @@ impl Bed {
 
     /// Runs one received packet that is answered, and returns the answer.
     pub(crate) fn answer(&mut self, packet: &[u8]) -> (Reason, Vec<u8>) {
-        let (reason, out) = self.run(packet);
+        let (reason, action, out) = self.run(packet);
+        assert_eq!(action, xdp_action(Action::Answer));
         assert_eq!(reason.action(), Action::Answer, "{}", reason.name());
         (reason, out)
     }
 
+    /// Runs one packet that a bridge received from the clients' side, and returns what was done with it.
+    pub(crate) fn cross(&mut self, packet: &[u8]) -> (Reason, u32) {
+        let (reason, action, _) = self.run(packet);
+        (reason, action)
+    }
+
     /// Runs one received packet, whatever becomes of it.
-    fn run(&mut self, packet: &[u8]) -> (Reason, Vec<u8>) {
+    fn run(&mut self, packet: &[u8]) -> (Reason, u32, Vec<u8>) {
         let before = self.counters();
         let mut out = vec![0; packet.len() + Metadata::SIZE];
         let result = self
@@ -222,14 +235,8 @@ impl Bed {
             })
             .unwrap_or_else(|error| panic!("{} bytes: {error:?}", packet.len()));
         let reason = self.moved(&before);
-        assert_eq!(
-            result.return_value,
-            xdp_action(reason.action()),
-            "{} is counted, but it is not what was done",
-            reason.name()
-        );
         out.truncate(result.data_size_out as usize);
-        (reason, out)
+        (reason, result.return_value, out)
     }
 
     pub(crate) fn xdp(&self) -> &Xdp {
@@ -259,15 +266,31 @@ impl Bed {
         );
     }
 
-    /// Size and verified instructions of both programs.
+    /// Runs one packet that a bridge received from the servers' side.
+    pub(crate) fn bring_back(&mut self, packet: &[u8]) -> (Reason, u32) {
+        let before = self.counters();
+        let program = self.kernel.ebpf_mut().program(program::BACK);
+        let program: &Xdp = program
+            .and_then(|program| program.try_into().ok())
+            .expect("the object has the program");
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(packet),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| panic!("{} bytes: {error:?}", packet.len()));
+        (self.moved(&before), result.return_value)
+    }
+
+    /// Size and verified instructions of all programs.
     pub(crate) fn program_sizes(&mut self) -> Vec<(&'static str, Option<u32>, Option<u32>)> {
-        [program::XDP, program::EGRESS]
+        [program::XDP, program::EGRESS, program::BACK]
             .map(|name| {
                 let program = self
                     .kernel
                     .ebpf_mut()
                     .program(name)
-                    .expect("both programs are there");
+                    .expect("all programs are there");
                 let info = program.info().expect("a loaded program has information");
                 (name, info.size_translated(), info.verified_instruction_count())
             })

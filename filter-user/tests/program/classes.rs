@@ -9,7 +9,7 @@ use xtask::lab::frame::{Frame, TAG_8021Q};
 
 use crate::{
     bed::{Bed, prefix},
-    challenge, limits,
+    bridge, challenge, limits,
     packets::{Family, SERVER_PORT, request, segment, syn},
     parser,
 };
@@ -192,6 +192,7 @@ fn every_reason_has_a_packet_that_moves_its_counter_and_no_other() {
     for (_, packet, _) in parser::malformed() {
         reached.insert(bed.receive(&packet));
     }
+    reached.extend([bridge::lost(&mut bed), bridge::brought_back(&mut bed)]);
     let missing: Vec<_> = Reason::ALL
         .iter()
         .filter(|reason| !reached.contains(reason))

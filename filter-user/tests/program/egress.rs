@@ -13,7 +13,7 @@ const ISN: u32 = u32::MAX - 2;
 const CLIENT: u32 = 1001;
 const OPENED: u8 = FlowState::SERVER_SEEN | FlowState::SERVER_OPENED;
 
-fn tcp(sequence: u32, acknowledgement: u32, flags: u8, payload: &[u8]) -> Tcp {
+pub(crate) fn tcp(sequence: u32, acknowledgement: u32, flags: u8, payload: &[u8]) -> Tcp {
     Tcp {
         sequence,
         acknowledgement,
@@ -218,8 +218,14 @@ fn what_is_no_reply_changes_nothing() {
     let mut other_port = good.clone();
     crate::packets::tcp_mut(&mut other_port).source_port = SERVER_PORT + 1;
     bed.send(&other_port.to_bytes());
+    let tagged = good.tagged(TAG_8021Q, 0x6007);
+    bed.send(&tagged.to_bytes());
     assert_eq!(state(&bed, Family::V4), FlowState::inspect(0));
-    // A tag in the frame itself is looked through.
-    bed.send(&good.tagged(TAG_8021Q, 7).to_bytes());
-    assert_eq!(state(&bed, Family::V4).server_ack, 2);
+    // It is a flow of its own.
+    let in_vlan = Family::V4.flow().in_vlan([0, 0, 7]);
+    let enter = bed.tables.flows.insert(in_vlan, FlowState::inspect(0), 0);
+    enter.expect("there is room");
+    bed.send(&tagged.to_bytes());
+    let state = bed.tables.flows.get(&in_vlan, 0).expect("it is there");
+    assert_eq!(state.server_ack, 2);
 }

@@ -4,6 +4,7 @@
 //! root: without, each test says that it was skipped.
 
 mod bed;
+mod bridge;
 mod challenge;
 mod classes;
 mod egress;

@@ -329,7 +329,7 @@ fn both_compilations_agree_on_any_bytes() {
 }
 
 #[test]
-fn the_verifier_takes_both_programs() {
+fn the_verifier_takes_all_programs() {
     let Some(mut bed) = Bed::new() else { return };
     for (name, bytes, verified) in bed.program_sizes() {
         println!("{name}: {bytes:?} bytes translated, {verified:?} instructions verified");
