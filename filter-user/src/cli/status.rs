@@ -150,11 +150,12 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "          received {} (joined packets: {}, fragments: {}, urgent: {}), forwarded {}, dropped {}, injected {}, lost {}, stalled {}",
+        "          received {} (joined packets: {}, fragments: {}, urgent: {}, handed over: {}), forwarded {}, dropped {}, injected {}, lost {}, stalled {}",
         queue.received,
         queue.joined,
         queue.fragments,
         queue.urgent,
+        queue.handed_over,
         queue.forwarded,
         queue.dropped.values().sum::<u64>(),
         queue.injected,

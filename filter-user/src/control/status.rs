@@ -117,6 +117,9 @@ pub struct QueueStatus {
     /// Packets whose urgent data were put in line with the rest.
     #[serde(default)]
     pub urgent: u64,
+    /// Packets given to the thread of another queue, which knows their flow.
+    #[serde(default)]
+    pub handed_over: u64,
     /// Packets passed on.
     pub forwarded: u64,
     /// Packets dropped, by reason.

@@ -48,6 +48,8 @@ drops! {
     NotCuttable => "not_cuttable",
     /// No frame was free for a segment that was cut from a joined packet; TCP sends it again.
     NoFrame => "no_free_frame",
+    /// No room on the way to the thread that knows the flow.
+    HandoverFull => "handover_full",
     /// The frame waited in the ring while the loop stood still: the failure policy has decided already.
     Stale => "stale",
     /// The segment completed an attack.
@@ -114,6 +116,8 @@ pub struct EngineCounters {
     pub fragments: u64,
     /// Segments whose urgent data lost their mark.
     pub urgent: u64,
+    /// Packets given to the thread of another queue, which knows their flow; they count as received there.
+    pub handed_over: u64,
     /// Packets redirected here that the kernel could not deliver.
     pub lost: u64,
     /// Frames sent on.
@@ -224,6 +228,7 @@ impl EngineCounters {
             stalled,
             fragments,
             urgent,
+            handed_over,
             lost,
             forwarded,
             injected,
@@ -253,6 +258,7 @@ impl EngineCounters {
             *stalled,
             *fragments,
             *urgent,
+            *handed_over,
             *lost,
             *forwarded,
             *injected,
@@ -287,6 +293,7 @@ impl EngineCounters {
             stalled,
             fragments,
             urgent,
+            handed_over,
             lost,
             forwarded,
             injected,
@@ -307,6 +314,7 @@ impl EngineCounters {
             stalled,
             fragments,
             urgent,
+            handed_over,
             lost,
             forwarded,
             injected,
@@ -370,6 +378,7 @@ mod tests {
             stalled: 7,
             fragments: 8,
             urgent: 9,
+            handed_over: 10,
             held: 2,
             malformed: 3,
             excluded: 4,

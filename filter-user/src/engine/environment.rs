@@ -52,13 +52,13 @@ pub trait Rings {
     /// When a device has gone.
     fn wait(&mut self, timeout: Duration) -> io::Result<()>;
 
-    /// Sleeps until a frame arrives, `bell` becomes readable or the time is over. Rings in memory do not sleep.
+    /// Sleeps until a frame arrives, one of `bells` becomes readable or the time is over. Rings in memory do not sleep.
     ///
     /// # Errors
     ///
     /// When a device has gone.
-    fn wait_or(&mut self, timeout: Duration, bell: BorrowedFd<'_>) -> io::Result<()> {
-        let _ = bell;
+    fn wait_or(&mut self, timeout: Duration, bells: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
+        let _ = bells;
         self.wait(timeout)
     }
 }

@@ -57,8 +57,8 @@ impl Rings for QueueRings {
         Self::wait(self, timeout).map(|_ready| ())
     }
 
-    fn wait_or(&mut self, timeout: Duration, bell: BorrowedFd<'_>) -> io::Result<()> {
-        Self::wait_or(self, timeout, bell)
+    fn wait_or(&mut self, timeout: Duration, bells: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
+        Self::wait_or(self, timeout, bells)
     }
 }
 

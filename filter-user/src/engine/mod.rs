@@ -15,6 +15,8 @@
 //! A packet that comes in parts, in fragments, or is too large to go on, is put together (`joined`, `fragments`) and cut into
 //! segments ([`cut`]) before it is inspected (`whole`).
 //!
+//! A packet of a flow that the thread of another queue knows goes there ([`Handover`]).
+//!
 //! The loop reaches rings, maps and the clock only through the traits of [`environment`], statically dispatched:
 //! the same code runs on `AF_XDP`, on [memory] in tests, and over capture files.
 
@@ -25,6 +27,7 @@ pub mod environment;
 mod flow;
 mod fragments;
 mod greeting;
+mod handover;
 pub mod inspect;
 mod joined;
 pub mod live;
@@ -44,6 +47,7 @@ pub mod worker;
 
 pub use counters::{EngineCounters, EngineDrop, SharedCounters};
 pub use environment::{Clock, KernelMaps, Rings};
+pub use handover::{Handover, Mailbox};
 pub use pace::PaceLimits;
 pub use reports::Event;
 pub use second_tier::Undecided;

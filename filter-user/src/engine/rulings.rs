@@ -9,7 +9,7 @@ use super::{
     arrival::Arrival,
     verdict::{Origin, Ruled},
 };
-use crate::deep::Port;
+use crate::deep::{Port, Sleeper};
 
 impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// Asks the second tier through `port`: its pool has to know the same rules and policy.
@@ -28,18 +28,29 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     /// Sleeps until there is something to do, at most `timeout`.
     pub(super) fn sleep(&mut self, now: u64, timeout: Duration) -> io::Result<()> {
+        let for_packets = match &self.mailbox {
+            None => None,
+            Some(mailbox) => match mailbox.sleeper() {
+                None => return Ok(()),
+                sleeper => sleeper,
+            },
+        };
         if !self.judge.awaits() {
-            return self.rings.wait(timeout);
+            return match for_packets {
+                None => self.rings.wait(timeout),
+                Some(sleeper) => self.rings.wait_or(timeout, [Some(sleeper.fd()), None]),
+            };
         }
-        let Some(sleeper) = self.judge.sleeper() else {
+        let Some(for_answers) = self.judge.sleeper() else {
             return Ok(());
         };
         let deadline = self
             .judge
             .next_deadline()
             .map_or(u64::MAX, |deadline| deadline.saturating_sub(now));
+        let bells = [Some(for_answers.fd()), for_packets.as_ref().map(Sleeper::fd)];
         self.rings
-            .wait_or(timeout.min(Duration::from_nanos(deadline)), sleeper.fd())
+            .wait_or(timeout.min(Duration::from_nanos(deadline)), bells)
     }
 
     /// What the second tier has said meanwhile, and the deadlines that are over. Returns whether there was anything.

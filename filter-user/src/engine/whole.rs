@@ -48,7 +48,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// A packet that is not in a frame any more: its segments get frames of their own.
-    fn handle_whole(&mut self, bytes: &mut [u8], arrival: Arrival, dequeued: u64) {
+    pub(super) fn handle_whole(&mut self, bytes: &mut [u8], arrival: Arrival, dequeued: u64) {
         let mut cut = match Cut::new(bytes, &self.limits(arrival)) {
             Ok(cut) => cut,
             Err(reason) => return self.lose(reason),
@@ -65,7 +65,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    fn lose(&mut self, reason: EngineDrop) {
+    pub(super) fn lose(&mut self, reason: EngineDrop) {
         self.counters.received += 1;
         self.counters.drop(reason);
     }

@@ -13,7 +13,7 @@ use filter_common::{FlowKey, FlowState, Reason};
 use filter_score::{Policies, Scorer};
 
 use super::{
-    Clock, EngineCounters, EngineDrop, KernelMaps, Rings, SharedCounters,
+    Clock, EngineCounters, EngineDrop, KernelMaps, Mailbox, Rings, SharedCounters,
     arrival::Arrival,
     counters::Unscored,
     cut::Limits,
@@ -118,6 +118,8 @@ pub struct Worker<R: Rings, M, C> {
     shared: Arc<SharedCounters>,
     latency: LatencyRecorder,
     commands: Receiver<Command>,
+    /// Packets from and to the threads of other queues, if there are any.
+    pub(super) mailbox: Option<Mailbox>,
     batch: Vec<R::Frame>,
     joined: Joined,
     pub(super) fragments: Fragments,
@@ -190,6 +192,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             shared,
             latency,
             commands,
+            mailbox: None,
         }
     }
 
@@ -211,6 +214,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     #[must_use]
     pub fn knowing(mut self, clients: Arc<Clients>) -> Self {
         self.judge.know(clients);
+        self
+    }
+
+    /// The same loop among others, which know flows that it does not.
+    #[must_use]
+    pub fn among(mut self, mailbox: Mailbox) -> Self {
+        self.mailbox = Some(mailbox);
         self
     }
 
@@ -283,6 +293,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.maps.consumed(count as u64);
         }
         self.batch = batch;
+        let handed = self.take_handed_over();
         let ruled = self.judge.awaits() && self.carry_out_rulings();
         self.rings.flush()?;
         let now = self.clock.now();
@@ -290,7 +301,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             self.latency
                 .record(Stage::DriverToForwarded, now.saturating_sub(arrived));
         }
-        Ok((count > 0 || ruled, now))
+        Ok((count > 0 || handed || ruled, now))
     }
 
     /// The counters, as they are now.
@@ -355,8 +366,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             Err(EngineDrop::Fragment) => return self.handle_fragment(frame, arrival, dequeued),
             Err(reason) => return self.discard(frame, reason),
         };
+        let known = self.table.find(&inspected.key);
+        if known.is_none()
+            && let Some(owner) = self.other_owner(&inspected)
+        {
+            return self.hand_over(owner, frame, arrival);
+        }
         self.counters.urgent += u64::from(inspected.urgent);
-        let Some(handle) = self.find_or_insert(&inspected, arrival, dequeued) else {
+        let Some(handle) = known.or_else(|| self.insert(&inspected, arrival, dequeued)) else {
             let matters = inspected.segment.len > 0 || inspected.segment.flags.has(Flags::SYN);
             if matters {
                 return self.fail(frame, arrival, Unscored::TableFull, EngineDrop::TableFull);
@@ -366,12 +383,9 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         self.offer(handle, &inspected, frame, arrival, dequeued);
     }
 
-    /// The flow's entry; `None` if there is none and none is made: the table is full, or the segment carries
-    /// nothing that would have to be remembered.
-    fn find_or_insert(&mut self, inspected: &Inspected, arrival: Arrival, now: u64) -> Option<FlowHandle> {
-        if let Some(handle) = self.table.find(&inspected.key) {
-            return Some(handle);
-        }
+    /// A new flow's entry; `None` if none is made: the table is full, or the segment carries nothing that would have to be
+    /// remembered.
+    fn insert(&mut self, inspected: &Inspected, arrival: Arrival, now: u64) -> Option<FlowHandle> {
         let opens = inspected.segment.flags.has(Flags::SYN);
         if inspected.segment.len == 0 && !opens {
             return None;
@@ -509,7 +523,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         self.rings.forward(frame);
     }
 
-    fn discard(&mut self, frame: R::Frame, reason: EngineDrop) {
+    pub(super) fn discard(&mut self, frame: R::Frame, reason: EngineDrop) {
         self.counters.drop(reason);
         self.rings.release(frame);
     }

@@ -303,15 +303,18 @@ impl QueueRings {
         }
     }
 
-    /// Waits until a packet arrives, `bell` becomes readable or the time is over.
-    pub fn wait_or(&mut self, timeout: Duration, bell: BorrowedFd<'_>) -> io::Result<()> {
+    /// Waits until a packet arrives, one of `bells` becomes readable or the time is over.
+    ///
+    /// # Errors
+    ///
+    /// Those of `poll(2)`.
+    pub fn wait_or(&mut self, timeout: Duration, bells: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         // SAFETY: the descriptor is this socket's, which stays open during the call.
         let socket = unsafe { BorrowedFd::borrow_raw(self.socket_fd()) };
-        let fds = &mut [
-            PollFd::new(socket, PollFlags::POLLIN),
-            PollFd::new(bell, PollFlags::POLLIN),
-        ];
+        // In place of a bell that is not there, the socket itself.
+        let [one, other] = bells.map(|bell| PollFd::new(bell.unwrap_or(socket), PollFlags::POLLIN));
+        let fds = &mut [PollFd::new(socket, PollFlags::POLLIN), one, other];
         match poll(fds, timeout) {
             Err(Errno::EINTR) => Ok(()),
             other => Ok(other.map(|_ready| ())?),

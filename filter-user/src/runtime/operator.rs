@@ -343,6 +343,7 @@ impl State {
             stalled: counters.stalled,
             fragments: counters.fragments,
             urgent: counters.urgent,
+            handed_over: counters.handed_over,
             forwarded: counters.forwarded,
             dropped: dropped(counters),
             unscored: unscored(counters),

@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Idle},
     deep::Pool,
     engine::{
-        Command, Event, PaceLimits, SharedCounters, Worker, WorkerConfig,
+        Command, Event, Handover, PaceLimits, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
         page::Page,
     },
@@ -87,12 +87,18 @@ impl Parts<'_> {
     pub(super) fn start(&self, recorders: Vec<LatencyRecorder>) -> anyhow::Result<QueueThreads> {
         let cpus = placement::cpus(&self.config.engine.cpus)?;
         let count = recorders.len() as u32;
+        let handover = if count > 1 {
+            let bytes = frame_bytes(self.interface) as usize;
+            Some(Handover::new(count, bytes).context("cannot connect the queues' threads")?)
+        } else {
+            None
+        };
         let mut threads = QueueThreads { queues: Vec::new() };
         for (queue, recorder) in (0..).zip(recorders) {
             let cpu = cpus.get(queue as usize % cpus.len().max(1)).copied();
             threads
                 .queues
-                .push(self.start_queue(queue, count, cpu, recorder)?);
+                .push(self.start_queue(queue, count, cpu, recorder, handover.as_ref())?);
         }
         threads.wait_until_running()?;
         Ok(threads)
@@ -104,6 +110,7 @@ impl Parts<'_> {
         queues: u32,
         cpu: Option<u32>,
         recorder: LatencyRecorder,
+        handover: Option<&Arc<Handover>>,
     ) -> anyhow::Result<QueueThread> {
         let output = self.way.output(queue);
         let output = output.ok_or_else(|| anyhow!("queue {queue} has no device to forward to"))?;
@@ -127,6 +134,7 @@ impl Parts<'_> {
         let services = ServiceNumbers::new(&self.config.services());
         let clients = Clients::new(self.config, &self.config.services());
         let events = self.events.clone();
+        let mailbox = handover.map(|handover| handover.inbox(queue));
         let port = self.deep.map(|pool| pool.port(queue as usize));
         let thread = thread::Builder::new()
             .name(format!("pc-queue-{queue}"))
@@ -146,6 +154,10 @@ impl Parts<'_> {
                 .serving(services)
                 .knowing(Arc::new(clients))
                 .counting(counts);
+                let worker = match mailbox {
+                    Some(mailbox) => worker.among(mailbox),
+                    None => worker,
+                };
                 match port {
                     Some(port) => worker.with_second_tier(port).run(),
                     None => worker.run(),

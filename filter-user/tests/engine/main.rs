@@ -5,6 +5,7 @@ mod bounds;
 mod client;
 mod clients;
 mod frames;
+mod handover;
 mod joined;
 mod lifetime;
 mod limits;

@@ -15,7 +15,7 @@ use filter_user::{
     config::{FailurePolicy, Respond},
     deep::Port,
     engine::{
-        Command, EngineCounters, EngineDrop, Event, PaceLimits, SharedCounters, Undecided, Worker,
+        Command, EngineCounters, EngineDrop, Event, Mailbox, PaceLimits, SharedCounters, Undecided, Worker,
         WorkerConfig,
         counters::Unscored,
         memory::{MemoryClock, MemoryMaps, MemoryRings},
@@ -90,7 +90,7 @@ pub(crate) struct Site {
     pub(crate) answers: Vec<Frame>,
     /// Frames put into the ring.
     pushed: u64,
-    /// Whether a packet of several was among them.
+    /// Whether a packet of several was among them, or other loops hand packets over: then frames are made and received apart.
     in_parts: bool,
     forwarded: u64,
     transmitted: u64,
@@ -171,6 +171,13 @@ impl Site {
             forwarded: 0,
             transmitted: 0,
         }
+    }
+
+    /// Among other loops.
+    pub(crate) fn among(mut self, mailbox: Mailbox) -> Self {
+        self.worker = self.worker.among(mailbox);
+        self.in_parts = true;
+        self
     }
 
     /// A frame as the XDP program hands it over for `reason`.
