@@ -14,6 +14,7 @@ mod failure;
 mod forwarding;
 mod mistakes;
 mod placement;
+mod queues;
 mod report;
 mod second_tier;
 mod segmentation;

@@ -44,7 +44,10 @@ fn the_thread_that_knows_a_flow_goes_on_with_it() {
         owner.turn();
         assert!(other.servers.is_empty() && other.decisions().is_empty());
         let decisions = owner.decisions();
-        assert!(decisions[0].starts_with("Allow") && decisions[1].starts_with("Block"), "{decisions:?}");
+        assert!(
+            decisions[0].starts_with("Allow") && decisions[1].starts_with("Block"),
+            "{decisions:?}"
+        );
         assert_eq!(owner.server(&client).bytes, stream[..cut]);
         assert_eq!((other.counters().received, other.counters().handed_over), (0, 2));
         assert_eq!(owner.counters().received, 4);
