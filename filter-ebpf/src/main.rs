@@ -1,5 +1,5 @@
-//! The kernel side of Portcullis: the XDP program that passes, drops or redirects every packet, and the
-//! observer on the interface's egress hook that notes what servers acknowledge.
+//! The kernel side of Portcullis: the XDP program that passes, drops or redirects every packet, the observer on
+//! the interface's egress hook that notes what servers acknowledge, and what takes its place on a bridge.
 //!
 //! `unsafe` here is packet access (checked against `data_end`, which the verifier enforces), map values
 //! (checked for null) and helper calls; each block says which.

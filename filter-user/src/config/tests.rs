@@ -289,6 +289,30 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "one CPU a queue",
     ),
     (
+        "[engine]\nforward = 'bridge'\n",
+        "portcullis.toml:2:1: engine.forward",
+        "the second one is not named",
+        "--server-iface eth1",
+    ),
+    (
+        "[engine]\nserver_interface = 'eth1'\n",
+        "portcullis.toml:2:1: engine.server_interface",
+        "only a bridge",
+        "forward = \"bridge\"",
+    ),
+    (
+        "[engine]\nforward = 'bridge'\ninterface = 'eth0'\nserver_interface = 'eth0'\n",
+        "portcullis.toml:4:1: engine.server_interface",
+        "clients come in by",
+        "the other one",
+    ),
+    (
+        "[engine]\nforward = 'bridge'\nserver_interface = 'a:b'\n",
+        "portcullis.toml:3:1: engine.server_interface",
+        "cannot be the name",
+        "ip link",
+    ),
+    (
         "[engine]\ninterface = 'a/b'\n",
         "portcullis.toml:2:1: engine.interface",
         "cannot be the name",
