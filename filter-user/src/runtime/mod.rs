@@ -201,6 +201,12 @@ impl Running {
             Some(_) => "as nothing else works here",
             None => "taken over from the engine before",
         };
+        if mode == XdpMode::Native && interface.is_veth && config.engine.server_interface.is_some() {
+            tracing::warn!(
+                "in native mode a veth's frames cross the bridge as they are: at their other ends, leave neither checksums nor \
+                 cutting segments to hardware (`ethtool -K NAME tx off`), or use generic mode"
+            );
+        }
         if mode == XdpMode::Generic && !threads.in_parts() {
             tracing::warn!(
                 "packets that the kernel has joined will be lost: switch that off with `ethtool -K {} gro off`, and with \
@@ -413,6 +419,9 @@ fn announce(state: &State, reason: &str) {
         config.scoring.mode,
         config.engine.on_failure,
     );
+    if let Some(servers) = &config.engine.server_interface {
+        tracing::info!("bridging {} and {servers}", state.interface.name);
+    }
     for service in config.services() {
         tracing::info!(
             "service {} port {}: inspect {}{}",

@@ -5,14 +5,15 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use filter_common::Reason;
 use xtask::lab::{
-    PacketSocket, RawTcp, Trunk,
+    Options, PacketSocket, RawTcp, Trunk,
     frame::{TAG_8021AD, TAG_8021Q},
+    namespace::output_of,
     wait::wait_until,
 };
 
 use crate::support::{
     SOON,
-    engine::RunningEngine,
+    engine::{INTERFACE, PROGRAM, RunningEngine, SERVER_INTERFACE, links},
     modes::in_both_modes,
     request::curl,
     site::{self, Site},
@@ -153,4 +154,41 @@ fn flows_in_different_vlans_are_kept_apart() -> Result<()> {
         drops(Reason::ServiceAll).is_ok_and(|now| now > before.1)
     })?;
     engine.stop()
+}
+
+#[test]
+fn what_cannot_be_bridged_is_refused_with_the_remedy() -> Result<()> {
+    let Some(site) = Site::start(&Options {
+        queues: 2,
+        ..Options::default()
+    })?
+    else {
+        return Ok(());
+    };
+    let gateway = site.lab.gateway();
+    site.lab.cut_wire()?;
+    let refused = |servers: &str, words: [&str; 2]| {
+        let mut command = gateway.command(PROGRAM);
+        command.args(["run", "--iface", INTERFACE, "--server-iface", servers]);
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success(), "{text}");
+        ensure!(words.iter().all(|word| text.contains(word)), "{text}");
+        let links = links(gateway)?;
+        ensure!(
+            !links.contains("xdp") && !links.contains("PROMISC"),
+            "something is left: {links}"
+        );
+        anyhow::Ok(())
+    };
+    refused("nowhere", ["no interface `nowhere`", "ip link"])?;
+    refused(INTERFACE, ["clients come in by", "the other one"])?;
+    gateway.ip(&format!("link set {SERVER_INTERFACE} mtu 1400\n"))?;
+    refused(SERVER_INTERFACE, ["MTU of 1500", "mtu BYTES"])?;
+    gateway.ip(&format!("link set {SERVER_INTERFACE} mtu 1500 down\n"))?;
+    refused(SERVER_INTERFACE, ["is down", "ip link set dev inside up"])?;
+    gateway.ip(&format!("link set {SERVER_INTERFACE} up\n"))?;
+    let channels = ["-L", SERVER_INTERFACE, "rx", "1", "tx", "1"];
+    output_of(gateway.command("ethtool").args(channels))?;
+    refused(SERVER_INTERFACE, ["has 1 queues", "ethtool -L inside"])
 }
