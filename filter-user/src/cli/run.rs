@@ -9,7 +9,7 @@ use crate::config::{FailurePolicy, Forward, Level, Mode, Origin, Override, XdpMo
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo portcullis run --iface eth0
-  sudo portcullis run --iface eth0 --server-iface eth1
+  sudo portcullis run --iface eth0 --bridge eth1
   sudo portcullis run --iface eth0 --mode detect --set 'service=[{port=8080}]'
   sudo portcullis run --config gateway.toml --set reputation.first_block_s=300
 
@@ -21,7 +21,7 @@ pub(super) struct Run {
 
     /// Bridge to this interface, which the servers are behind, instead of giving packets back to the stack
     #[arg(long, value_name = "NAME")]
-    server_iface: Option<String>,
+    bridge: Option<String>,
 
     /// Carry decisions out, or only count and log them
     #[arg(long)]
@@ -55,12 +55,12 @@ impl Run {
     /// The options as keys of the configuration; they win over `--set`.
     fn into_overrides(self, connection: &Connection) -> Vec<Override> {
         let mut overrides = self.overrides;
-        let forward = self.server_iface.as_ref().map(|_| Forward::Bridge.to_string());
+        let forward = self.bridge.as_ref().map(|_| Forward::Bridge.to_string());
         let socket = connection.socket.as_ref().map(|path| path.display().to_string());
         for (option, key, value) in [
             ("--iface", "engine.interface", self.iface),
-            ("--server-iface", "engine.server_interface", self.server_iface),
-            ("--server-iface", "engine.forward", forward),
+            ("--bridge", "engine.server_interface", self.bridge),
+            ("--bridge", "engine.forward", forward),
             ("--mode", "scoring.mode", self.mode.map(|mode| mode.to_string())),
             (
                 "--on-failure",

@@ -12,7 +12,7 @@ pub struct Engine {
     pub interface: Option<String>,
     /// How accepted packets go on.
     pub forward: Forward,
-    /// The interface that the servers are behind, of a bridge; `--server-iface` overrides it.
+    /// The interface that the servers are behind, of a bridge; `--bridge` overrides it.
     pub server_interface: Option<String>,
     /// What becomes of packets that should be inspected and cannot be.
     pub on_failure: FailurePolicy,

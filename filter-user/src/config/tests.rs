@@ -292,7 +292,7 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "[engine]\nforward = 'bridge'\n",
         "portcullis.toml:2:1: engine.forward",
         "the second one is not named",
-        "--server-iface eth1",
+        "--bridge eth1",
     ),
     (
         "[engine]\nserver_interface = 'eth1'\n",

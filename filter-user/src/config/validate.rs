@@ -84,7 +84,7 @@ fn forwarding(engine: &Engine, findings: &mut Findings) {
         (Forward::Bridge, None) => findings.add(
             "engine.forward",
             "a bridge has two interfaces, and the second one is not named",
-            "add `--server-iface eth1`, or `server_interface = \"eth1\"`: the one that the servers are behind",
+            "add `--bridge eth1`, or `server_interface = \"eth1\"`: the one that the servers are behind",
         ),
         (Forward::Bridge, Some(name)) => {
             if engine.interface.as_ref() == Some(name) {

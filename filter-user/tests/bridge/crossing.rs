@@ -169,7 +169,7 @@ fn what_cannot_be_bridged_is_refused_with_the_remedy() -> Result<()> {
     site.lab.cut_wire()?;
     let refused = |servers: &str, words: [&str; 2]| {
         let mut command = gateway.command(PROGRAM);
-        command.args(["run", "--iface", INTERFACE, "--server-iface", servers]);
+        command.args(["run", "--iface", INTERFACE, "--bridge", servers]);
         let output = command.output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(!output.status.success(), "{text}");

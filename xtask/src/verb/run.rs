@@ -15,9 +15,11 @@ use nix::unistd::Pid;
 use super::build::Build;
 use super::lab::{DEFAULT_NAME, Links};
 use crate::lab::wait::wait_for;
-use crate::lab::{Lab, Nginx, address, engine_config, lifetime};
+use crate::lab::{Gateway, Lab, Nginx, address, engine_config, lifetime};
 use crate::privilege;
 
+/// The interface of the lab's gateway that the server is behind.
+const LAB_SERVERS: &str = "inside";
 /// How long the engine may take until it filters; it compiles its rules first.
 const START: Duration = Duration::from_mins(1);
 /// How long the engine may take to end when it is told to.
@@ -32,8 +34,9 @@ pub struct Run {
     /// Run on this interface of this host instead of the lab.
     #[arg(long)]
     iface: Option<String>,
-    /// Forward to this second interface (a bump in the wire) instead of this host's own stack.
-    #[arg(long, requires = "iface")]
+    /// Forward to this second interface (a bump in the wire) instead of this host's own stack; in the lab, to the one that the
+    /// server is behind.
+    #[arg(long, value_name = "INTERFACE", num_args = 0..=1, default_missing_value = LAB_SERVERS)]
     bridge: Option<String>,
     /// An engine that is built already; nothing is set up or built then.
     #[arg(long, hide = true)]
@@ -107,7 +110,12 @@ impl Run {
             eprintln!("removing the lab that was left up");
             Lab::remove_named(&self.name)?;
         }
-        let lab = Lab::start_named(&self.name, &self.links.options())?;
+        let mut options = self.links.options();
+        if self.bridge.is_some() {
+            options.gateway = Gateway::Bridge;
+        }
+        let lab = Lab::start_named(&self.name, &options)?;
+        lab.cut_wire()?;
         lifetime::own_pins(&self.name)?;
         let _nginx = Nginx::start(&lab)?;
         let configuration = lab.directory().join("portcullis.toml");
@@ -118,8 +126,11 @@ impl Run {
         command
             .args(["run", "--config"])
             .arg(&configuration)
-            .args(["--iface", "outside"])
-            .args(&self.flags);
+            .args(["--iface", "outside"]);
+        if self.bridge.is_some() {
+            command.args(["--bridge", LAB_SERVERS]);
+        }
+        command.args(&self.flags);
         // A group of its own: Ctrl-C comes here alone, and the engine is told once.
         let mut child = command
             .stdin(Stdio::null())

@@ -98,7 +98,7 @@ impl RunningEngine {
             .args(["run", "--iface", INTERFACE])
             .args(
                 lab.is_bridged()
-                    .then_some(["--server-iface", SERVER_INTERFACE])
+                    .then_some(["--bridge", SERVER_INTERFACE])
                     .into_iter()
                     .flatten(),
             )
