@@ -457,11 +457,12 @@ impl Inspection<'_> {
             }
             FieldName::Upgrade => {
                 head.upgrade = true;
-                if value
-                    .split(|byte| *byte == b',')
-                    .any(|name| http::trim(name).eq_ignore_ascii_case(b"h2c"))
-                {
+                let mut protocols = value.split(|byte| *byte == b',').map(http::trim);
+                if protocols.clone().any(|name| name.eq_ignore_ascii_case(b"h2c")) {
                     self.evaluator.violation(Violation::UpgradeH2c, line);
+                }
+                if !protocols.all(|name| self.evaluator.ruling.allow.upgrade(name)) {
+                    self.evaluator.violation(Violation::UpgradeNotAllowed, line);
                 }
             }
             FieldName::Cookie | FieldName::Other => {}
