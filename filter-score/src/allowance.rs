@@ -1,4 +1,4 @@
-//! What a service takes at all: methods and content types.
+//! What a service takes at all: methods, content types and upgrades.
 
 use crate::glob::Glob;
 

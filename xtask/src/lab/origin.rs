@@ -1,5 +1,6 @@
-//! The HTTP server that records every byte it gets, and how each connection ended. It upgrades to any protocol, in which it
-//! sends back what it gets.
+//! The HTTP server that records every byte it gets, and how each connection ended.
+//!
+//! It upgrades to any protocol, and sends back what it gets then.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
