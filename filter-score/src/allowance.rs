@@ -1,4 +1,4 @@
-//! What a service takes at all: methods and content types.
+//! What a service takes at all: methods, content types and upgrades.
 
 use crate::glob::Glob;
 
@@ -12,6 +12,8 @@ pub struct Allowance {
     pub methods: Vec<String>,
     /// Patterns for media types without parameters, such as `application/json` or `text/*`; empty: all.
     pub content_types: Vec<Glob>,
+    /// Patterns for protocols to upgrade to, such as `websocket`, of which nothing is scored; `None`: all.
+    pub upgrades: Option<Vec<Glob>>,
 }
 
 impl Allowance {
@@ -33,6 +35,12 @@ impl Allowance {
         self.content_types
             .iter()
             .any(|allowed| allowed.matches_any_case(media))
+    }
+
+    /// Whether requests may ask for this protocol.
+    pub(crate) fn upgrade(&self, protocol: &[u8]) -> bool {
+        let allowed = |patterns: &Vec<Glob>| patterns.iter().any(|one| one.matches_any_case(protocol));
+        self.upgrades.as_ref().is_none_or(allowed)
     }
 }
 
@@ -59,6 +67,7 @@ mod tests {
                 Glob::new("application/json").unwrap(),
                 Glob::new("text/*").unwrap(),
             ],
+            upgrades: Some(vec![Glob::new("websocket").unwrap(), Glob::new("irc/*").unwrap()]),
         };
         assert!(narrow.method(b"TRACE") && !narrow.method(b"POST") && !narrow.method(b"get"));
         for (value, allowed) in [
@@ -69,6 +78,15 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(narrow.content_type(value.as_bytes()), allowed, "{value}");
+        }
+        assert!(any.upgrade(b"tcp"));
+        for (protocol, allowed) in [
+            ("WebSocket", true),
+            ("IRC/6.9", true),
+            ("tcp", false),
+            ("", false),
+        ] {
+            assert_eq!(narrow.upgrade(protocol.as_bytes()), allowed, "{protocol}");
         }
     }
 }

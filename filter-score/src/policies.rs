@@ -48,6 +48,7 @@ impl Tuning {
             allow: Allowance {
                 methods: Vec::new(),
                 content_types: types.into_iter().flat_map(Glob::new).collect(),
+                upgrades: Some(Glob::new("websocket").into_iter().collect()),
             },
         }
     }

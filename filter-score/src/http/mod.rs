@@ -18,6 +18,6 @@ pub(crate) use field::{
 };
 pub(crate) use multipart::{Boundary, disposition};
 pub(crate) use request_line::{
-    RequestLine, Version, method_length, parse as parse_request_line, path_and_query,
+    RequestLine, Version, authority, method_length, parse as parse_request_line, path_and_query,
 };
 pub use violation::Violation;

@@ -67,24 +67,39 @@ pub(crate) fn path_and_query<'a>(method: &[u8], target: &'a [u8]) -> Option<(&'a
         b"*" if method == b"OPTIONS" => target,
         _ if method == b"CONNECT" => return Some((target, None)),
         _ => {
-            let scheme = memchr::memmem::find(target, b"://")?;
-            let letters = target[..scheme]
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
-            if scheme == 0 || !letters {
-                return None;
-            }
-            let authority = &target[scheme + 3..];
-            let end = authority
-                .iter()
-                .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-            end.map_or(&b"/"[..], |at| &authority[at..])
+            let (_, rest) = split_absolute(target)?;
+            if rest.is_empty() { b"/" } else { rest }
         }
     };
     match memchr::memchr(b'?', path) {
         Some(at) => Some((&path[..at], Some(&path[at + 1..]))),
         None => Some((path, None)),
     }
+}
+
+/// The authority of a target in absolute form, which stands for the Host header (RFC 9112 §3.2.2).
+pub(crate) fn authority(target: &[u8]) -> Option<&[u8]> {
+    match target {
+        [b'/' | b'*', ..] => None,
+        _ => split_absolute(target).map(|(authority, _)| authority),
+    }
+}
+
+/// Splits a target in absolute form behind its authority.
+fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let scheme = memchr::memmem::find(target, b"://")?;
+    let letters = target[..scheme]
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    if scheme == 0 || !letters {
+        return None;
+    }
+    let rest = &target[scheme + 3..];
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    Some(rest.split_at(end))
 }
 
 #[cfg(test)]
@@ -145,6 +160,27 @@ mod tests {
             assert_eq!(
                 path_and_query(method.as_bytes(), target.as_bytes()),
                 expected,
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn authorities() {
+        let table = [
+            ("http://a:b@host:80/a?b", Some("a:b@host:80")),
+            ("http://[::1]?q", Some("[::1]")),
+            ("http://host", Some("host")),
+            ("http:///a", Some("")),
+            ("/a?b=http://host/", None),
+            ("a?b=http://host/", None),
+            ("host:443", None),
+            ("*", None),
+        ];
+        for (target, expected) in table {
+            assert_eq!(
+                authority(target.as_bytes()),
+                expected.map(str::as_bytes),
                 "{target}"
             );
         }

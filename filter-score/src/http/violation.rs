@@ -135,6 +135,8 @@ violations! {
     MethodNotAllowed = "method-not-allowed",
     /// A content type that the service does not take.
     ContentTypeNotAllowed = "content-type-not-allowed",
+    /// A protocol to upgrade to that the service does not take.
+    UpgradeNotAllowed = "upgrade-not-allowed",
     /// The request target exceeds its limit.
     UrlTooLong = "url-too-long",
     /// A header line exceeds its limit.

@@ -115,7 +115,7 @@ impl Inspection<'_> {
         };
         let at = http::method_length(start).err()?;
         *self.line = Excerpt::of(&start[..=at]);
-        if self.after_upgrade {
+        if self.after_upgrade && !passed_over(start[at]) {
             return Some((at + 1 - carried, Event::Opaque(OpaqueKind::Upgraded)));
         }
         self.evaluator.violation(Violation::BadMethod, &start[..=at]);
@@ -198,6 +198,13 @@ impl Inspection<'_> {
             path,
             false,
         );
+        if let Some(authority) = http::authority(target) {
+            let place = Place {
+                target: Target::Header,
+                name: b"host",
+            };
+            classes = classes.or(self.evaluator.field(place, authority, false));
+        }
         if let Some(query) = query {
             for param in query.split(|byte| *byte == b'&') {
                 classes = classes.or(self.param(Target::Query, Target::QueryName, param));
@@ -450,11 +457,12 @@ impl Inspection<'_> {
             }
             FieldName::Upgrade => {
                 head.upgrade = true;
-                if value
-                    .split(|byte| *byte == b',')
-                    .any(|name| http::trim(name).eq_ignore_ascii_case(b"h2c"))
-                {
+                let mut protocols = value.split(|byte| *byte == b',').map(http::trim);
+                if protocols.clone().any(|name| name.eq_ignore_ascii_case(b"h2c")) {
                     self.evaluator.violation(Violation::UpgradeH2c, line);
+                }
+                if !protocols.all(|name| self.evaluator.ruling.allow.upgrade(name)) {
+                    self.evaluator.violation(Violation::UpgradeNotAllowed, line);
                 }
             }
             FieldName::Cookie | FieldName::Other => {}
@@ -522,6 +530,13 @@ impl Inspection<'_> {
         }
         Event::Continue
     }
+}
+
+/// Whether a server that did not upgrade may pass over such a byte where it looks for a method, or refuse the line and
+/// read on: then requests follow, and no tunnel. Another protocol says so by a byte that is not text: a `WebSocket` client
+/// with the mask bit in its second byte (RFC 6455 §5.2), TLS with its first.
+fn passed_over(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' '..=b'~')
 }
 
 /// Whether a header line is about the host.

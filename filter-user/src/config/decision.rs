@@ -70,6 +70,8 @@ pub struct Allow {
     pub methods: Option<Vec<String>>,
     /// Patterns for content types without parameters.
     pub content_types: Option<Vec<Written<Glob>>>,
+    /// Patterns for protocols that requests may ask to upgrade to.
+    pub upgrades: Option<Vec<Written<Glob>>>,
 }
 
 /// How large the parts of a request may be; what is not given is as it is elsewhere, and at last as
@@ -99,6 +101,7 @@ impl Allow {
                 .content_types
                 .clone()
                 .or_else(|| general.content_types.clone()),
+            upgrades: self.upgrades.clone().or_else(|| general.upgrades.clone()),
         }
     }
 }
@@ -170,18 +173,21 @@ impl Scoring {
 
     /// The policy and what is excepted from it.
     pub(super) fn tuning(&self, limits: &Limits, deep: bool) -> filter_score::Tuning {
+        let compiled = |patterns: &Vec<Written<Glob>>| -> Vec<Glob> {
+            patterns.iter().map(|pattern| pattern.value().clone()).collect()
+        };
+        let Allow {
+            methods,
+            content_types,
+            upgrades,
+        } = &self.allow;
         filter_score::Tuning {
             policy: self.policy(limits, deep),
             exclusions: self.exclusions.iter().map(Exclusion::compiled).collect(),
             allow: filter_score::Allowance {
-                methods: self.allow.methods.clone().unwrap_or_default(),
-                content_types: self
-                    .allow
-                    .content_types
-                    .iter()
-                    .flatten()
-                    .map(|pattern| pattern.value().clone())
-                    .collect(),
+                methods: methods.clone().unwrap_or_default(),
+                content_types: content_types.as_ref().map(compiled).unwrap_or_default(),
+                upgrades: upgrades.as_ref().map(compiled),
             },
         }
     }

@@ -12,6 +12,7 @@ mod clients;
 mod evasion;
 mod failure;
 mod forwarding;
+mod http_evasion;
 mod mistakes;
 mod placement;
 mod queues;

@@ -27,5 +27,7 @@ pub const PREFIX_V6: u8 = 64;
 pub const NGINX_PORT: u16 = 80;
 /// nginx's port where connections begin with a PROXY header.
 pub const NGINX_PROXIED_PORT: u16 = 81;
+/// nginx's port where connections are HTTP/2 without TLS.
+pub const NGINX_H2C_PORT: u16 = 82;
 /// The recording origin's usual port.
 pub const ORIGIN_PORT: u16 = 8080;

@@ -28,6 +28,8 @@ pub const DOCUMENTS: [(&str, usize); 4] = [
 ];
 /// A request to this path is answered, after its whole body was read, with the body's length in bytes.
 pub const SINK: &str = "/sink";
+/// A request to this path goes to the recording origin ([`super::Origin`]) on its usual port, and may upgrade.
+pub const UPGRADE: &str = "/upgrade";
 
 /// A running nginx. Dropping it ends it, unless [`Nginx::leave_running`] was called.
 #[derive(Debug)]
@@ -196,6 +198,8 @@ fn configuration_text(directory: &Path) -> String {
     let directory = directory.display();
     let port = address::NGINX_PORT;
     let proxied = address::NGINX_PROXIED_PORT;
+    let h2c = address::NGINX_H2C_PORT;
+    let origin = address::ORIGIN_PORT;
     // The server is a machine of its own: where there are CPUs enough it does not share one with the gateway's first
     // queue, and the scheduler does not move it to and fro during a measurement.
     let affinity = last_cpu().map_or(String::new(), |cpu| {
@@ -228,6 +232,17 @@ fn configuration_text(directory: &Path) -> String {
                proxy_http_version 1.1;\n\
                proxy_pass http://unix:{directory}/sink.sock:/;\n\
              }}\n\
+             location = {UPGRADE} {{\n\
+               proxy_http_version 1.1;\n\
+               proxy_set_header Connection upgrade;\n\
+               proxy_set_header Upgrade $http_upgrade;\n\
+               proxy_pass http://127.0.0.1:{origin};\n\
+             }}\n\
+           }}\n\
+           server {{\n\
+             listen {h2c} http2;\n\
+             listen [::]:{h2c} http2;\n\
+             root {directory}/documents;\n\
            }}\n\
            server {{\n\
              listen {proxied} proxy_protocol;\n\

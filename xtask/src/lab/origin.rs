@@ -1,4 +1,6 @@
 //! The HTTP server that records every byte it gets, and how each connection ended.
+//!
+//! It upgrades to any protocol, and sends back what it gets then.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,7 +14,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::Lab;
-use super::http::{Parsed, Request};
+use super::http::{Parsed, Request, header};
 use super::wait::wait_for;
 
 /// How often waiting threads look whether they should stop.
@@ -204,14 +206,10 @@ fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> Option<End> {
     let mut buffer = vec![0; 64 << 10];
     let mut pending: Vec<u8> = Vec::new();
     let mut received = 0;
-    while !shared.stopping() {
-        let bytes = match stream.read(&mut buffer) {
-            Ok(0) => return Some(End::Fin),
+    loop {
+        let bytes = match receive(&mut stream, &mut buffer, shared) {
             Ok(length) => &buffer[..length],
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => continue,
-                _ => return Some(End::Reset),
-            },
+            Err(end) => return end,
         };
         received += bytes.len();
         pending.extend_from_slice(bytes);
@@ -233,7 +231,11 @@ fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> Option<End> {
                     pending.drain(..length);
                     let text = format!("{} {:016x}\n", request.body.len(), digest(&request.body));
                     let alive = request.keeps_alive();
+                    let upgrade = header(&request.headers, "upgrade").map(str::to_owned);
                     shared.with(number, |connection| connection.requests.push(request));
+                    if let Some(protocol) = upgrade {
+                        return tunnel(stream, &protocol, pending, number, shared);
+                    }
                     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
                     if stream.write_all(answer.as_bytes()).is_err() {
                         return Some(End::Reset);
@@ -245,5 +247,43 @@ fn serve(mut stream: TcpStream, number: usize, shared: &Shared) -> Option<End> {
             }
         }
     }
-    None
+}
+
+/// The next bytes of a client; or how the connection ended, `None` if the origin stopped first.
+fn receive(stream: &mut TcpStream, buffer: &mut [u8], shared: &Shared) -> Result<usize, Option<End>> {
+    while !shared.stopping() {
+        match stream.read(buffer) {
+            Ok(0) => return Err(Some(End::Fin)),
+            Ok(length) => return Ok(length),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {}
+                _ => return Err(Some(End::Reset)),
+            },
+        }
+    }
+    Err(None)
+}
+
+/// Agrees to an upgrade, and sends back what comes after it; `pending` has come already.
+fn tunnel(
+    mut stream: TcpStream,
+    protocol: &str,
+    pending: Vec<u8>,
+    number: usize,
+    shared: &Shared,
+) -> Option<End> {
+    let answer =
+        format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+    let mut back = [answer.into_bytes(), pending].concat();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if stream.write_all(&back).is_err() {
+            return Some(End::Reset);
+        }
+        match receive(&mut stream, &mut buffer, shared) {
+            Ok(length) => back = buffer[..length].to_vec(),
+            Err(end) => return end,
+        }
+        shared.with(number, |connection| connection.bytes.extend_from_slice(&back));
+    }
 }

@@ -6,11 +6,13 @@
 //! | [`modes`] | native and generic XDP |
 //! | [`request`] | requests by curl |
 //! | [`site`] | the lab with its servers, and where they are |
+//! | [`trick`] | tricks that are played without the engine, then with it |
 
 pub(crate) mod engine;
 pub(crate) mod modes;
 pub(crate) mod request;
 pub(crate) mod site;
+pub(crate) mod trick;
 
 use std::time::Duration;
 
