@@ -18,6 +18,8 @@ mod evasion;
 mod failure;
 #[path = "../datapath/forwarding.rs"]
 mod forwarding;
+#[path = "../datapath/http_evasion/mod.rs"]
+mod http_evasion;
 #[path = "../datapath/queues.rs"]
 mod queues;
 #[path = "../datapath/second_tier.rs"]
