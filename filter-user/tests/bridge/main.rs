@@ -22,6 +22,8 @@ mod forwarding;
 mod http_evasion;
 #[path = "../datapath/queues.rs"]
 mod queues;
+#[path = "../datapath/reloading.rs"]
+mod reloading;
 #[path = "../datapath/second_tier.rs"]
 mod second_tier;
 #[path = "../datapath/segmentation.rs"]

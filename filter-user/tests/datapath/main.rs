@@ -16,6 +16,7 @@ mod http_evasion;
 mod mistakes;
 mod placement;
 mod queues;
+mod reloading;
 mod report;
 mod second_tier;
 mod segmentation;

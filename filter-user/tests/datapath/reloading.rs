@@ -1,0 +1,116 @@
+//! Reloads under load.
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use xtask::lab::{address::SERVER_V4, nginx, origin::digest};
+
+use crate::support::{
+    engine::RunningEngine,
+    modes::in_both_modes,
+    request::{curl, upload},
+    site::{self, Site},
+};
+
+const RELOADS: usize = 100;
+
+/// A pack with one rule, whose word changes with every reload.
+fn pack(word: &str) -> String {
+    format!(
+        "family = \"sqli\"\n\n[[rule]]\nid = 100\nmessage = \"A word\"\nseverity = \"critical\"\nparanoia = 1\n\
+         targets = [\"query\"]\nregex = '{word}'\nliterals = [\"{word}\"]\n\
+         samples.match = [\"{word}\", \"a {word}\"]\nsamples.pass = [\"another\", \"none\"]\n"
+    )
+}
+
+fn wrk(site: &Site) -> Result<Child> {
+    site.lab
+        .client()
+        .command("wrk")
+        .args(["-t1", "-c16", "--timeout", "20s", "-d10s"])
+        .arg(format!("http://{SERVER_V4}/1k?q=1"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting wrk")
+}
+
+/// Uploads bodies until told to end, and checks what arrived; returns how many.
+fn upload_meanwhile(site: &Site, goes_on: &AtomicBool, done: &AtomicUsize) -> Result<()> {
+    let body = nginx::document(4 << 20);
+    let file = upload(&site.lab, &body)?;
+    let expected = format!("{} {:016x}", body.len(), digest(&body));
+    while goes_on.load(Ordering::Relaxed) {
+        for server in site::origin() {
+            let arguments = ["-H", "Content-Type: text/plain", "--data-binary", &file];
+            let answer = curl(&site.lab, server, "/upload", &arguments)?;
+            ensure!(answer.text().trim() == expected, "{server}: {answer:?}");
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// No connection ends, no byte is lost, and after each reload the new rules hold.
+fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let rules = site.lab.directory().join("rules");
+    fs::create_dir(&rules)?;
+    let file = rules.join("pack.toml");
+    fs::write(&file, pack("word0"))?;
+    let from = format!("scoring.rules={}", rules.display());
+    let engine = RunningEngine::start(
+        &site.lab,
+        &[
+            mode,
+            &from,
+            "scoring.model=off",
+            "reputation.threshold=1000000",
+            "engine.on_failure=drop",
+        ],
+    )?;
+    let (goes_on, uploads) = (AtomicBool::new(true), AtomicUsize::new(0));
+    let report = thread::scope(|scope| {
+        let upload = scope.spawn(|| upload_meanwhile(&site, &goes_on, &uploads));
+        let reloads = || -> Result<String> {
+            let mut load = wrk(&site)?;
+            for number in 1..=RELOADS {
+                fs::write(&file, pack(&format!("word{number}x")))?;
+                engine.tell(&["reload"])?;
+                if number % 20 == 0 {
+                    let [server, _] = site::nginx();
+                    let answer = curl(&site.lab, server, &format!("/1k?q=word{number}x"), &[])?;
+                    ensure!(answer.status == 403, "after reload {number}: {answer:?}");
+                }
+                if load.try_wait()?.is_some() {
+                    load = wrk(&site)?;
+                }
+            }
+            let output = load.wait_with_output().context("waiting for wrk")?;
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let report = reloads();
+        goes_on.store(false, Ordering::Relaxed);
+        upload.join().expect("a panic there is one here")?;
+        report
+    })?;
+    ensure!(!report.contains("Non-2xx"), "{report}");
+    ensure!(!report.contains("Socket errors"), "connections went on: {report}");
+    ensure!(uploads.load(Ordering::Relaxed) > 0);
+    let status = engine.settled_status()?;
+    ensure!(status.rules.reloads == RELOADS as u64, "{status:#?}");
+    ensure!(
+        status.queues.iter().all(|queue| queue.unscored.is_empty()),
+        "{status:#?}"
+    );
+    engine.stop()
+}
+
+in_both_modes!(serial_a_hundred_reloads_under_load);
