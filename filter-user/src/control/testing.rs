@@ -62,6 +62,7 @@ impl Engine for Tables {
                 reason: "source_blocked".into(),
                 packets: 3,
             }],
+            redirected: 0,
             queues: vec![QueueStatus {
                 received: u64::MAX,
                 ..QueueStatus::default()

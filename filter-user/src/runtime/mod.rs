@@ -25,6 +25,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
+use filter_common::Action;
 use nix::sys::signal::{self as sys, SigSet};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -148,6 +149,8 @@ impl Running {
         let mut tables = Tables::open(kernel.pin_dir())?;
         maps::fill(&mut tables, &config, &protected)?;
         let drops = tables.events()?;
+        // As long as there are no sockets in their map, none is redirected.
+        let redirected_before = tables.counters()?.total(Action::Redirect);
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
         let reinjection = Reinjection::create(&interface, queue_count).await?;
@@ -203,6 +206,7 @@ impl Running {
             mode,
             tuned.rules,
             tables,
+            redirected_before,
             &threads,
             latency,
             logging,

@@ -74,6 +74,9 @@ impl Engine for State {
             on_failure: self.config.engine.on_failure,
             warnings: Self::warnings(&counters, &rules),
             rules,
+            redirected: packets
+                .total(Action::Redirect)
+                .saturating_sub(self.redirected_before),
             xdp: xdp.collect(),
             queues: self
                 .queues
@@ -338,6 +341,7 @@ impl State {
             cpu: queue.cpu,
             zero_copy: queue.zero_copy,
             heartbeat_age_ms: age.as_millis() as u64,
+            read: counters.read,
             received: counters.received,
             joined: counters.joined,
             stalled: counters.stalled,

@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) latency: LatencyBook,
     pub(super) logging: logging::Handle,
     pub(super) started: Instant,
+    /// Packets that the XDP program redirected to the engines before this one.
+    pub(super) redirected_before: u64,
     /// The second tier, if there is one.
     pub(super) deep: Option<Pool>,
     protected: Arc<Protected>,
@@ -92,6 +94,7 @@ impl State {
         xdp_mode: XdpMode,
         rules: Rules,
         tables: Tables,
+        redirected_before: u64,
         threads: &QueueThreads,
         latency: LatencyBook,
         logging: logging::Handle,
@@ -127,6 +130,7 @@ impl State {
             latency,
             logging,
             started: Instant::now(),
+            redirected_before,
             deep,
             protected,
             tables: Mutex::new(tables),

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod accounting;
 mod attacks;
 mod blocking;
 mod challenge;
