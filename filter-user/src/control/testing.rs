@@ -98,6 +98,21 @@ impl Engine for Tables {
         Ok(())
     }
 
+    /// A table for four.
+    fn block_all(&self, targets: &[IpNet], for_s: Option<u64>, reason: &str) -> Blocked {
+        let mut blocked = Blocked::default();
+        for (at, target) in targets.iter().enumerate() {
+            if self.blocks.lock().unwrap().len() == 4 {
+                let refusal = Refusal::new(RefusalCode::Full, "the map is full", "raise limits.max_blocks");
+                blocked.refused.push(RefusedTarget { at, refusal });
+                break;
+            }
+            self.block(*target, for_s, reason).unwrap();
+            blocked.blocked += 1;
+        }
+        blocked
+    }
+
     fn unblock(&self, target: IpNet) -> Result<(), Refusal> {
         self.blocks
             .lock()

@@ -1,16 +1,18 @@
 //! A running engine: start, supervision and end.
 //!
 //! ```text
-//!  main thread (tokio)          one thread a queue           events thread
-//!  ───────────────────          ──────────────────           ─────────────
-//!  control socket, signals      engine::Worker               reputation, source blocks, log
-//!  sweeps, summaries, logs ◄──── counters, histograms ──┐
+//!  main thread (tokio)          one thread a queue           events thread                     keeper
+//!  ───────────────────          ──────────────────           ─────────────                     ──────
+//!  control socket, signals      engine::Worker               reputation, source blocks, log    ended blocks, blocked
+//!  summaries, logs ◄──────────── counters, histograms ──┐                                      clients for the queues
 //!        │ commands ───────────►                        └──► events ───►
 //! ```
 
 mod blocked;
+mod blocks;
 mod events;
 mod folder;
+mod keeper;
 mod logging;
 mod maps;
 mod operator;
@@ -45,14 +47,13 @@ use crate::{
     tuning::Tuned,
 };
 use folder::Folder;
+use keeper::Keeper;
 use queues::QueueThreads;
 use state::State;
 use xdp_mode::Choice;
 
 /// How often the supervisor looks at its threads and reads the kernel's logs.
 const WATCH: Duration = Duration::from_millis(100);
-/// How often blocks that have ended are removed from the maps.
-const SWEEP: Duration = Duration::from_secs(5);
 /// How often the reputation in the XDP program's map is refreshed.
 const REPUTATION: Duration = Duration::from_secs(30);
 /// How long packets still in the rings have after the program is detached.
@@ -120,6 +121,7 @@ struct Running {
     attachment: Attachment,
     reinjection: Reinjection,
     events: JoinHandle<()>,
+    keeper: Keeper,
     socket: ControlSocket,
     _claim: Claim,
     protected: Arc<Protected>,
@@ -215,7 +217,8 @@ impl Running {
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
-        state.publish_blocks();
+        state.publish_blocks(&state.tables());
+        let keeper = Keeper::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, reason);
         Ok(Self {
@@ -224,6 +227,7 @@ impl Running {
             attachment,
             reinjection,
             events,
+            keeper,
             socket,
             _claim: claim,
             protected,
@@ -236,7 +240,7 @@ impl Running {
     /// Serves and watches until a signal or a failure.
     async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let state = Arc::clone(&self.state);
-        let (mut watch, mut sweep, mut reputation) = (ticker(WATCH), ticker(SWEEP), ticker(REPUTATION));
+        let (mut watch, mut reputation) = (ticker(WATCH), ticker(REPUTATION));
         let summary_every = state.config.report.summary_interval_s;
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
         let watch_s = state.config.rules.watch_s;
@@ -268,15 +272,9 @@ impl Running {
                             log.flush();
                         }
                         events::drain_drops(&mut self.drops);
-                        state.publish_blocks();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
-                    }
-                    _ = sweep.tick() => {
-                        state.sweep();
-                        // Blocks are also written by hand.
-                        state.blocks_changed();
                     }
                     _ = reputation.tick() => state.refresh_reputation(),
                     _ = summary.tick(), if summary_every > 0 => {
@@ -303,6 +301,7 @@ impl Running {
         self.attachment.detach().context("cannot detach the programs")?;
         tokio::time::sleep(DRAIN).await;
         self.threads.stop();
+        drop(self.keeper);
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
         }

@@ -8,6 +8,7 @@ mod support;
 mod accounting;
 mod attacks;
 mod blocking;
+mod blocklist;
 mod challenge;
 mod clients;
 mod evasion;

@@ -21,7 +21,7 @@ use filter_common::{
     settings::Settings,
 };
 use filter_user::{
-    bpf::{Kernel, LoadOptions, Prefix, Sizes, Tables},
+    bpf::{Kernel, LoadOptions, Prefix, Sizes, Sweeper, Tables, monotonic_ns},
     ring::{QueueHandle, SharedQueues},
 };
 use nix::unistd::Uid;
@@ -148,6 +148,22 @@ impl Bed {
         tables.set_services(&[]).expect("services can be removed");
         self.kill_engine();
         self.configure(|settings| *settings = defaults());
+    }
+
+    /// Removes blocks that have ended; how many those were, and how many single sources are left.
+    pub(crate) fn sweep(&mut self) -> (usize, Option<u64>) {
+        let sweeper = Sweeper::open(self.tables.pin_dir()).expect("the maps are pinned");
+        let mut removed = 0;
+        let end = |target| {
+            let is_gone = self
+                .tables
+                .end_if_over(target, monotonic_ns())
+                .expect("blocks can be removed");
+            removed += usize::from(is_gone);
+            is_gone
+        };
+        let left = sweeper.pass(monotonic_ns(), end, || true);
+        (removed, left)
     }
 
     /// Changes the settings and puts them in force.
