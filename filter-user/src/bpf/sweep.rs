@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::{TableError, Tables, Target};
+use super::{TableError, Tables, Target, monotonic_ns};
 
-/// Blocks that are looked at between two rests: a millisecond or two.
-const BATCH: usize = 1024;
+/// Blocks that are looked at between two rests: some milliseconds.
+const BATCH: usize = 4096;
 
 /// Handles of the maps of its own: nobody waits for a walk over a million entries.
 #[derive(Debug)]
@@ -32,12 +32,7 @@ impl Sweeper {
 
     /// Goes over all blocks once. `end` removes one that has ended, and says whether it was there; `rest` says whether to go
     /// on, and takes its time. Returns how many single sources are left, or `None` if it did not get to the end.
-    pub fn pass(
-        &self,
-        now_ns: u64,
-        mut end: impl FnMut(Target) -> bool,
-        mut rest: impl FnMut() -> bool,
-    ) -> Option<u64> {
+    pub fn pass(&self, mut end: impl FnMut(Target) -> bool, mut rest: impl FnMut() -> bool) -> Option<u64> {
         let sources = self.walk.source_blocks.iter().flatten();
         let sources = sources.map(|(address, block)| (Target::Source(address), block));
         let prefixes = self.walk.blocked();
@@ -48,6 +43,7 @@ impl Sweeper {
             *left -= u64::from(is_gone && matches!(target, Target::Source(_)));
         };
         let mut ended = None;
+        let mut now_ns = monotonic_ns();
         for (number, (target, block)) in (1..).zip(sources.chain(prefixes)) {
             // Only now that the walk has got beyond it: from an entry that is gone it would begin anew.
             if let Some(target) = ended.take() {
@@ -55,8 +51,11 @@ impl Sweeper {
             }
             left += u64::from(matches!(target, Target::Source(_)));
             ended = (!block.holds(now_ns)).then_some(target);
-            if number % BATCH == 0 && !rest() {
-                return None;
+            if number % BATCH == 0 {
+                if !rest() {
+                    return None;
+                }
+                now_ns = monotonic_ns();
             }
         }
         if let Some(target) = ended {

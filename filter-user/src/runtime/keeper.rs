@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::state::State;
-use crate::bpf::{Sweeper, TableError, Tables, Target, monotonic_ns};
+use crate::bpf::{Sweeper, TableError, Tables, Target};
 
 /// How often the queues are told of changes, at most; and how long the thread rests between two batches of a pass.
 const REST: Duration = Duration::from_millis(100);
@@ -108,7 +108,7 @@ impl Keeping {
             }
             is_gone
         };
-        let left = sweeper.pass(monotonic_ns(), end, || self.rest(sweeper.tables()));
+        let left = sweeper.pass(end, || self.rest(sweeper.tables()));
         if removed > 0 {
             tracing::debug!("{removed} blocks have ended");
         }
