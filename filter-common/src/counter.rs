@@ -68,6 +68,12 @@ macro_rules! counters {
                 match reason { $(Reason::$variant => self.$field,)* }
             }
 
+            /// Packets with this fate, for whatever reason.
+            #[must_use]
+            pub fn total(&self, action: Action) -> u64 {
+                Reason::ALL.iter().filter(|reason| reason.action() == action).map(|reason| self.get(*reason)).sum()
+            }
+
             /// Adds another CPU's counters.
             pub const fn add(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
@@ -236,6 +242,21 @@ const _: () = assert!(size_of::<Counters>() == Reason::ALL.len() * 8);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn totals_are_of_one_action() {
+        let counters = Counters {
+            drop_truncated: 1,
+            pass_not_ip: 2,
+            pass_ring_full: 4,
+            redirect_flow: 8,
+            redirect_fragment: 16,
+            tx_challenge: 32,
+            ..Counters::default()
+        };
+        let actions = [Action::Drop, Action::Pass, Action::Redirect, Action::Answer];
+        assert_eq!(actions.map(|action| counters.total(action)), [1, 6, 24, 32]);
+    }
 
     #[test]
     fn reasons_and_fields_are_in_the_same_order() {

@@ -154,6 +154,7 @@ mod tests {
                     packets,
                 })
                 .into(),
+            redirected: 0,
             queues: vec![
                 QueueStatus {
                     forwarded: packets,

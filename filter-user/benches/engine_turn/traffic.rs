@@ -63,11 +63,11 @@ pub(crate) enum Kind {
 }
 
 pub(crate) struct Traffic {
-    worker: Worker<MemoryRings, MemoryMaps, MemoryClock>,
+    pub(crate) worker: Worker<MemoryRings, MemoryMaps, MemoryClock>,
     clock: MemoryClock,
     now: u64,
     /// The next sequence number of each flow's client.
-    next: Vec<u32>,
+    pub(crate) next: Vec<u32>,
     /// Walks over the flows in an order that no cache predicts.
     walk: u32,
     free: Vec<Vec<u8>>,
@@ -80,6 +80,11 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// As many open connections, each with one request behind it.
     pub(crate) fn new(flows: u32, kind: Kind) -> Self {
+        Self::with_capacity(flows, 65_536, kind)
+    }
+
+    /// As [`Traffic::new`], with room for as many connections.
+    pub(crate) fn with_capacity(flows: u32, capacity: u32, kind: Kind) -> Self {
         let clock = MemoryClock::default();
         let (events, receiver) = mpsc::sync_channel(1024);
         let (commands, commands_out) = mpsc::sync_channel(16);
@@ -89,7 +94,7 @@ impl Traffic {
         let policies = Policies::single(rules, Policy::default()).noting_heads(kind == Kind::Counted);
         let entries = if kind == Kind::Scored { 0 } else { 1024 };
         let worker = Worker::new(
-            config(),
+            config(capacity),
             MemoryRings::default(),
             MemoryMaps::default(),
             clock.clone(),
@@ -202,12 +207,12 @@ fn key(flow: u32) -> FlowKey {
     FlowKey::tcp(Address::v4(source(flow)), 40_000, Address::v4(SERVER), 80)
 }
 
-fn config() -> WorkerConfig {
+fn config(capacity: u32) -> WorkerConfig {
     WorkerConfig {
         queue: 0,
         on_failure: FailurePolicy::Drop,
         mtu: 1500,
-        table: TableLimits::with_capacity(65_536),
+        table: TableLimits::with_capacity(capacity),
         stream: StreamLimits::default(),
         held_segments: 1024,
         held_bytes: 1 << 20,

@@ -2,8 +2,10 @@
 
 mod attach;
 mod kernel;
+mod sweep;
 mod tables;
 
 pub use attach::{AttachError, Attachment, Place, XdpMode};
 pub use kernel::{Kernel, LoadError, LoadOptions, Sizes};
-pub use tables::{Prefix, TableError, Tables, monotonic_ns};
+pub use sweep::Sweeper;
+pub use tables::{Prefix, TableError, Tables, Target, monotonic_ns};

@@ -1,6 +1,7 @@
 //! Typed access to the pinned maps.
 
 use std::{
+    io::ErrorKind,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -21,6 +22,9 @@ use filter_common::{
     source::Source,
 };
 use nix::time::{ClockId, clock_gettime};
+
+/// An update that makes a new entry or none (`BPF_NOEXIST`).
+const NO_EXIST: u64 = 1;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the maps.
 ///
@@ -53,6 +57,18 @@ impl TableError {
             _ => false,
         }
     }
+
+    /// Whether the map has no room for another entry.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match &self.source {
+            // A hash says the one, a trie the other.
+            MapError::SyscallError(error) => {
+                matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC))
+            }
+            _ => false,
+        }
+    }
 }
 
 fn failed(name: &str) -> impl FnOnce(MapError) -> TableError {
@@ -63,7 +79,7 @@ fn failed(name: &str) -> impl FnOnce(MapError) -> TableError {
 }
 
 /// A CIDR prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
     /// Network address.
     pub address: IpAddr,
@@ -75,6 +91,15 @@ impl std::fmt::Display for Prefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.address, self.length)
     }
+}
+
+/// What a block is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A single source.
+    Source(Address),
+    /// An entry of the block list.
+    Prefix(Prefix),
 }
 
 /// The maps of one pin directory. Cheap to open; each thread has its own.
@@ -259,6 +284,33 @@ impl Tables {
         self.allow.entries().map(|(prefix, _)| prefix).collect()
     }
 
+    /// Drops every packet from `source` while the block holds. Returns whether it was not blocked before.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn block_source(&mut self, source: Address, block: Block) -> Result<bool, TableError> {
+        let failed = failed(map::SOURCE_BLOCKS);
+        match self.source_blocks.insert(source, block, NO_EXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::AlreadyExists => self
+                .source_blocks
+                .insert(source, block, 0)
+                .map(|()| false)
+                .map_err(failed),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Ends the block of `source`. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn unblock_source(&mut self, source: &Address) -> Result<bool, TableError> {
+        ignore_missing(self.source_blocks.remove(source)).map_err(failed(map::SOURCE_BLOCKS))
+    }
+
     /// Drops every packet from `prefix` while the block holds.
     ///
     /// # Errors
@@ -280,6 +332,31 @@ impl Tables {
     /// The block list.
     pub fn blocked(&self) -> impl Iterator<Item = (Prefix, Block)> + '_ {
         self.block.entries()
+    }
+
+    /// Ends the block of `target`. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn end(&mut self, target: Target) -> Result<bool, TableError> {
+        match target {
+            Target::Source(source) => self.unblock_source(&source),
+            Target::Prefix(prefix) => self.unblock(prefix),
+        }
+    }
+
+    /// Ends the block of `target` if its time is over. Returns whether it was.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn end_if_over(&mut self, target: Target, now_ns: u64) -> Result<bool, TableError> {
+        let block = match target {
+            Target::Source(source) => self.source_blocks.get(&source, 0).ok(),
+            Target::Prefix(prefix) => self.block.get(prefix),
+        };
+        Ok(block.is_some_and(|block| !block.holds(now_ns)) && self.end(target)?)
     }
 
     /// Inspects every flow from `prefix` on `suspicious` services.
@@ -304,30 +381,6 @@ impl Tables {
     #[must_use]
     pub fn watched(&self) -> Vec<Prefix> {
         self.watch.entries().map(|(prefix, _)| prefix).collect()
-    }
-
-    /// Removes blocks that have ended. Returns how many.
-    pub fn sweep(&mut self, now_ns: u64) -> usize {
-        let ended: Vec<_> = self
-            .source_blocks
-            .iter()
-            .flatten()
-            .filter(|(_, block)| !block.holds(now_ns))
-            .map(|(address, _)| address)
-            .collect();
-        let prefixes: Vec<_> = self
-            .blocked()
-            .filter(|(_, block)| !block.holds(now_ns))
-            .map(|(prefix, _)| prefix)
-            .collect();
-        let mut removed = 0;
-        for address in &ended {
-            removed += usize::from(self.source_blocks.remove(address).is_ok());
-        }
-        for prefix in prefixes {
-            removed += usize::from(self.unblock(prefix).unwrap_or(false));
-        }
-        removed
     }
 }
 
@@ -364,6 +417,15 @@ impl<V: aya::Pod> List<V> {
                     .insert(&Key::new(prefix.length.into(), address.octets()), value, 0)
             }
         }
+    }
+
+    /// The value of `prefix`, or if it has none, that of the longest one around it.
+    fn get(&self, prefix: Prefix) -> Option<V> {
+        match prefix.address {
+            IpAddr::V4(address) => self.v4.get(&Key::new(prefix.length.into(), address.octets()), 0),
+            IpAddr::V6(address) => self.v6.get(&Key::new(prefix.length.into(), address.octets()), 0),
+        }
+        .ok()
     }
 
     fn remove(&mut self, prefix: Prefix) -> Result<bool, MapError> {

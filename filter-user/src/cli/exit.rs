@@ -29,7 +29,8 @@ Examples:
 const FAILED: u8 = 1;
 const NOT_RUNNING: u8 = 3;
 const NO_PERMISSION: u8 = 4;
-const REFUSED: u8 = 5;
+/// The engine refuses.
+pub(super) const REFUSED: u8 = 5;
 const INVALID: u8 = 6;
 /// Some of the input could not be read.
 pub(super) const BAD_INPUT: u8 = 7;

@@ -2,6 +2,7 @@
 
 mod allow;
 mod block;
+mod blocklist;
 mod blocks;
 mod check;
 mod completions;
@@ -96,7 +97,7 @@ impl Cli {
         match self.verb {
             Verb::Run(verb) => verb.run(connection, datapath)?,
             Verb::Status(verb) => verb.run(connection, out)?,
-            Verb::Block(verb) => verb.run(connection, out)?,
+            Verb::Block(verb) => return verb.run(connection, out),
             Verb::Unblock(verb) => verb.run(connection, out)?,
             Verb::Allow(verb) => verb.run(connection, out)?,
             Verb::Blocks(verb) => verb.run(connection, out)?,

@@ -150,7 +150,9 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "          received {} (joined packets: {}, fragments: {}, urgent: {}, handed over: {}), forwarded {}, dropped {}, injected {}, lost {}, stalled {}",
+        "          read {}, lost {}; received {} (joined packets: {}, fragments: {}, urgent: {}, handed over: {}), forwarded {}, dropped {}, injected {}, stalled {}",
+        queue.read,
+        queue.lost,
         queue.received,
         queue.joined,
         queue.fragments,
@@ -159,7 +161,6 @@ fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
         queue.forwarded,
         queue.dropped.values().sum::<u64>(),
         queue.injected,
-        queue.lost,
         queue.stalled
     )?;
     for (reason, count) in &queue.dropped {

@@ -534,6 +534,61 @@ fn a_running_engine_is_asked_and_told() {
     assert!(serde_json::from_str::<serde_json::Value>(&again).expect("JSON")["percentiles"].is_array());
 }
 
+/// The engine has room for four; 192.0.2.1 is on its never-block list.
+#[test]
+fn a_list_is_blocked_up_to_what_is_refused() {
+    let served = Served::start(ServerLimits::default());
+    let socket = served.path.to_str().expect("text");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("list");
+    let file = file.to_str().expect("text");
+    let block = |text: &str, args: &[&str]| {
+        std::fs::write(file, text).expect("written");
+        let (text, code, _) = portcullis(&[&["block", "--file", file, "--socket", socket], args].concat());
+        (text, code)
+    };
+    let (text, code) = block(
+        "# a list\n198.51.100.7\n\n2001:db8::/48 ; why\n",
+        &["--for", "10m", "--reason", "listed"],
+    );
+    assert!(
+        text.starts_with("2 blocked, 0 refused, 0 lines not readable"),
+        "{text}"
+    );
+    assert_eq!(code, ExitCode::SUCCESS);
+    let (blocks, ..) = portcullis(&["blocks", "--socket", socket]);
+    assert_eq!(blocks.matches("10m            0  listed").count(), 2, "{blocks}");
+
+    let (text, code) = block("198.51.100.7\n198.51.100.7/24\nnonsense\n", &[]);
+    assert!(
+        text.starts_with("1 blocked, 0 refused, 2 lines not readable"),
+        "{text}"
+    );
+    assert_eq!(code, ExitCode::from(exit::BAD_INPUT));
+
+    let (text, code) = block("nonsense\n192.0.2.0/24\n198.51.100.8", &["--json"]);
+    let outcome: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        [&outcome["blocked"], &outcome["refused"], &outcome["unreadable"]],
+        [1, 1, 1]
+    );
+    assert_eq!(code, ExitCode::from(exit::REFUSED));
+
+    let (text, code) = block("192.0.2.1\n203.0.113.1\n\n203.0.113.2\n192.0.2.1\n", &[]);
+    let expected =
+        format!("{file}:4: the map is full; 1 entries before it are blocked, the rest is not\n  fix: raise");
+    assert!(text.starts_with(&expected), "{text}");
+    assert_eq!(code, ExitCode::from(exit::REFUSED));
+
+    let (text, code, _) = portcullis(&["block", "--file", "/nowhere", "--socket", socket]);
+    assert!(text.contains("/nowhere"), "{text}");
+    assert_eq!(code, ExitCode::FAILURE);
+    for args in [&["block"][..], &["block", "192.0.2.7", "--file", file]] {
+        let (text, code, _) = portcullis(args);
+        assert_eq!(code, ExitCode::from(2), "{text}");
+    }
+}
+
 #[test]
 fn completions_know_the_verbs() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -9,8 +9,8 @@ use std::{
 
 use super::{MAX_RESPONSE_BYTES, Refusal, Request, Response, VERSION, Versioned};
 
-/// How long the engine has for each part of an answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the engine has for each part of an answer: it may have to read a million blocks first.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A connection to a running engine.
 #[derive(Debug)]

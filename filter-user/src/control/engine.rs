@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{
-    protocol::{BlockEntry, Page, Refusal},
+    protocol::{BlockEntry, Blocked, Page, Refusal},
     status::Status,
 };
 use crate::{config::Level, latency::Latencies};
@@ -13,13 +13,16 @@ use crate::{config::Level, latency::Latencies};
 /// Calls come from the server's blocking threads, possibly several at once, and may take system calls and
 /// locks of their own; the queues' threads must not wait for them. A target has no host bits, a reason at
 /// most [`MAX_REASON_BYTES`](super::protocol::MAX_REASON_BYTES). The server has checked a target of
-/// [`Engine::block`] against the never-block list.
+/// [`Engine::block`] or [`Engine::block_all`] against the never-block list.
 pub trait Engine: Send + Sync + 'static {
     /// The state.
     fn status(&self) -> Status;
 
     /// Blocks a source, for `for_s` seconds or until it is unblocked; a block that is there is replaced.
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal>;
+
+    /// Blocks many sources, as [`Engine::block`] does each. Protected ones are left out; any other refusal ends it.
+    fn block_all(&self, targets: &[IpNet], for_s: Option<u64>, reason: &str) -> Blocked;
 
     /// Ends a block and forgets the source's offences; an error if there is none.
     fn unblock(&self, target: IpNet) -> Result<(), Refusal>;

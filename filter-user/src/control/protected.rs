@@ -95,10 +95,12 @@ impl Protected {
             return Ok(());
         };
         let (shown, entry) = (short_cidr(target), short_cidr(entry));
-        let message = if shown == entry {
-            format!("{shown} is not blocked: it is {why}")
-        } else {
-            format!("{shown} is not blocked: it overlaps {entry}, {why}")
+        let message = match why {
+            Why::Configured if shown == entry => {
+                format!("{shown} is not blocked: lists.never_block names it")
+            }
+            _ if shown == entry => format!("{shown} is not blocked: it is {why}"),
+            _ => format!("{shown} is not blocked: it overlaps {entry}, {why}"),
         };
         let remedy = match why {
             Why::Configured => format!("block the parts around it, or take {entry} off lists.never_block"),
@@ -187,6 +189,7 @@ mod tests {
                 "192.0.2.0/29 is not blocked: it overlaps 192.0.2.1, a default gateway",
             ),
             ("0.0.0.0/0", "overlaps 10.9.0.0/16, which lists.never_block names"),
+            ("10.9.0.0/16", "is not blocked: lists.never_block names it"),
             ("10.9.1.2", "overlaps 10.9.0.0/16"),
             ("192.0.2.9", "where the management connection comes from"),
         ] {

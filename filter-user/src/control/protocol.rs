@@ -21,6 +21,9 @@ pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 /// The most entries of one page of a listing.
 pub const MAX_PAGE: u32 = 1000;
 
+/// The most targets of one [`Request::BlockAll`]; they fit into a request.
+pub const MAX_TARGETS: usize = 1000;
+
 /// The longest reason of a block, in bytes.
 pub const MAX_REASON_BYTES: usize = 200;
 
@@ -54,6 +57,16 @@ pub enum Request {
         /// For so many seconds; none: until it is unblocked.
         for_s: Option<u64>,
         /// Why, for those who list it later.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Block many sources.
+    BlockAll {
+        /// The sources, at most [`MAX_TARGETS`].
+        targets: Vec<IpNet>,
+        /// For so many seconds; none: until they are unblocked.
+        for_s: Option<u64>,
+        /// Why, for those who list them later.
         #[serde(default)]
         reason: String,
     },
@@ -110,12 +123,18 @@ impl Default for Page {
 }
 
 impl Page {
+    /// Entries on a full page.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.limit.min(MAX_PAGE) as usize
+    }
+
     /// This page of `entries`, which may be in any order.
     #[must_use]
     pub fn of<T>(&self, mut entries: Vec<T>, target: impl Fn(&T) -> IpNet) -> Vec<T> {
         entries.retain(|entry| self.after.is_none_or(|after| target(entry) > after));
         entries.sort_unstable_by_key(&target);
-        entries.truncate(self.limit.min(MAX_PAGE) as usize);
+        entries.truncate(self.size());
         entries
     }
 }
@@ -131,6 +150,8 @@ pub enum Response {
         /// What exactly.
         message: String,
     },
+    /// What became of many blocks.
+    BlockedAll(Blocked),
     /// A page of what is blocked; the next page is asked for with the last entry's target.
     Blocks {
         /// The entries.
@@ -145,6 +166,24 @@ pub enum Response {
     Latency(Latencies),
     /// What was asked cannot be done.
     Error(Refusal),
+}
+
+/// What became of many blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Blocked {
+    /// How many targets are blocked now.
+    pub blocked: u64,
+    /// Those that are not. Behind one whose refusal is not [`RefusalCode::Protected`], no others were tried.
+    pub refused: Vec<RefusedTarget>,
+}
+
+/// One of many targets that is not blocked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedTarget {
+    /// Its place among the targets, from 0.
+    pub at: usize,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// One blocked source.

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
@@ -10,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    ControlSocket, Engine, MAX_REASON_BYTES, MAX_REQUEST_BYTES, Protected, Refusal, RefusalCode, Request,
-    Response, VERSION, Versioned,
+    Blocked, ControlSocket, Engine, MAX_REASON_BYTES, MAX_REQUEST_BYTES, MAX_TARGETS, Protected, Refusal,
+    RefusalCode, RefusedTarget, Request, Response, VERSION, Versioned,
 };
 use crate::config::short_cidr;
 
@@ -175,23 +176,29 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
             reason,
         } => {
             let target = target.trunc();
-            if for_s == Some(0) {
-                let message = "a block of 0 seconds blocks nothing";
-                return Err(Refusal::new(
-                    RefusalCode::BadRequest,
-                    message,
-                    "give it some time, or none to keep it",
-                ));
-            }
-            if reason.len() > MAX_REASON_BYTES {
-                let message = format!("the reason has {} bytes", reason.len());
-                let remedy = format!("keep it within {MAX_REASON_BYTES}");
-                return Err(Refusal::new(RefusalCode::BadRequest, message, remedy));
-            }
+            check_block(for_s, &reason)?;
             protected.check(&target)?;
             engine.block(target, for_s, &reason)?;
             let end = for_s.map_or("until it is unblocked".to_owned(), |s| format!("for {s} s"));
             done(format!("{} is blocked {end}", short_cidr(&target)))
+        }
+        Request::BlockAll {
+            targets,
+            for_s,
+            reason,
+        } => {
+            check_block(for_s, &reason)?;
+            if targets.len() > MAX_TARGETS {
+                let message = format!("{} targets are more than {MAX_TARGETS}", targets.len());
+                return Err(Refusal::new(
+                    RefusalCode::BadRequest,
+                    message,
+                    "send less at once",
+                ));
+            }
+            Ok(Response::BlockedAll(block_all(
+                engine, protected, &targets, for_s, &reason,
+            )))
         }
         Request::Unblock { target } => {
             engine.unblock(target.trunc())?;
@@ -236,6 +243,57 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
             )
         }
     }
+}
+
+fn check_block(for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
+    if for_s == Some(0) {
+        let message = "a block of 0 seconds blocks nothing";
+        return Err(Refusal::new(
+            RefusalCode::BadRequest,
+            message,
+            "give it some time, or none to keep it",
+        ));
+    }
+    if reason.len() > MAX_REASON_BYTES {
+        let message = format!("the reason has {} bytes", reason.len());
+        let remedy = format!("keep it within {MAX_REASON_BYTES}");
+        return Err(Refusal::new(RefusalCode::BadRequest, message, remedy));
+    }
+    Ok(())
+}
+
+/// Blocks what is not on the never-block list; that is refused in its place.
+fn block_all<E: Engine>(
+    engine: &E,
+    protected: &Protected,
+    targets: &[IpNet],
+    for_s: Option<u64>,
+    reason: &str,
+) -> Blocked {
+    let (mut refused, mut places, mut admitted) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, target) in targets.iter().map(IpNet::trunc).enumerate() {
+        match protected.check(&target) {
+            Ok(()) => {
+                places.push(at);
+                admitted.push(target);
+            }
+            Err(refusal) => refused.push(RefusedTarget { at, refusal }),
+        }
+    }
+    let mut blocked = engine.block_all(&admitted, for_s, reason);
+    for refused in &mut blocked.refused {
+        refused.at = places.get(refused.at).copied().unwrap_or(refused.at);
+    }
+    let end = blocked
+        .refused
+        .iter()
+        .find(|refused| refused.refusal.code != RefusalCode::Protected);
+    let tried = end.map_or(targets.len(), |end| end.at);
+    blocked
+        .refused
+        .extend(refused.into_iter().filter(|refused| refused.at < tried));
+    blocked.refused.sort_unstable_by_key(|refused| refused.at);
+    blocked
 }
 
 enum Line {

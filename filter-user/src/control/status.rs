@@ -1,4 +1,5 @@
-//! The state of a running engine. Counters count from the engine's start and never go back.
+//! The state of a running engine. Counters never go back, and count from the engine's start; those of the XDP program from
+//! when its maps were made, which outlive engines.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,10 @@ pub struct Status {
     pub rules: RulesStatus,
     /// What the XDP program did, by action and reason.
     pub xdp: Vec<PacketCounter>,
+    /// Packets that the XDP program has redirected since the engine started: those that the queues have read and lost, and
+    /// those that are on their way.
+    #[serde(default)]
+    pub redirected: u64,
     /// The queues.
     pub queues: Vec<QueueStatus>,
     /// The requests that were judged.
@@ -103,7 +108,11 @@ pub struct QueueStatus {
     pub zero_copy: bool,
     /// Milliseconds since the thread's last heartbeat.
     pub heartbeat_age_ms: u64,
-    /// Packets read, each segment of a joined one for itself.
+    /// Packets read, as they were redirected.
+    #[serde(default)]
+    pub read: u64,
+    /// What came of them: each segment of a joined packet for itself, fragments as the packet that they make. Each was
+    /// forwarded or dropped, or is held.
     pub received: u64,
     /// Packets that came in parts or were cut into segments.
     #[serde(default)]

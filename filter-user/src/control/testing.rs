@@ -62,6 +62,7 @@ impl Engine for Tables {
                 reason: "source_blocked".into(),
                 packets: 3,
             }],
+            redirected: 0,
             queues: vec![QueueStatus {
                 received: u64::MAX,
                 ..QueueStatus::default()
@@ -95,6 +96,21 @@ impl Engine for Tables {
         };
         self.blocks.lock().unwrap().insert(target, entry);
         Ok(())
+    }
+
+    /// A table for four.
+    fn block_all(&self, targets: &[IpNet], for_s: Option<u64>, reason: &str) -> Blocked {
+        let mut blocked = Blocked::default();
+        for (at, target) in targets.iter().enumerate() {
+            if self.blocks.lock().unwrap().len() == 4 {
+                let refusal = Refusal::new(RefusalCode::Full, "the map is full", "raise limits.max_blocks");
+                blocked.refused.push(RefusedTarget { at, refusal });
+                break;
+            }
+            self.block(*target, for_s, reason).unwrap();
+            blocked.blocked += 1;
+        }
+        blocked
     }
 
     fn unblock(&self, target: IpNet) -> Result<(), Refusal> {

@@ -45,6 +45,11 @@ fn every_request_survives_json() {
             for_s: None,
             reason: String::new(),
         },
+        Request::BlockAll {
+            targets: vec![net("192.0.2.7"), net("2001:db8::/32")],
+            for_s: Some(1),
+            reason: String::new(),
+        },
         Request::Unblock {
             target: net("192.0.2.7"),
         },
@@ -350,4 +355,32 @@ fn a_missing_engine_is_named() {
     let error = Client::connect(&dir.path().join("none.sock")).unwrap_err();
     assert!(matches!(error, ClientError::NotRunning { .. }));
     assert!(error.to_string().contains("portcullis run"), "{error}");
+}
+
+#[test]
+fn the_longest_batch_of_blocks_fits_into_a_request() {
+    let request = Request::BlockAll {
+        targets: vec![net("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"); MAX_TARGETS],
+        for_s: Some(u64::MAX),
+        // As long as it gets in JSON.
+        reason: "\u{1}".repeat(MAX_REASON_BYTES),
+    };
+    let line = serde_json::to_vec(&Versioned::new(&request)).unwrap();
+    assert!(line.len() < MAX_REQUEST_BYTES, "{}", line.len());
+
+    let served = Served::start(ServerLimits::default());
+    let mut client = served.client();
+    let Response::BlockedAll(blocked) = client.ask(&request).unwrap() else {
+        panic!("not blocked")
+    };
+    assert_eq!(blocked.blocked, MAX_TARGETS as u64);
+    let request = Request::BlockAll {
+        targets: vec![net("192.0.2.7"); MAX_TARGETS + 1],
+        for_s: None,
+        reason: String::new(),
+    };
+    let Err(ClientError::Refused(refused)) = client.ask(&request) else {
+        panic!("not refused")
+    };
+    assert_eq!(refused.code, RefusalCode::BadRequest);
 }

@@ -106,7 +106,10 @@ impl Unscored {
 /// The counts of one queue since the engine's start.
 #[derive(Clone, Debug, Default)]
 pub struct EngineCounters {
-    /// Packets taken from the ring, each segment of a joined one for itself.
+    /// Packets taken from the ring, as they were redirected.
+    pub read: u64,
+    /// What came of them: each segment of a joined packet for itself, fragments as the packet that they make. Each is in
+    /// `forwarded`, `dropped`, `stream_dropped` or `held`.
     pub received: u64,
     /// Packets that came in parts or were cut.
     pub joined: u64,
@@ -223,6 +226,7 @@ impl EngineCounters {
     /// All numbers in a fixed order; the inverse of [`EngineCounters::from_numbers`].
     fn numbers(&self) -> impl Iterator<Item = u64> {
         let Self {
+            read,
             received,
             joined,
             stalled,
@@ -253,6 +257,7 @@ impl EngineCounters {
             deep,
         } = self;
         [
+            *read,
             *received,
             *joined,
             *stalled,
@@ -288,6 +293,7 @@ impl EngineCounters {
     fn from_numbers(mut numbers: impl Iterator<Item = u64>) -> Self {
         let mut next = || numbers.next().unwrap_or(0);
         let [
+            read,
             received,
             joined,
             stalled,
@@ -309,6 +315,7 @@ impl EngineCounters {
             deep_waiting,
         ] = std::array::from_fn(|_| next());
         Self {
+            read,
             received,
             joined,
             stalled,
@@ -373,6 +380,7 @@ mod tests {
     #[test]
     fn a_published_counter_is_read_back_in_its_place() {
         let mut counters = EngineCounters {
+            read: 5,
             received: 1,
             joined: 4,
             stalled: 7,

@@ -36,12 +36,14 @@ pub(super) enum Greeted {
 
 impl Judge {
     /// What a flow's first bytes are to be; `from_start`: they are the connection's first bytes for certain.
-    pub(super) fn greeting(&self, flow: &FlowKey, service: u16, from_start: bool) -> Option<Greeting> {
+    pub(super) fn greeting(&self, flow: &FlowKey, service: u16, from_start: bool) -> Option<Box<Greeting>> {
         let expected = self.clients.proxy_protocol(service);
         let reads = expected != ProxyProtocol::Off && (from_start || self.trusts(flow));
-        reads.then(|| Greeting {
-            preface: Preface::default(),
-            required: from_start && expected == ProxyProtocol::Require,
+        reads.then(|| {
+            Box::new(Greeting {
+                preface: Preface::default(),
+                required: from_start && expected == ProxyProtocol::Require,
+            })
         })
     }
 

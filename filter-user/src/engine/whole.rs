@@ -10,6 +10,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// A packet that came in parts, or in a frame that is too large.
     pub(super) fn handle_joined(&mut self, joined: &mut Joined, dequeued: u64) {
         let (arrival, bytes) = joined.end();
+        self.counters.read += 1;
         self.counters.joined += 1;
         let stale = self.is_stale(arrival, dequeued);
         match bytes {

@@ -326,6 +326,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         if !self.joined.is_open() {
             let arrival = Arrival::new(self.rings.take_metadata(&frame), dequeued);
             if !continues && self.limits(arrival).admit(frame.as_ref()) {
+                self.counters.read += 1;
                 self.counters.received += 1;
                 if self.is_stale(arrival, dequeued) {
                     return self.discard(frame, EngineDrop::Stale);

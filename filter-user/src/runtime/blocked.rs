@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::state::State;
 use crate::{
+    bpf::{Prefix, Tables, Target},
     client::{BlockedClients, Clients},
     engine::Command,
 };
@@ -18,18 +19,14 @@ impl State {
     }
 
     /// Tells the queues which clients are blocked, if that has changed. Without proxies nobody asks.
-    pub(super) fn publish_blocks(&self) {
+    pub(super) fn publish_blocks(&self, tables: &Tables) {
         if self.clients().trusted.is_empty() || !self.unpublished.swap(false, Ordering::Relaxed) {
             return;
         }
         let blocked = {
-            let tables = self.tables();
-            let net = |prefix: crate::bpf::Prefix| IpNet::new_assert(prefix.address, prefix.length);
-            let sources = tables.source_blocks.iter().flatten();
-            let sources = sources.map(|(address, block)| (self.source_net(address.into()), block));
-            let prefixes = tables.blocked().map(|(prefix, block)| (net(prefix), block));
+            let net = |prefix: Prefix| IpNet::new_assert(prefix.address, prefix.length);
             let allowed = tables.allowed().into_iter().map(net);
-            Arc::new(BlockedClients::new(sources.chain(prefixes), allowed))
+            Arc::new(BlockedClients::new(self.blocks_in(tables), allowed))
         };
         for queue in &self.queues {
             if queue.tell(Command::Blocked(Arc::clone(&blocked))).is_err() {
@@ -41,6 +38,9 @@ impl State {
 
     /// Lifts the blocks that their reputation has brought upon addresses that are trusted proxies now.
     pub(super) fn lift_blocks_of(&self, clients: &Clients) {
+        if clients.trusted.is_empty() {
+            return;
+        }
         let mut tables = self.tables();
         let of_proxies: Vec<_> = tables
             .source_blocks
@@ -51,7 +51,10 @@ impl State {
             .filter(|address| clients.trusted.overlaps(&self.source_net((*address).into())))
             .collect();
         for address in of_proxies {
-            if tables.source_blocks.remove(&address).is_ok() {
+            if self
+                .end(&mut tables, Target::Source(address))
+                .is_ok_and(|is_gone| is_gone)
+            {
                 tracing::info!("the block of {address} is lifted: it holds a trusted proxy");
             }
         }

@@ -1,5 +1,7 @@
 //! Configuration into maps.
 
+use std::collections::HashSet;
+
 use anyhow::Context as _;
 use filter_common::{
     Address,
@@ -31,8 +33,8 @@ pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) 
             .map_err(|refusal| anyhow::anyhow!("lists.block: {refusal}\n  fix: {}", refusal.remedy))?;
     }
     tables.set_services(&services(config))?;
-    let allow: Vec<_> = config.lists.allow.iter().map(prefix).collect();
-    let watch: Vec<_> = config.lists.watch.iter().map(prefix).collect();
+    let allow: HashSet<_> = config.lists.allow.iter().map(prefix).collect();
+    let watch: HashSet<_> = config.lists.watch.iter().map(prefix).collect();
     for stale in tables
         .allowed()
         .into_iter()
@@ -54,7 +56,7 @@ pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) 
 }
 
 fn fill_blocks(tables: &mut Tables, nets: &[IpNet]) -> Result<(), TableError> {
-    let wanted: Vec<_> = nets.iter().map(prefix).collect();
+    let wanted: HashSet<_> = nets.iter().map(prefix).collect();
     let stale: Vec<_> = tables
         .blocked()
         .filter(|(prefix, block)| block.reason == Block::REASON_CONFIGURATION && !wanted.contains(prefix))

@@ -1,16 +1,18 @@
 //! A running engine: start, supervision and end.
 //!
 //! ```text
-//!  main thread (tokio)          one thread a queue           events thread
-//!  ───────────────────          ──────────────────           ─────────────
-//!  control socket, signals      engine::Worker               reputation, source blocks, log
-//!  sweeps, summaries, logs ◄──── counters, histograms ──┐
+//!  main thread (tokio)          one thread a queue           events thread                     keeper
+//!  ───────────────────          ──────────────────           ─────────────                     ──────
+//!  control socket, signals      engine::Worker               reputation, source blocks, log    ended blocks, blocked
+//!  summaries, logs ◄──────────── counters, histograms ──┐                                      clients for the queues
 //!        │ commands ───────────►                        └──► events ───►
 //! ```
 
 mod blocked;
+mod blocks;
 mod events;
 mod folder;
+mod keeper;
 mod logging;
 mod maps;
 mod operator;
@@ -25,6 +27,7 @@ use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
+use filter_common::Action;
 use nix::sys::signal::{self as sys, SigSet};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -44,14 +47,13 @@ use crate::{
     tuning::Tuned,
 };
 use folder::Folder;
+use keeper::Keeper;
 use queues::QueueThreads;
 use state::State;
 use xdp_mode::Choice;
 
 /// How often the supervisor looks at its threads and reads the kernel's logs.
 const WATCH: Duration = Duration::from_millis(100);
-/// How often blocks that have ended are removed from the maps.
-const SWEEP: Duration = Duration::from_secs(5);
 /// How often the reputation in the XDP program's map is refreshed.
 const REPUTATION: Duration = Duration::from_secs(30);
 /// How long packets still in the rings have after the program is detached.
@@ -119,6 +121,7 @@ struct Running {
     attachment: Attachment,
     way: Way,
     events: JoinHandle<()>,
+    keeper: Keeper,
     socket: ControlSocket,
     _claims: Vec<Claim>,
     protected: Arc<Protected>,
@@ -154,6 +157,8 @@ impl Running {
         let mut tables = Tables::open(kernel.pin_dir())?;
         maps::fill(&mut tables, &config, &protected)?;
         let drops = tables.events()?;
+        // As long as there are no sockets in their map, none is redirected.
+        let redirected_before = tables.counters()?.total(Action::Redirect);
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
         let way = match servers {
@@ -221,6 +226,7 @@ impl Running {
             mode,
             tuned.rules,
             tables,
+            redirected_before,
             &threads,
             latency,
             logging,
@@ -229,7 +235,8 @@ impl Running {
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
-        state.publish_blocks();
+        state.publish_blocks(&state.tables());
+        let keeper = Keeper::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, reason);
         Ok(Self {
@@ -238,6 +245,7 @@ impl Running {
             attachment,
             way,
             events,
+            keeper,
             socket,
             _claims: claims,
             protected,
@@ -250,7 +258,7 @@ impl Running {
     /// Serves and watches until a signal or a failure.
     async fn supervise(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let state = Arc::clone(&self.state);
-        let (mut watch, mut sweep, mut reputation) = (ticker(WATCH), ticker(SWEEP), ticker(REPUTATION));
+        let (mut watch, mut reputation) = (ticker(WATCH), ticker(REPUTATION));
         let summary_every = state.config.report.summary_interval_s;
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
         let watch_s = state.config.rules.watch_s;
@@ -282,15 +290,9 @@ impl Running {
                             log.flush();
                         }
                         events::drain_drops(&mut self.drops);
-                        state.publish_blocks();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
-                    }
-                    _ = sweep.tick() => {
-                        state.sweep();
-                        // Blocks are also written by hand.
-                        state.blocks_changed();
                     }
                     _ = reputation.tick() => state.refresh_reputation(),
                     _ = summary.tick(), if summary_every > 0 => {
@@ -317,6 +319,7 @@ impl Running {
         self.attachment.detach().context("cannot detach the programs")?;
         tokio::time::sleep(DRAIN).await;
         self.threads.stop();
+        drop(self.keeper);
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
         }

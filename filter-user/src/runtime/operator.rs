@@ -1,24 +1,29 @@
 //! What operators ask of the running engine.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use filter_common::{Action, Address, Reason, block::Block};
+use filter_common::{Action, Reason, block::Block};
 use filter_score::Family;
 use ipnet::IpNet;
 
 use super::{
+    blocks::not_blocked,
     logging,
     maps::prefix,
     second_tier,
     state::{State, spare_proxies},
 };
 use crate::{
-    bpf::{TableError, XdpMode, monotonic_ns},
+    bpf::{TableError, Target, XdpMode, monotonic_ns},
     client::{ClientCount, Clients},
     config::{self, Baseline, BaselineMode, Config, Level, ProxyProtocol, Scoring},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Engine, Fill, PacketCounter, Page, QueueStatus, Refusal,
-        RefusalCode, RequestCounters, RulesStatus, Status,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, PacketCounter, Page, QueueStatus,
+        Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus, Status,
     },
     engine::{Command, EngineCounters, EngineDrop},
     flow::DropReason,
@@ -27,19 +32,11 @@ use crate::{
 };
 
 const NS_PER_S: u64 = 1_000_000_000;
-/// Reasons of blocks that are remembered.
-const MAX_REASONS: usize = 65_536;
 
 impl Engine for State {
     fn status(&self) -> Status {
         let counters: Vec<_> = self.queues.iter().map(|queue| queue.counters.read()).collect();
-        let (packets, blocks) = {
-            let tables = self.tables();
-            (
-                tables.counters().unwrap_or_default(),
-                tables.source_blocks.keys().count(),
-            )
-        };
+        let packets = self.tables().counters().unwrap_or_default();
         let xdp = Reason::ALL.iter().map(|reason| PacketCounter {
             action: action_name(reason.action()).to_owned(),
             reason: bare_name(*reason).to_owned(),
@@ -74,6 +71,9 @@ impl Engine for State {
             on_failure: self.config.engine.on_failure,
             warnings: Self::warnings(&counters, &rules),
             rules,
+            redirected: packets
+                .total(Action::Redirect)
+                .saturating_sub(self.redirected_before),
             xdp: xdp.collect(),
             queues: self
                 .queues
@@ -90,43 +90,46 @@ impl Engine for State {
             baseline: baseline(&counters),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources,
-            blocks: Fill::new(blocks as u64, limits.max_blocks.into()),
+            blocks: Fill::new(self.blocked.load(Ordering::Relaxed), limits.max_blocks.into()),
             held_bytes: Fill::new(sum(&counters, |counters| counters.held_bytes), limits.held_bytes),
         }
     }
 
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
         spare_proxies(&self.clients(), &target)?;
-        let now = monotonic_ns();
-        let until_ns = for_s.map_or(0, |seconds| now.saturating_add(seconds.saturating_mul(NS_PER_S)));
-        let block = Block {
-            until_ns,
-            since_ns: now,
-            reason: Block::REASON_OPERATOR,
-            ..Block::default()
-        };
+        self.enter(&mut self.tables(), &target, Self::operators_block(for_s))?;
+        self.blocks_changed();
+        self.note_reasons([target].iter(), reason);
+        Ok(())
+    }
+
+    fn block_all(&self, targets: &[IpNet], for_s: Option<u64>, reason: &str) -> Blocked {
+        let clients = self.clients();
+        let block = Self::operators_block(for_s);
+        let mut refused = Vec::new();
+        let mut entered = Vec::with_capacity(targets.len());
         {
             let mut tables = self.tables();
-            if self.is_source(&target) {
-                let key = Address::from(target.addr());
-                tables
-                    .source_blocks
-                    .insert(key, block, 0)
-                    .map_err(|error| full(&error.to_string()))?;
-            } else {
-                tables
-                    .block(prefix(&target), block)
-                    .map_err(|error| full(&error.to_string()))?;
+            for (at, target) in targets.iter().enumerate() {
+                let result =
+                    spare_proxies(&clients, target).and_then(|()| self.enter(&mut tables, target, block));
+                let Err(refusal) = result else {
+                    entered.push(target);
+                    continue;
+                };
+                let is_protected = refusal.code == RefusalCode::Protected;
+                refused.push(RefusedTarget { at, refusal });
+                if !is_protected {
+                    break;
+                }
             }
         }
         self.blocks_changed();
-        let mut reasons = self.reasons();
-        if reason.is_empty() {
-            reasons.remove(&target);
-        } else if reasons.len() < MAX_REASONS {
-            reasons.insert(target, reason.to_owned());
+        self.note_reasons(entered.iter().copied(), reason);
+        Blocked {
+            blocked: entered.len() as u64,
+            refused,
         }
-        Ok(())
     }
 
     fn unblock(&self, target: IpNet) -> Result<(), Refusal> {
@@ -134,9 +137,11 @@ impl Engine for State {
         {
             let mut tables = self.tables();
             if self.is_source(&target) {
-                found |= tables.source_blocks.remove(&Address::from(target.addr())).is_ok();
+                let source = Target::Source(target.addr().into());
+                found |= self.end(&mut tables, source).map_err(|error| failed(&error))?;
             }
-            found |= tables.unblock(prefix(&target)).map_err(|error| failed(&error))?;
+            let listed = Target::Prefix(prefix(&target));
+            found |= self.end(&mut tables, listed).map_err(|error| failed(&error))?;
         }
         self.blocks_changed();
         self.reasons().remove(&target);
@@ -145,11 +150,7 @@ impl Engine for State {
         if found || forgotten {
             return Ok(());
         }
-        Err(Refusal::new(
-            RefusalCode::NotFound,
-            format!("{} is not blocked", config::short_cidr(&target)),
-            "`portcullis blocks` lists what is",
-        ))
+        Err(not_blocked(&target))
     }
 
     fn allow(&self, target: IpNet) -> Result<(), Refusal> {
@@ -176,23 +177,8 @@ impl Engine for State {
     }
 
     fn blocks(&self, page: Page) -> Result<Vec<BlockEntry>, Refusal> {
+        let entries = self.page_of_blocks(page)?;
         let now = monotonic_ns();
-        let mut entries: Vec<_> = {
-            let tables = self.tables();
-            let sources = tables
-                .source_blocks
-                .iter()
-                .flatten()
-                .map(|(address, block)| (self.source_net(IpAddr::from(address)), block));
-            let prefixes = tables
-                .blocked()
-                .map(|(prefix, block)| (IpNet::new_assert(prefix.address, prefix.length), block));
-            sources
-                .chain(prefixes)
-                .filter(|(_, block)| block.holds(now))
-                .collect()
-        };
-        entries = page.of(entries, |(target, _)| *target);
         let reasons = self.reasons();
         Ok(entries
             .into_iter()
@@ -202,7 +188,7 @@ impl Engine for State {
                 remaining_s: (block.until_ns != 0)
                     .then(|| block.until_ns.saturating_sub(now).div_ceil(NS_PER_S)),
                 packets: block.hits,
-                reason: reasons.get(&target).cloned().unwrap_or_default(),
+                reason: reasons.get(&target).map(ToString::to_string).unwrap_or_default(),
             })
             .collect())
     }
@@ -321,7 +307,7 @@ impl State {
     }
 
     /// Whether the target is keyed as a single source.
-    fn is_source(&self, target: &IpNet) -> bool {
+    pub(super) fn is_source(&self, target: &IpNet) -> bool {
         target.prefix_len() == self.source_net(target.addr()).prefix_len()
     }
 
@@ -338,6 +324,7 @@ impl State {
             cpu: queue.cpu,
             zero_copy: queue.zero_copy,
             heartbeat_age_ms: age.as_millis() as u64,
+            read: counters.read,
             received: counters.received,
             joined: counters.joined,
             stalled: counters.stalled,
@@ -494,7 +481,7 @@ fn full(error: &str) -> Refusal {
     Refusal::new(
         RefusalCode::Full,
         format!("the map takes no more entries: {error}"),
-        "remove some, or raise limits.max_blocks or limits.max_list_entries and restart",
+        "remove some, or raise limits.max_list_entries and restart",
     )
 }
 

@@ -3,14 +3,18 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool, mpsc::SyncSender},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+        mpsc::SyncSender,
+    },
     time::{Duration, Instant},
 };
 
 use filter_common::{Address, block::Block};
 use ipnet::IpNet;
 
-use super::{logging, queues::QueueThreads};
+use super::{blocks::Listing, logging, queues::QueueThreads};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
     client::Clients,
@@ -71,6 +75,8 @@ pub(super) struct State {
     pub(super) latency: LatencyBook,
     pub(super) logging: logging::Handle,
     pub(super) started: Instant,
+    /// Packets that the XDP program redirected to the engines before this one.
+    pub(super) redirected_before: u64,
     /// The second tier, if there is one.
     pub(super) deep: Option<Pool>,
     protected: Arc<Protected>,
@@ -79,8 +85,12 @@ pub(super) struct State {
     reputation: Mutex<Reputation>,
     /// The queues do not know all blocks yet.
     pub(super) unpublished: AtomicBool,
+    /// Blocks of single sources in their map, and how often any was entered: changed with the tables locked.
+    pub(super) blocked: AtomicU64,
+    pub(super) changes: AtomicU64,
     /// What operators gave as reasons; blocks without one are not in it.
-    reasons: Mutex<HashMap<IpNet, String>>,
+    reasons: Mutex<HashMap<IpNet, Arc<str>>>,
+    listing: Mutex<Option<Listing>>,
 }
 
 impl State {
@@ -92,6 +102,7 @@ impl State {
         xdp_mode: XdpMode,
         rules: Rules,
         tables: Tables,
+        redirected_before: u64,
         threads: &QueueThreads,
         latency: LatencyBook,
         logging: logging::Handle,
@@ -127,10 +138,14 @@ impl State {
             latency,
             logging,
             started: Instant::now(),
+            redirected_before,
             deep,
             protected,
+            blocked: AtomicU64::new(tables.source_blocks.keys().count() as u64),
+            changes: AtomicU64::new(0),
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),
+            listing: Mutex::new(None),
         }
     }
 
@@ -142,8 +157,12 @@ impl State {
         lock(&self.reputation)
     }
 
-    pub(super) fn reasons(&self) -> MutexGuard<'_, HashMap<IpNet, String>> {
+    pub(super) fn reasons(&self) -> MutexGuard<'_, HashMap<IpNet, Arc<str>>> {
         lock(&self.reasons)
+    }
+
+    pub(super) fn listing(&self) -> MutexGuard<'_, Option<Listing>> {
+        lock(&self.listing)
     }
 
     pub(super) fn rules_state(&self) -> MutexGuard<'_, RulesState> {
@@ -201,16 +220,13 @@ impl State {
             reason: Block::REASON_REPUTATION,
             strikes,
         };
-        match self
-            .tables()
-            .source_blocks
-            .insert(Address::from(source), block, 0)
-        {
+        let entered = self.enter_source(&mut self.tables(), source.into(), block);
+        match entered {
             Ok(()) => {
                 self.blocks_changed();
                 tracing::info!("source {net} is blocked for {:?}", Duration::from_nanos(for_ns));
             }
-            Err(error) => tracing::error!("source {net} cannot be blocked: {error}"),
+            Err(refusal) => tracing::error!("source {net} cannot be blocked: {refusal}; {}", refusal.remedy),
         }
     }
 
@@ -236,14 +252,6 @@ impl State {
         entry.reputation = reputation.max(u32::from(entry.reputation > 0 && points > 0.01));
         if let Err(error) = tables.sources.insert(key, entry, 0) {
             tracing::debug!("cannot note the reputation of {source}: {error}");
-        }
-    }
-
-    /// Removes blocks that have ended.
-    pub(super) fn sweep(&self) {
-        let removed = self.tables().sweep(monotonic_ns());
-        if removed > 0 {
-            tracing::debug!("{removed} blocks have ended");
         }
     }
 

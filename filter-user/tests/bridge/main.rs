@@ -3,6 +3,8 @@
 #[path = "../datapath/support/mod.rs"]
 mod support;
 
+#[path = "../datapath/accounting.rs"]
+mod accounting;
 #[path = "../datapath/attacks.rs"]
 mod attacks;
 #[path = "../datapath/blocking.rs"]

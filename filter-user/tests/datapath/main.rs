@@ -5,8 +5,10 @@
 
 mod support;
 
+mod accounting;
 mod attacks;
 mod blocking;
+mod blocklist;
 mod challenge;
 mod clients;
 mod evasion;

@@ -288,6 +288,9 @@ impl Site {
             "a frame was lost or doubled: {counters:?}"
         );
         assert_eq!(self.worker.maps_mut().consumed, read, "credits come back");
+        if !self.in_parts {
+            assert_eq!(counters.read, read, "each frame is a packet");
+        }
         if !self.in_parts && counters.joined == 0 && counters.fragments == 0 {
             assert_eq!((counters.received, made), (read, counters.injected));
         }

@@ -21,7 +21,7 @@ use filter_common::{
     settings::Settings,
 };
 use filter_user::{
-    bpf::{Kernel, LoadOptions, Prefix, Sizes, Tables},
+    bpf::{Kernel, LoadOptions, Prefix, Sizes, Sweeper, Tables, monotonic_ns},
     ring::{QueueHandle, SharedQueues},
 };
 use nix::unistd::Uid;
@@ -33,6 +33,15 @@ const AF_XDP: i32 = 44;
 const QUEUE: u32 = 0;
 /// A heartbeat of an engine that never gets old.
 const FOR_EVER: u64 = u64::MAX / 2;
+
+/// Sizes of the maps where they do not matter.
+const SIZES: Sizes = Sizes {
+    flows: 4096,
+    sources: 1024,
+    blocks: 1024,
+    prefixes: 1024,
+    services: 64,
+};
 
 /// An action's number in the kernel (`enum xdp_action`).
 const fn xdp_action(action: Action) -> u32 {
@@ -67,13 +76,22 @@ impl Drop for Pins {
 impl Bed {
     /// Configured, without services, lists and engine; `None`, loudly, where programs cannot be loaded.
     pub(crate) fn new() -> Option<Self> {
-        let mut bed = Self::unconfigured()?;
-        bed.configure(|_| {});
-        Some(bed)
+        Self::sized(SIZES)
     }
 
     /// As right after loading.
     pub(crate) fn unconfigured() -> Option<Self> {
+        Self::load(SIZES)
+    }
+
+    /// As [`Bed::new`], with maps of these sizes.
+    pub(crate) fn sized(sizes: Sizes) -> Option<Self> {
+        let mut bed = Self::load(sizes)?;
+        bed.configure(|_| {});
+        Some(bed)
+    }
+
+    fn load(sizes: Sizes) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !Uid::effective().is_root() {
             eprintln!("SKIPPED: loading eBPF programs needs root");
@@ -82,13 +100,6 @@ impl Bed {
         ensure_bpffs().expect("root may mount a BPF file system");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pins = Pins(Path::new(BPFFS).join(format!("portcullis-test-{}-{number}", std::process::id())));
-        let sizes = Sizes {
-            flows: 4096,
-            sources: 1024,
-            blocks: 1024,
-            prefixes: 1024,
-            services: 64,
-        };
         let options = LoadOptions {
             pin_dir: pins.0.clone(),
             sizes,
@@ -148,6 +159,22 @@ impl Bed {
         tables.set_services(&[]).expect("services can be removed");
         self.kill_engine();
         self.configure(|settings| *settings = defaults());
+    }
+
+    /// Removes blocks that have ended; how many those were, and how many single sources are left.
+    pub(crate) fn sweep(&mut self) -> (usize, Option<u64>) {
+        let sweeper = Sweeper::open(self.tables.pin_dir()).expect("the maps are pinned");
+        let mut removed = 0;
+        let end = |target| {
+            let is_gone = self
+                .tables
+                .end_if_over(target, monotonic_ns())
+                .expect("blocks can be removed");
+            removed += usize::from(is_gone);
+            is_gone
+        };
+        let left = sweeper.pass(end, || true);
+        (removed, left)
     }
 
     /// Changes the settings and puts them in force.

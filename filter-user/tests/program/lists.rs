@@ -1,7 +1,7 @@
 //! Allow list, block list and blocked sources.
 
 use filter_common::{Address, Reason, block::Block, service::Service};
-use filter_user::bpf::monotonic_ns;
+use filter_user::bpf::{TableError, monotonic_ns};
 
 use crate::{
     bed::{Bed, prefix},
@@ -88,14 +88,65 @@ fn blocks_end_by_themselves_and_zero_never_ends() {
         }
     }
     // Until they are swept away.
-    assert_eq!(bed.tables.sweep(monotonic_ns()), 2);
+    assert_eq!(bed.sweep(), (2, Some(0)));
     for list in ["10.71.0.0/16", "fd71::/32"] {
         bed.tables.block(prefix(list), until(now)).expect("there is room");
     }
     for family in Family::ALL {
         assert_eq!(bed.receive(&request(family).to_bytes()), Reason::NoService);
     }
-    assert_eq!(bed.tables.sweep(monotonic_ns()), 2);
+    assert_eq!(bed.sweep(), (2, Some(0)));
+}
+
+/// The walk is on an entry that has ended, at every rest.
+#[test]
+fn everything_that_has_ended_is_swept_in_one_pass() {
+    const ENDED: u16 = 1000;
+    let Some(mut bed) = Bed::new() else { return };
+    for number in 0..ENDED {
+        let [high, low] = number.to_be_bytes();
+        let source = Address::v4([192, 0, high, low]);
+        bed.tables
+            .block_source(source, until(1 + u64::from(number)))
+            .expect("there is room");
+        let list = format!("198.18.{high}.{low}/32");
+        bed.tables.block(prefix(&list), until(1)).expect("there is room");
+    }
+    let stays = Address::v4([203, 0, 113, 1]);
+    assert_eq!(bed.tables.block_source(stays, until(0)).ok(), Some(true));
+    assert_eq!(
+        bed.tables.block_source(stays, until(HOUR_NS * 1000)).ok(),
+        Some(false)
+    );
+    bed.tables
+        .block(prefix("203.0.113.0/24"), until(0))
+        .expect("there is room");
+    assert_eq!(bed.sweep(), (2 * usize::from(ENDED), Some(1)));
+    assert_eq!(bed.tables.blocked().count(), 1);
+    assert_eq!(bed.sweep(), (0, Some(1)));
+}
+
+#[test]
+fn a_full_map_says_so() {
+    let Some(mut bed) = Bed::new() else { return };
+    let fill = |bed: &mut Bed| {
+        let error = (0..=u16::MAX).find_map(|number| {
+            let [high, low] = number.to_be_bytes();
+            bed.tables
+                .block_source(Address::v4([192, 0, high, low]), until(0))
+                .err()
+        });
+        error.expect("the map has an end")
+    };
+    let error = fill(&mut bed);
+    assert!(error.is_full(), "{error}");
+    let error = (0..=u16::MAX).find_map(|number| {
+        let [high, low] = number.to_be_bytes();
+        bed.tables
+            .block(prefix(&format!("192.0.{high}.{low}/32")), until(0))
+            .err()
+    });
+    assert!(error.as_ref().is_some_and(TableError::is_full), "{error:?}");
 }
 
 #[test]
