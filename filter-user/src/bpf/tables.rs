@@ -180,7 +180,9 @@ impl Tables {
                 name: map::BRIDGE.to_owned(),
                 source: match error {
                     XdpMapError::MapError(source) => source,
-                    error => MapError::IoError(std::io::Error::other(error)),
+                    error @ XdpMapError::ChainedProgramNotSupported => {
+                        MapError::IoError(std::io::Error::other(error))
+                    }
                 },
             })?;
         }

@@ -148,9 +148,8 @@ impl Running {
             Some(name) => Some(Interface::find(name).await?),
             None => None,
         };
-        let claims = [Some(&interface), servers.as_ref()];
-        let claims: Result<Vec<_>, _> = claims.into_iter().flatten().map(Claim::take).collect();
-        let claims = claims?;
+        let sides = [Some(&interface), servers.as_ref()].into_iter().flatten();
+        let claims = sides.map(Claim::take).collect::<Result<_, _>>()?;
         let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
 
         let mut kernel = Kernel::load(&load_options(&config))?;
@@ -161,13 +160,7 @@ impl Running {
         let redirected_before = tables.counters()?.total(Action::Redirect);
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
-        let way = match servers {
-            None => Way::Host(Reinjection::create(&interface, queue_count).await?),
-            Some(servers) => {
-                tables.set_bridge(interface.index, servers.index)?;
-                Way::Bridge(Bridge::create(interface.clone(), servers, queue_count).await?)
-            }
-        };
+        let way = make_way(&interface, servers, queue_count, &tables).await?;
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
 
@@ -206,19 +199,7 @@ impl Running {
             Some(_) => "as nothing else works here",
             None => "taken over from the engine before",
         };
-        if mode == XdpMode::Native && interface.is_veth && config.engine.server_interface.is_some() {
-            tracing::warn!(
-                "in native mode a veth's frames cross the bridge as they are: at their other ends, leave neither checksums nor \
-                 cutting segments to hardware (`ethtool -K NAME tx off`), or use generic mode"
-            );
-        }
-        if mode == XdpMode::Generic && !threads.in_parts() {
-            tracing::warn!(
-                "packets that the kernel has joined will be lost: switch that off with `ethtool -K {} gro off`, and with \
-                 `tso off gso off` at the other end of a virtual cable",
-                interface.name
-            );
-        }
+        warn_of(mode, &interface, &way, threads.in_parts());
         let state = State::new(
             config,
             origin,
@@ -342,6 +323,39 @@ fn ticker(period: Duration) -> tokio::time::Interval {
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticker.reset();
     ticker
+}
+
+/// Makes the way that accepted packets take.
+async fn make_way(
+    interface: &Interface,
+    servers: Option<Interface>,
+    queues: u32,
+    tables: &Tables,
+) -> anyhow::Result<Way> {
+    let Some(servers) = servers else {
+        return Ok(Way::Host(Reinjection::create(interface, queues).await?));
+    };
+    tables.set_bridge(interface.index, servers.index)?;
+    Ok(Way::Bridge(
+        Bridge::create(interface.clone(), servers, queues).await?,
+    ))
+}
+
+/// Says what a mode loses on this interface.
+fn warn_of(mode: XdpMode, interface: &Interface, way: &Way, in_parts: bool) {
+    if mode == XdpMode::Native && interface.is_veth && matches!(way, Way::Bridge(_)) {
+        tracing::warn!(
+            "in native mode a veth's frames cross the bridge as they are: at their other ends, leave neither checksums nor \
+             cutting segments to hardware (`ethtool -K NAME tx off`), or use generic mode"
+        );
+    }
+    if mode == XdpMode::Generic && !in_parts {
+        tracing::warn!(
+            "packets that the kernel has joined will be lost: switch that off with `ethtool -K {} gro off`, and with \
+             `tso off gso off` at the other end of a virtual cable",
+            interface.name
+        );
+    }
 }
 
 fn place<'a>(interface: &'a Interface, way: &'a Way) -> Place<'a> {

@@ -123,7 +123,7 @@ fn flows_with_one_tag(mode: &str) -> Result<()> {
 }
 
 fn flows_with_two_tags(mode: &str) -> Result<()> {
-    tagged_flows_are_inspected(mode, &[(TAG_8021AD, 7), (TAG_8021Q, 0x6000 | 100)])
+    tagged_flows_are_inspected(mode, &[(TAG_8021AD, 7), (TAG_8021Q, 0x6064)])
 }
 
 in_both_modes!(flows_with_one_tag, flows_with_two_tags);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use filter_common::{Action, Counters, Reason};
 use filter_user::control::{QueueStatus, Status};
 use xtask::lab::{
-    Offload, Options, RawTcp,
+    Gateway, Offload, Options, RawTcp,
     address::{SERVER_V4, SERVER_V6},
     frame::{Checksum, Frame, TAG_8021Q, Transport, flag},
     namespace::{Namespace, output_of},
@@ -16,7 +16,7 @@ use xtask::lab::{
 
 use crate::support::{
     SOON,
-    engine::{INTERFACE, RunningEngine, counters},
+    engine::{INTERFACE, RunningEngine, SERVER_INTERFACE, counters},
     modes::in_both_modes,
     request::{curl, upload},
     site::{self, Site},
@@ -45,9 +45,9 @@ impl Received {
     /// Both at a moment at which nothing comes in.
     fn now(gateway: &Namespace) -> Result<Self> {
         wait_for("a moment without packets", SOON, || {
-            let interface = received_by_interface(gateway).ok()?;
+            let interface = received_by_interfaces(gateway).ok()?;
             let xdp = counters(gateway).ok()?;
-            let still = received_by_interface(gateway).ok()? == interface && counters(gateway).ok()? == xdp;
+            let still = received_by_interfaces(gateway).ok()? == interface && counters(gateway).ok()? == xdp;
             still.then_some(Self { interface, xdp })
         })
     }
@@ -64,11 +64,20 @@ impl Received {
     }
 }
 
-fn received_by_interface(gateway: &Namespace) -> Result<u64> {
+/// On a bridge what the servers send comes in, too.
+fn received_by_interfaces(gateway: &Namespace) -> Result<u64> {
+    let from_servers = match crate::GATEWAY {
+        Gateway::Router => 0,
+        Gateway::Bridge => received_by(gateway, SERVER_INTERFACE)?,
+    };
+    Ok(received_by(gateway, INTERFACE)? + from_servers)
+}
+
+fn received_by(gateway: &Namespace, interface: &str) -> Result<u64> {
     let text = output_of(
         gateway
             .command("ip")
-            .args(["-json", "-stats", "link", "show", INTERFACE]),
+            .args(["-json", "-stats", "link", "show", interface]),
     )?;
     let links: serde_json::Value = serde_json::from_str(&text)?;
     links[0]["stats64"]["rx"]["packets"]
@@ -239,7 +248,7 @@ fn serial_every_packet_is_found_again(mode: &str) -> Result<()> {
     let Some(site) = Site::start(&options)? else {
         return Ok(());
     };
-    let engine = RunningEngine::start(&site.lab, &[mode, PATIENT])?;
+    let engine = RunningEngine::start(&site.lab, &[mode, PATIENT, "engine.vlan=pass"])?;
     let before = Received::now(site.lab.gateway())?;
     let clients = everything(&site, &engine)?;
 

@@ -63,7 +63,7 @@ impl Trunk {
             let (link, mut port, ended, tags) = (link()?, port()?, Arc::clone(&ended), tags.to_vec());
             thread::spawn(move || {
                 copy(&mut port, &link, &ended, |frame| {
-                    is_from(frame, &own).then(|| with_tags(frame, &tags))
+                    is_from(frame, own).then(|| with_tags(frame, &tags))
                 });
             })
         };
@@ -113,8 +113,8 @@ fn copy(
     }
 }
 
-fn is_from(frame: &[u8], mac: &Mac) -> bool {
-    frame.get(mac.len()..).is_some_and(|rest| rest.starts_with(mac))
+fn is_from(frame: &[u8], mac: Mac) -> bool {
+    frame.get(mac.len()..).is_some_and(|rest| rest.starts_with(&mac))
 }
 
 /// The kernel has taken the outermost tag off already.
