@@ -111,6 +111,8 @@ pub mod program {
     pub const EGRESS: &str = "portcullis_out";
     /// The XDP program on the servers' side of a bridge.
     pub const BACK: &str = "portcullis_back";
+    /// What takes its place in generic mode, on the ingress hook (tcx).
+    pub const BACK_INGRESS: &str = "portcullis_in";
 }
 
 /// Entries of [`map::BRIDGE`].

@@ -181,7 +181,14 @@ impl Packet {
     #[inline(always)]
     #[must_use]
     pub fn vlan<B: Bytes + ?Sized>(&self, frame: &B) -> [u8; 3] {
-        let mut vlan = 0;
+        self.vlan_behind(None, frame)
+    }
+
+    /// The same, of a packet whose outermost tag, with this control field, is not in the frame any more.
+    #[inline(always)]
+    #[must_use]
+    pub fn vlan_behind<B: Bytes + ?Sized>(&self, outer: Option<u16>, frame: &B) -> [u8; 3] {
+        let mut vlan = outer.map_or(0, |control| u32::from(control & VLAN_ID));
         for tag in 0..MAX_VLAN_TAGS.min(self.vlan_tags) {
             let control = frame
                 .u16(ETHERNET_HEADER + usize::from(tag) * VLAN_TAG)

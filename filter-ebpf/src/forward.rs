@@ -1,6 +1,10 @@
 //! How what passes goes on: into this host's stack, or out of the interface on the other side of the bridge.
+//!
+//! In generic mode what comes from the servers may be joined packets, larger than the MTU, which a device map refuses
+//! (`xdp_ok_fwd_dev` in net/core/filter.c). They are sent on from the ingress hook, as the stack sends its own: cut, if need be, and
+//! with their checksums.
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect};
 use filter_common::{Reason, bridge, settings::Settings};
 
 use crate::{
@@ -25,6 +29,19 @@ pub(crate) fn pass(reason: Reason) -> u32 {
 #[inline(always)]
 pub(crate) fn back() -> u32 {
     across(bridge::CLIENTS, Reason::Reply)
+}
+
+/// The same from the ingress hook.
+#[inline(always)]
+pub(crate) fn back_from_ingress(otherwise: i32) -> i32 {
+    match SETTINGS.get(0) {
+        Some(settings) if settings.clients != 0 => {
+            count::packet(Reason::Reply);
+            // SAFETY: a helper that takes numbers.
+            unsafe { bpf_redirect(settings.clients, 0) as i32 }
+        }
+        _ => otherwise,
+    }
 }
 
 #[inline(always)]

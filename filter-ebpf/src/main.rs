@@ -67,15 +67,26 @@ fn portcullis(ctx: XdpContext) -> u32 {
 /// Observes one packet on its way out. Changes nothing.
 #[classifier]
 fn portcullis_out(ctx: TcContext) -> i32 {
-    observe::reply(&Frame::sent(&ctx));
+    observe::reply(&Frame::sent(&ctx), None);
     TCX_NEXT
 }
 
 /// Observes one packet that a bridge received from the servers' side, and sends it to the clients.
 #[xdp(frags)]
 fn portcullis_back(ctx: XdpContext) -> u32 {
-    observe::reply(&Frame::received(&ctx));
+    observe::reply(&Frame::received(&ctx), None);
     forward::back()
+}
+
+/// What `portcullis_back` does, in generic mode. The kernel has taken the outermost VLAN tag out of the packet, and puts it back
+/// on the way out.
+#[classifier]
+fn portcullis_in(ctx: TcContext) -> i32 {
+    // SAFETY: the program's own context.
+    let skb = unsafe { &*ctx.skb.skb };
+    let tag = (skb.vlan_present != 0).then_some(skb.vlan_tci as u16);
+    observe::reply(&Frame::sent(&ctx), tag);
+    forward::back_from_ingress(TCX_NEXT)
 }
 
 #[panic_handler]

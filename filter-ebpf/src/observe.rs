@@ -26,9 +26,9 @@ const MAX_OPTIONS: u32 = 10;
 /// Largest scale (RFC 7323 §2.3).
 const MAX_SCALE: u8 = 14;
 
-/// Notes one reply.
+/// Notes one reply. `outer_tag`: the control field of a VLAN tag that is not in the frame any more.
 #[inline(always)]
-pub(crate) fn reply(frame: &Frame) {
+pub(crate) fn reply(frame: &Frame, outer_tag: Option<u16>) {
     let Ok(Some(packet)) = Packet::parse(frame) else {
         return;
     };
@@ -41,8 +41,8 @@ pub(crate) fn reply(frame: &Frame) {
     key.destination = packet.source;
     key.destination_port = packet.source_port;
     key.protocol = protocol::TCP;
-    if packet.vlan_tags > 0 {
-        key.vlan = packet.vlan(frame);
+    if packet.vlan_tags > 0 || outer_tag.is_some() {
+        key.vlan = packet.vlan_behind(outer_tag, frame);
     }
     let Some(flow) = FLOWS.get_ptr_mut(key) else {
         return;

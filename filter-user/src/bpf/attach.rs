@@ -73,7 +73,8 @@ pub enum AttachError {
 pub enum Place<'a> {
     /// Filter and egress observer on one interface.
     Host(&'a str),
-    /// The filter on the clients' side of a bridge, and what brings replies back on the servers' side.
+    /// The filter on the clients' side of a bridge, and what brings replies back on the servers' side: in native mode by XDP, in
+    /// generic mode on the ingress hook.
     Bridge {
         /// The interface that clients come in by.
         clients: &'a str,
@@ -100,7 +101,14 @@ impl Attachment {
     /// See [`AttachError`].
     pub fn new(kernel: &mut Kernel, place: Place<'_>, modes: &[XdpMode]) -> Result<Self, AttachError> {
         let ((helper, is_new), interface) = match place {
-            Place::Host(interface) => (attach_egress(kernel, interface)?, interface),
+            Place::Host(interface) => {
+                let hook = (program::EGRESS, TcAttachType::Egress);
+                (attach_tc(kernel, hook, interface)?, interface)
+            }
+            Place::Bridge { clients, servers } if modes == [XdpMode::Generic] => {
+                let hook = (program::BACK_INGRESS, TcAttachType::Ingress);
+                (attach_tc(kernel, hook, servers)?, clients)
+            }
             Place::Bridge { clients, servers } => {
                 let (link, mode) = attach_xdp(kernel, program::BACK, servers, modes)?;
                 ((link, mode.is_some()), clients)
@@ -115,7 +123,7 @@ impl Attachment {
                 return Err(error);
             }
         };
-        remove_stale(kernel.pin_dir(), place);
+        remove_stale(kernel.pin_dir(), &ours(place, modes));
         Ok(Self {
             links: [filter, helper],
             mode,
@@ -139,16 +147,26 @@ fn xdp_link(interface: &str) -> String {
     format!("link_xdp_{interface}")
 }
 
-fn egress_link(interface: &str) -> String {
-    format!("link_egress_{interface}")
+fn tc_link(hook: TcAttachType, interface: &str) -> String {
+    match hook {
+        TcAttachType::Egress => format!("link_egress_{interface}"),
+        _ => format!("link_ingress_{interface}"),
+    }
+}
+
+/// The names of the links that a place has.
+fn ours(place: Place<'_>, modes: &[XdpMode]) -> [String; 2] {
+    match place {
+        Place::Host(interface) => [xdp_link(interface), tc_link(TcAttachType::Egress, interface)],
+        Place::Bridge { clients, servers } if modes == [XdpMode::Generic] => {
+            [xdp_link(clients), tc_link(TcAttachType::Ingress, servers)]
+        }
+        Place::Bridge { clients, servers } => [xdp_link(clients), xdp_link(servers)],
+    }
 }
 
 /// Takes off what an engine that was killed, and filtered other interfaces or forwarded in another way, has left.
-fn remove_stale(pin_dir: &Path, place: Place<'_>) {
-    let ours = match place {
-        Place::Host(interface) => [xdp_link(interface), egress_link(interface)],
-        Place::Bridge { clients, servers } => [xdp_link(clients), xdp_link(servers)],
-    };
+fn remove_stale(pin_dir: &Path, ours: &[String]) {
     let Ok(entries) = pin_dir.read_dir() else {
         return;
     };
@@ -212,15 +230,19 @@ fn attach_xdp(
     Err(refused(last.unwrap_or(ProgramError::NotLoaded)))
 }
 
-/// Returns whether the program was not attached before, too.
-fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<(PinnedLink, bool), AttachError> {
-    let path = kernel.pin_dir.join(egress_link(interface));
+/// Attaches a program to a hook of the stack. Returns whether it was not attached before, too.
+fn attach_tc(
+    kernel: &mut Kernel,
+    (name, hook): (&'static str, TcAttachType),
+    interface: &str,
+) -> Result<(PinnedLink, bool), AttachError> {
+    let path = kernel.pin_dir.join(tc_link(hook, interface));
     let refused = |source| AttachError::Refused {
-        what: "egress",
+        what: name,
         interface: interface.to_owned(),
         source,
     };
-    let program: &mut SchedClassifier = typed(kernel.ebpf.program_mut(program::EGRESS)).map_err(refused)?;
+    let program: &mut SchedClassifier = typed(kernel.ebpf.program_mut(name)).map_err(refused)?;
     let taken_over = take_over(&path, |link| {
         let id = program.attach_to_link(link.try_into().map_err(link_error)?)?;
         program.take_link(id)?.try_into().map_err(link_error)
@@ -228,7 +250,7 @@ fn attach_egress(kernel: &mut Kernel, interface: &str) -> Result<(PinnedLink, bo
     if let Some(link) = taken_over {
         return Ok((link, false));
     }
-    let id = program.attach(interface, TcAttachType::Egress).map_err(refused)?;
+    let id = program.attach(interface, hook).map_err(refused)?;
     let link = program.take_link(id).map_err(refused)?;
     let link = link.try_into().map_err(link_error).map_err(refused)?;
     Ok((pin(link, &path)?, true))

@@ -132,11 +132,13 @@ impl Kernel {
         for name in [program::XDP, program::BACK] {
             load_program::<aya::programs::Xdp>(&mut ebpf, name, aya::programs::Xdp::load)?;
         }
-        load_program::<aya::programs::SchedClassifier>(
-            &mut ebpf,
-            program::EGRESS,
-            aya::programs::SchedClassifier::load,
-        )?;
+        for name in [program::EGRESS, program::BACK_INGRESS] {
+            load_program::<aya::programs::SchedClassifier>(
+                &mut ebpf,
+                name,
+                aya::programs::SchedClassifier::load,
+            )?;
+        }
         Ok(Self {
             ebpf,
             pin_dir: options.pin_dir.clone(),

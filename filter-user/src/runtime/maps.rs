@@ -137,7 +137,10 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
             Forward::Host => Settings::FORWARD_HOST,
             Forward::Bridge => Settings::FORWARD_BRIDGE,
         },
-        reserved: 0,
+        clients: match config.engine.forward {
+            Forward::Host => 0,
+            Forward::Bridge => interface.index,
+        },
         source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix),
         flood: config.flood.limits(cpus as u32),
         challenge: config.flood.challenge.settings(cpus as u32, key),

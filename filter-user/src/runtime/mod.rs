@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
+    bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     config::{self, Config, Origin, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
@@ -179,9 +179,12 @@ impl Running {
         };
         let attached = parts.start(recorders).and_then(|threads| {
             let settings = maps::settings(&config, &interface, &tables)?;
-            tables.set_settings(&settings)?;
             let choice = Choice::of(config.engine.xdp_mode, &interface, threads.in_parts());
-            let attachment = Attachment::new(&mut kernel, place(&interface, &way), choice.modes)?;
+            tables.set_settings(&settings)?;
+            let attachment = match &way {
+                Way::Host(_) => Attachment::new(&mut kernel, Place::Host(&interface.name), choice.modes)?,
+                Way::Bridge(bridge) => attach_bridge(&mut kernel, bridge, choice.modes)?,
+            };
             Ok((threads, attachment, choice))
         });
         let (threads, attachment, choice) = match attached {
@@ -358,14 +361,24 @@ fn warn_of(mode: XdpMode, interface: &Interface, way: &Way, in_parts: bool) {
     }
 }
 
-fn place<'a>(interface: &'a Interface, way: &'a Way) -> Place<'a> {
-    match way {
-        Way::Host(_) => Place::Host(&interface.name),
-        Way::Bridge(bridge) => Place::Bridge {
-            clients: &interface.name,
+/// Attaches to both sides of a bridge in the first of `modes` that works: in each, other programs belong together.
+fn attach_bridge(kernel: &mut Kernel, bridge: &Bridge, modes: &[XdpMode]) -> anyhow::Result<Attachment> {
+    // A predecessor's program stays in its mode.
+    let taken_over = bridge.clients.xdp_mode;
+    let modes = taken_over.as_ref().map_or(modes, std::slice::from_ref);
+    let mut failure = None;
+    for mode in modes {
+        let place = Place::Bridge {
+            clients: &bridge.clients.name,
             servers: &bridge.servers.name,
-        },
+        };
+        match Attachment::new(kernel, place, std::slice::from_ref(mode)) {
+            Ok(attachment) => return Ok(attachment),
+            Err(error @ AttachError::Refused { .. }) => failure = Some(error),
+            Err(error) => return Err(error.into()),
+        }
     }
+    Err(failure.map_or_else(|| anyhow::anyhow!("no mode to attach in"), Into::into))
 }
 
 fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {

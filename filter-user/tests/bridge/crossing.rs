@@ -8,6 +8,7 @@ use xtask::lab::{
     Options, PacketSocket, RawTcp, Trunk,
     frame::{TAG_8021AD, TAG_8021Q},
     namespace::output_of,
+    nginx,
     wait::wait_until,
 };
 
@@ -27,12 +28,22 @@ fn pages_come_through(site: &Site, mode: &str) -> Result<()> {
         namespace.ip("neigh flush dev eth0\n")?;
     }
     for server in site::nginx() {
-        let answer = curl(&site.lab, server, "/1k", &["--max-time", "10"])?;
-        ensure!(answer.status == 200, "{answer:?}");
+        for (path, length) in nginx::DOCUMENTS {
+            let answer = curl(&site.lab, server, path, &["--max-time", "20"])?;
+            ensure!(
+                answer.status == 200 && answer.body.len() == length,
+                "{path}: {} of {}",
+                answer.status,
+                answer.body.len()
+            );
+        }
     }
     let status = engine.settled_status()?;
     ensure!(status.packets("drop") == 0, "{status:#?}");
-    ensure!(status.requests.total() == 2, "{status:#?}");
+    ensure!(
+        status.requests.total() == 2 * nginx::DOCUMENTS.len() as u64,
+        "{status:#?}"
+    );
     ensure!(engine.counter(Reason::Reply)? > 0);
     engine.stop()
 }

@@ -311,17 +311,22 @@ impl Bed {
 
     /// Size and verified instructions of all programs.
     pub(crate) fn program_sizes(&mut self) -> Vec<(&'static str, Option<u32>, Option<u32>)> {
-        [program::XDP, program::EGRESS, program::BACK]
-            .map(|name| {
-                let program = self
-                    .kernel
-                    .ebpf_mut()
-                    .program(name)
-                    .expect("all programs are there");
-                let info = program.info().expect("a loaded program has information");
-                (name, info.size_translated(), info.verified_instruction_count())
-            })
-            .to_vec()
+        [
+            program::XDP,
+            program::EGRESS,
+            program::BACK,
+            program::BACK_INGRESS,
+        ]
+        .map(|name| {
+            let program = self
+                .kernel
+                .ebpf_mut()
+                .program(name)
+                .expect("all programs are there");
+            let info = program.info().expect("a loaded program has information");
+            (name, info.size_translated(), info.verified_instruction_count())
+        })
+        .to_vec()
     }
 
     fn counters(&self) -> Counters {
