@@ -45,7 +45,10 @@ fn pages_come_through(site: &Site, mode: &str) -> Result<()> {
         "{status:#?}"
     );
     ensure!(engine.counter(Reason::Reply)? > 0);
-    engine.stop()
+    engine.stop()?;
+    let links = links(site.lab.gateway())?;
+    ensure!(!links.contains("PROMISC"), "something is left: {links}");
+    Ok(())
 }
 
 fn neighbours_find_each_other(mode: &str) -> Result<()> {

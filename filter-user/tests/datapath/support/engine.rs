@@ -175,7 +175,7 @@ impl RunningEngine {
         );
         let links = links(&self.gateway)?;
         ensure!(
-            !links.contains("xdp") && !links.contains("pc-") && !links.contains("PROMISC"),
+            !links.contains("xdp") && !links.contains("pc-"),
             "something is left: {links}"
         );
         Ok(())
