@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal as _, Write as _},
+    io::{self, BufRead, BufReader, IsTerminal as _, Read as _, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -19,6 +19,8 @@ use crate::{
 
 /// Lines that are complained about; the rest is only counted.
 const SHOWN: u64 = 20;
+/// Bytes of a line that are read as one; what comes behind them counts as another.
+const LONGEST_LINE: u64 = 4096;
 /// How often progress shows on a terminal.
 const PROGRESS: Duration = Duration::from_millis(200);
 
@@ -78,7 +80,8 @@ impl Loader<'_> {
         let mut line = Vec::new();
         for number in 1_u64.. {
             line.clear();
-            let is_end = list
+            let is_end = (&mut list)
+                .take(LONGEST_LINE)
                 .read_until(b'\n', &mut line)
                 .with_context(|| format!("cannot read {}", self.name))?
                 == 0;
