@@ -30,7 +30,7 @@ pub struct Settings {
     pub frame_bytes: u32,
     /// How what passes goes on: one of the `FORWARD` constants.
     pub forward: u32,
-    /// The index of the interface that clients come in by, on a bridge.
+    /// On a bridge, the index of the interface that clients come in by: a program on the ingress hook may not use a device map.
     pub clients: u32,
     /// Mask on an IPv6 source before it is looked up as a source.
     pub source_mask: Address,

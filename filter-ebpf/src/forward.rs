@@ -4,7 +4,10 @@
 //! (`xdp_ok_fwd_dev` in net/core/filter.c). They are sent on from the ingress hook, as the stack sends its own: cut, if need be, and
 //! with their checksums.
 
-use aya_ebpf::{bindings::xdp_action, helpers::bpf_redirect};
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, xdp_action},
+    helpers::bpf_redirect,
+};
 use filter_common::{Reason, bridge, settings::Settings};
 
 use crate::{
@@ -33,15 +36,15 @@ pub(crate) fn back() -> u32 {
 
 /// The same from the ingress hook.
 #[inline(always)]
-pub(crate) fn back_from_ingress(otherwise: i32) -> i32 {
-    match SETTINGS.get(0) {
-        Some(settings) if settings.clients != 0 => {
-            count::packet(Reason::Reply);
-            // SAFETY: a helper that takes numbers.
-            unsafe { bpf_redirect(settings.clients, 0) as i32 }
-        }
-        _ => otherwise,
+pub(crate) fn back_from_ingress() -> i32 {
+    let interface = SETTINGS.get(0).map_or(0, |settings| settings.clients);
+    if interface == 0 {
+        count::packet(Reason::NoBridge);
+        return TC_ACT_SHOT;
     }
+    count::packet(Reason::Reply);
+    // SAFETY: a helper that takes numbers.
+    unsafe { bpf_redirect(interface, 0) as i32 }
 }
 
 #[inline(always)]

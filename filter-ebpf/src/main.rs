@@ -86,7 +86,7 @@ fn portcullis_in(ctx: TcContext) -> i32 {
     let skb = unsafe { &*ctx.skb.skb };
     let tag = (skb.vlan_present != 0).then_some(skb.vlan_tci as u16);
     observe::reply(&Frame::sent(&ctx), tag);
-    forward::back_from_ingress(TCX_NEXT)
+    forward::back_from_ingress()
 }
 
 #[panic_handler]

@@ -679,6 +679,10 @@ fn forms_in_values() {
         let address = format!("https://shop.example/list?text={encoded}");
         let parameter = |value: &str| format!("v={}", percent_encoded(value));
         let nested = format!("/outer/path?u={}", percent_encoded(&address));
+        // Beyond the bound it is read as a text.
+        let deep = (0..3).fold(address.clone(), |inner, _| {
+            format!("/outer/path?u={}", percent_encoded(&inner))
+        });
         for (media, body) in [
             ("text/plain", form.clone()),
             ("text/plain", address.clone()),
@@ -686,6 +690,7 @@ fn forms_in_values() {
             ("application/x-www-form-urlencoded", parameter(&form)),
             ("application/x-www-form-urlencoded", parameter(&address)),
             ("application/x-www-form-urlencoded", parameter(&nested)),
+            ("application/x-www-form-urlencoded", parameter(&deep)),
             (
                 "application/json",
                 format!("[{}]", serde_json::Value::from(address)),

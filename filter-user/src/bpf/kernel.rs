@@ -1,7 +1,8 @@
 //! Loads the object file, reusing the maps that are pinned already.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +19,11 @@ use filter_common::{
     map, program,
     source::Source,
 };
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
 
 /// Built by `cargo xtask build`; empty in a build without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis-bpf.o"));
@@ -69,6 +74,12 @@ pub enum LoadError {
         /// The directory.
         path: PathBuf,
     },
+    /// Another engine has its maps there.
+    #[error("another engine has its maps in {path}; stop it first, or give this one its own engine.pin_dir")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A pinned map that does not fit could not be removed.
     #[error("cannot replace the pinned map {path}: {source}")]
     Replace {
@@ -98,6 +109,8 @@ pub enum LoadError {
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) pin_dir: PathBuf,
+    /// The right to the directory, which ends with its process: what is left there is then a predecessor's.
+    _alone: Flock<File>,
 }
 
 impl Kernel {
@@ -111,7 +124,7 @@ impl Kernel {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        prepare_directory(&options.pin_dir)?;
+        let alone = prepare_directory(&options.pin_dir)?;
         let shapes = shapes(&options.sizes);
         for shape in &shapes {
             remove_misfit(&options.pin_dir.join(shape.name), shape)?;
@@ -142,6 +155,7 @@ impl Kernel {
         Ok(Self {
             ebpf,
             pin_dir: options.pin_dir.clone(),
+            _alone: alone,
         })
     }
 
@@ -179,17 +193,25 @@ where
     load(program.try_into().map_err(refused)?).map_err(refused)
 }
 
-fn prepare_directory(path: &Path) -> Result<(), LoadError> {
-    fs::create_dir_all(path).map_err(|source| LoadError::PinDirectory {
+/// Makes the directory and locks it.
+fn prepare_directory(path: &Path) -> Result<Flock<File>, LoadError> {
+    let failed = |source| LoadError::PinDirectory {
         path: path.to_owned(),
         source,
-    })?;
-    match statfs(path) {
-        Ok(status) if status.filesystem_type() == BPF_FS_MAGIC => Ok(()),
-        _ => Err(LoadError::NotBpffs {
+    };
+    fs::create_dir_all(path).map_err(failed)?;
+    if !statfs(path).is_ok_and(|status| status.filesystem_type() == BPF_FS_MAGIC) {
+        return Err(LoadError::NotBpffs {
             path: path.to_owned(),
-        }),
+        });
     }
+    let directory = File::open(path).map_err(failed)?;
+    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => LoadError::InUse {
+            path: path.to_owned(),
+        },
+        errno => failed(errno.into()),
+    })
 }
 
 /// What a pinned map must look like to be taken over.

@@ -29,7 +29,7 @@ impl State {
             Arc::new(BlockedClients::new(self.blocks_in(tables), allowed))
         };
         for queue in &self.queues {
-            if queue.tell(Command::Blocked(Arc::clone(&blocked))).is_err() {
+            if !queue.tell(Command::Blocked(Arc::clone(&blocked))) {
                 // It is told the next time.
                 self.blocks_changed();
             }

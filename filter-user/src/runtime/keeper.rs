@@ -12,8 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
+
 use super::state::State;
-use crate::bpf::{Sweeper, TableError, Tables, Target};
+use crate::bpf::{Sweeper, Tables, Target};
 
 /// How often the queues are told of changes, at most; and how long the thread rests between two batches of a pass.
 const REST: Duration = Duration::from_millis(100);
@@ -30,7 +32,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Starts the thread.
-    pub(super) fn start(state: &Arc<State>) -> Result<Self, TableError> {
+    pub(super) fn start(state: &Arc<State>) -> anyhow::Result<Self> {
         let sweeper = Sweeper::open(state.tables().pin_dir())?;
         let (stop, stopped) = mpsc::channel();
         let mut keeping = Keeping {
@@ -41,7 +43,7 @@ impl Keeper {
         let thread = thread::Builder::new()
             .name("pc-blocks".into())
             .spawn(move || keeping.run(&sweeper))
-            .expect("the first threads of a process can be started");
+            .context("cannot start a thread")?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),

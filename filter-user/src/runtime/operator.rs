@@ -213,8 +213,8 @@ impl Engine for State {
             Ok((Tuned { rules, policies }, config)) => {
                 let clients = Arc::new(Clients::new(&config, &self.config.services()));
                 for queue in &self.queues {
-                    queue.tell(Command::Policies(Arc::clone(&policies)))?;
-                    queue.tell(Command::Clients(Arc::clone(&clients)))?;
+                    queue.tell_for_sure(Command::Policies(Arc::clone(&policies)))?;
+                    queue.tell_for_sure(Command::Clients(Arc::clone(&clients)))?;
                 }
                 if let Some(pool) = &self.deep {
                     pool.replace(policies);

@@ -6,8 +6,9 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64},
-        mpsc::SyncSender,
+        mpsc::{SyncSender, TrySendError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,16 +40,36 @@ pub(super) struct Queue {
     pub(super) commands: SyncSender<Command>,
 }
 
+/// How long a thread may take to have room for another command: many reloads in a row on a busy CPU are no mistake.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);
+
 impl Queue {
-    /// Tells the queue's thread something.
-    pub(super) fn tell(&self, command: Command) -> Result<(), Refusal> {
-        self.commands.try_send(command).map_err(|error| {
-            Refusal::new(
-                RefusalCode::Failed,
-                format!("queue {} takes no commands: {error}", self.number),
-                "try again; `portcullis status` shows whether the queue is alive",
-            )
-        })
+    /// Tells the queue's thread something. Returns whether there was room for it.
+    pub(super) fn tell(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// The same, and waits for room.
+    pub(super) fn tell_for_sure(&self, mut command: Command) -> Result<(), Refusal> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match self.commands.try_send(command) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            match error {
+                TrySendError::Full(returned) if Instant::now() < deadline => command = returned,
+                error => {
+                    return Err(Refusal::new(
+                        RefusalCode::Failed,
+                        format!("queue {} takes no commands: {error}", self.number),
+                        "try again; `portcullis status` shows whether the queue is alive",
+                    ));
+                }
+            }
+            thread::sleep(PAUSE);
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod placement;
 mod queues;
 mod reloading;
 mod report;
+mod router;
 mod second_tier;
 mod segmentation;
 mod suspicious;

@@ -267,6 +267,16 @@ fn a_second_engine_is_refused() -> Result<()> {
         code == 1 && error.contains("another engine filters outside already"),
         "{error}"
     );
+    // On another interface, but with the same maps.
+    let socket = site.lab.directory().join("other.sock");
+    let (code, error) = run(
+        &site,
+        &["--iface", "inside", "--socket", &socket.to_string_lossy()],
+    )?;
+    ensure!(
+        code != 0 && error.contains("has its maps in") && error.contains("engine.pin_dir"),
+        "{code}: {error}"
+    );
     filters(&site, &engine)?;
     engine.stop()
 }

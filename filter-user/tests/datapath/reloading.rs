@@ -40,6 +40,16 @@ fn wrk(site: &Site) -> Result<Child> {
         .context("starting wrk")
 }
 
+/// Waits for wrk's end: it has lost no connection and got no other answer.
+fn ensure_undisturbed(load: Child) -> Result<()> {
+    let output = load.wait_with_output().context("waiting for wrk")?;
+    let report = String::from_utf8_lossy(&output.stdout);
+    ensure!(report.contains("requests in"), "{report}");
+    ensure!(!report.contains("Non-2xx"), "{report}");
+    ensure!(!report.contains("Socket errors"), "connections went on: {report}");
+    Ok(())
+}
+
 /// Uploads bodies until told to end, and checks what arrived; returns how many.
 fn upload_meanwhile(site: &Site, goes_on: &AtomicBool, done: &AtomicUsize) -> Result<()> {
     let body = nginx::document(4 << 20);
@@ -77,9 +87,9 @@ fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
         ],
     )?;
     let (goes_on, uploads) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let report = thread::scope(|scope| {
+    thread::scope(|scope| {
         let upload = scope.spawn(|| upload_meanwhile(&site, &goes_on, &uploads));
-        let reloads = || -> Result<String> {
+        let reloads = || -> Result<()> {
             let mut load = wrk(&site)?;
             for number in 1..=RELOADS {
                 fs::write(&file, pack(&format!("word{number}x")))?;
@@ -90,19 +100,16 @@ fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
                     ensure!(answer.status == 403, "after reload {number}: {answer:?}");
                 }
                 if load.try_wait()?.is_some() {
-                    load = wrk(&site)?;
+                    ensure_undisturbed(std::mem::replace(&mut load, wrk(&site)?))?;
                 }
             }
-            let output = load.wait_with_output().context("waiting for wrk")?;
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            ensure_undisturbed(load)
         };
-        let report = reloads();
+        let result = reloads();
         goes_on.store(false, Ordering::Relaxed);
         upload.join().expect("a panic there is one here")?;
-        report
+        result
     })?;
-    ensure!(!report.contains("Non-2xx"), "{report}");
-    ensure!(!report.contains("Socket errors"), "connections went on: {report}");
     ensure!(uploads.load(Ordering::Relaxed) > 0);
     let status = engine.settled_status()?;
     ensure!(status.rules.reloads == RELOADS as u64, "{status:#?}");

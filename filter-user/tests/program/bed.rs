@@ -309,6 +309,22 @@ impl Bed {
         (self.moved(&before), result.return_value)
     }
 
+    /// The same in generic mode, from the ingress hook.
+    pub(crate) fn bring_back_from_ingress(&mut self, packet: &[u8]) -> (Reason, u32) {
+        let before = self.counters();
+        let program = self.kernel.ebpf_mut().program(program::BACK_INGRESS);
+        let program: &SchedClassifier = program
+            .and_then(|program| program.try_into().ok())
+            .expect("the object has the program");
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(packet),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| panic!("{} bytes: {error:?}", packet.len()));
+        (self.moved(&before), result.return_value)
+    }
+
     /// Size and verified instructions of all programs.
     pub(crate) fn program_sizes(&mut self) -> Vec<(&'static str, Option<u32>, Option<u32>)> {
         [

@@ -11,6 +11,8 @@ use crate::{
 
 const XDP_DROP: u32 = 1;
 const XDP_REDIRECT: u32 = 4;
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;
 /// The loopback interface: every network namespace has it, and nothing is sent in a test run.
 const LOOPBACK: u32 = 1;
 
@@ -24,6 +26,7 @@ fn bridge(bed: &mut Bed) {
 
 fn join(bed: &mut Bed) {
     bridge(bed);
+    bed.configure(|settings| settings.clients = LOOPBACK);
     bed.tables.set_bridge(LOOPBACK, LOOPBACK).expect("there is room");
 }
 
@@ -60,6 +63,15 @@ fn what_passes_crosses_and_replies_are_observed() {
             Some(9)
         );
     }
+    let (flow, packet) = (Family::V4.flow(), reply(Family::V4, tcp(7, 11, flag::ACK, b"x")));
+    assert_eq!(
+        bed.bring_back_from_ingress(&packet.to_bytes()),
+        (Reason::Reply, TC_ACT_REDIRECT)
+    );
+    assert_eq!(
+        bed.tables.flows.get(&flow, 0).map(|flow| flow.server_ack).ok(),
+        Some(11)
+    );
     // What is no IP crosses both ways.
     assert_eq!(bed.cross(&[0; 60]), (Reason::NotIp, XDP_REDIRECT));
     assert_eq!(bed.bring_back(&[0; 60]), (Reason::Reply, XDP_REDIRECT));
@@ -70,6 +82,10 @@ fn without_the_other_side_nothing_reaches_the_stack() {
     let Some(mut bed) = Bed::new() else { return };
     bridge(&mut bed);
     assert_eq!(bed.cross(&[0; 60]), (Reason::NoBridge, XDP_DROP));
+    assert_eq!(
+        bed.bring_back_from_ingress(&[0; 60]),
+        (Reason::NoBridge, TC_ACT_SHOT)
+    );
 }
 
 #[test]
