@@ -6,6 +6,7 @@
 pub(crate) mod base64;
 pub(crate) mod changes;
 pub(crate) mod comment;
+pub(crate) mod control;
 pub(crate) mod encoding;
 pub(crate) mod entity;
 pub(crate) mod escape;

@@ -2,7 +2,7 @@
 
 use std::mem::take;
 
-use crate::decode::{DecodingSet, base64, comment, entity, escape, path, percent, shell, unicode};
+use crate::decode::{DecodingSet, base64, comment, control, entity, escape, path, percent, shell, unicode};
 
 /// Decodings on top of each other.
 const DEPTH: u8 = 3;
@@ -16,7 +16,7 @@ const DECODERS: [(DecodingSet, Decoder); 8] = [
     (DecodingSet::UNICODE, unicode::decode),
     (DecodingSet::ENTITY, entity::decode),
     (DecodingSet::ESCAPE, escape::decode),
-    (DecodingSet::CONTROL, crate::evaluate::strip_control),
+    (DecodingSet::CONTROL, control::strip),
     (DecodingSet::PATH, path::normalise),
     (DecodingSet::SQL, comment::strip),
     (DecodingSet::SHELL, shell::unquote),
