@@ -565,6 +565,12 @@ fn a_list_is_blocked_up_to_what_is_refused() {
         "{text}"
     );
     assert_eq!(code, ExitCode::from(exit::BAD_INPUT));
+    // What is longer than a line can be is read as two, and the next one is found again.
+    let (text, _) = block(&format!("{}\n198.51.100.7\n", "9".repeat(4097)), &[]);
+    assert!(
+        text.starts_with("1 blocked, 0 refused, 2 lines not readable"),
+        "{text}"
+    );
 
     let (text, code) = block("nonsense\n192.0.2.0/24\n198.51.100.8", &["--json"]);
     let outcome: serde_json::Value = serde_json::from_str(&text).expect("JSON");
