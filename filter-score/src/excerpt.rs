@@ -2,8 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
 /// At most `N` bytes, and whether there were more.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Kept", try_from = "Kept")]
 pub struct Excerpt<const N: usize> {
     bytes: [u8; N],
     length: u16,
@@ -33,6 +36,36 @@ impl<const N: usize> Excerpt<N> {
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
+    }
+}
+
+/// How an excerpt travels.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl<const N: usize> From<Excerpt<N>> for Kept {
+    fn from(excerpt: Excerpt<N>) -> Self {
+        Self {
+            bytes: excerpt.as_bytes().to_vec(),
+            truncated: excerpt.truncated,
+        }
+    }
+}
+
+impl<const N: usize> TryFrom<Kept> for Excerpt<N> {
+    type Error = &'static str;
+
+    fn try_from(kept: Kept) -> Result<Self, Self::Error> {
+        let excerpt = Self {
+            truncated: kept.truncated,
+            ..Self::of(&kept.bytes)
+        };
+        (kept.bytes.len() <= N)
+            .then_some(excerpt)
+            .ok_or("an excerpt is too long")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::baseline::{Comparison, Deviation, Observations, Service};
 use crate::decode::DecodingSet;
 use crate::deep::Doubts;
@@ -11,7 +13,7 @@ use crate::model::{Context, FamilySet, Model, Suspicion};
 use crate::pending::Pending;
 use crate::policies::Ruling;
 use crate::rules::{Part, RuleBits, RuleInfo, RuleSet};
-use crate::subject::Subject;
+use crate::subject::{Subject, Travelling};
 use crate::target::Target;
 
 /// Hits that are kept for the explanation; the anomaly sum counts them all.
@@ -59,6 +61,30 @@ pub(crate) struct Match<'a> {
     /// The shape a detector saw, in a few words.
     pub(crate) shape: &'static str,
     pub(crate) decodings: DecodingSet,
+}
+
+/// What was found so far, as another process can read it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Found {
+    hits: Vec<FoundHit>,
+    events: u32,
+    omitted: u32,
+    anomaly: u32,
+    families: FamilySet,
+    suspicion: Suspicion,
+    excluded_count: u32,
+    silenced: bool,
+    subject: Travelling,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FoundHit {
+    rule: u32,
+    target: Target,
+    name: Excerpt<32>,
+    matched: Excerpt<64>,
+    decodings: DecodingSet,
+    detect_only: bool,
 }
 
 #[derive(Debug)]
@@ -388,6 +414,57 @@ impl Findings {
         if self.suspicion.weigh(model, place, text, context, usual) {
             self.again();
         }
+    }
+
+    /// What was found, for another process.
+    pub(crate) fn found(&self) -> Found {
+        let hits = self.hits.iter().map(|hit| FoundHit {
+            rule: hit.rule.id,
+            target: hit.target,
+            name: hit.name,
+            matched: hit.matched,
+            decodings: hit.decodings,
+            detect_only: hit.detect_only,
+        });
+        Found {
+            hits: hits.collect(),
+            events: self.events,
+            omitted: self.omitted,
+            anomaly: self.anomaly,
+            families: self.families,
+            suspicion: self.suspicion.clone(),
+            excluded_count: self.excluded_count,
+            silenced: self.silenced,
+            subject: self.subject.travelling(),
+        }
+    }
+
+    /// Goes on with what was found elsewhere, as [`Findings::adopt`] does with what was found by other rules. Hits of rules that are
+    /// not known here still count, and are not shown.
+    pub(crate) fn restore(&mut self, found: Found, rules: &RuleSet, ruling: &Ruling) {
+        self.events = found.events;
+        self.omitted = found.omitted;
+        self.anomaly = found.anomaly;
+        self.families = found.families;
+        self.suspicion = found.suspicion;
+        self.excluded_count = found.excluded_count;
+        self.silenced = found.silenced;
+        self.subject.restore(found.subject);
+        for hit in found.hits.into_iter().take(MAX_HITS) {
+            match rules.rules().find(|rule| rule.id == hit.rule) {
+                Some(rule) => self.hits.push(Hit {
+                    rule: Arc::clone(rule),
+                    target: hit.target,
+                    name: hit.name,
+                    matched: hit.matched,
+                    shape: "",
+                    decodings: hit.decodings,
+                    detect_only: hit.detect_only,
+                }),
+                None => self.omitted = self.omitted.saturating_add(1),
+            }
+        }
+        self.adopt(rules, ruling);
     }
 
     /// Carries the hits over to other rules: what was found stays, and a rule with the same id does not

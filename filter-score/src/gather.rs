@@ -1,12 +1,14 @@
 //! Collects the head of a request whose client is named in it, before any of it is scored.
 
+use serde::{Deserialize, Serialize};
+
 use crate::http::{self, Version};
 
 /// Bytes within which a method ends or is none.
 const METHOD_BYTES: usize = 64;
 
 /// How far a head has come. Where it ends depends on the bytes alone, never on where a segment ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gather {
     on: bool,
     /// The request line is whole.

@@ -82,7 +82,7 @@ pub use policies::{Policies, Tuning};
 pub use policy::{BaselineUse, Limits, Mode, ModelUse, Overflow, Policy, PolicyError};
 pub use reception::{Asks, Reception, RequestHead};
 pub use rules::{Family, PackError, PackSource, RuleDescription, RuleInfo, RuleSet, Severity, builtin_packs};
-pub use scorer::{Scorer, Stream, Underway};
+pub use scorer::{Continuation, Scorer, Stream, Underway};
 pub use target::{Target, TargetSet};
 pub use verdict::{
     Decision, Disposition, Explanation, OpaqueKind, OwnedDecision, OwnedExclusion, OwnedHit, Verdict, score,

@@ -1,5 +1,7 @@
 //! A request in progress: everything the parser must remember between two segments.
 
+use serde::{Deserialize, Serialize};
+
 use crate::coding::{Codings, DecoderPool, DecoderStack};
 use crate::excerpt::Excerpt;
 use crate::findings::Findings;
@@ -12,8 +14,11 @@ use crate::subject::Subject;
 /// Bytes of the request line that a decision shows.
 pub(crate) const LINE_BYTES: usize = 192;
 
+/// The request line that a decision shows.
+pub(crate) type LineExcerpt = Excerpt<LINE_BYTES>;
+
 /// Which part of the message comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     RequestLine,
     Headers,
@@ -43,7 +48,7 @@ impl Phase {
 }
 
 /// What the head said about framing and body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a head")]
 pub(crate) struct Head {
     pub(crate) version: Version,
@@ -109,7 +114,7 @@ pub(crate) struct Request {
     pub(crate) policy: u16,
     /// Of the whole request, so far.
     pub(crate) bytes: u64,
-    pub(crate) line: Excerpt<LINE_BYTES>,
+    pub(crate) line: LineExcerpt,
     pub(crate) findings: Findings,
     /// Its head is collected before it is scored.
     pub(crate) gather: Gather,

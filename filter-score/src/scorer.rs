@@ -1,5 +1,7 @@
 //! Streams in, verdicts out.
 
+mod continuation;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use crate::rules::RuleSet;
 use crate::subject::Subject;
 use crate::train::Tap;
 use crate::verdict::{Decision, Disposition, OpaqueKind, Verdict};
+
+pub use continuation::Continuation;
 
 /// Empty lines tolerated before a request line (RFC 9112 §2.2 asks for one at least), in bytes.
 const LEADING_BYTES: u8 = 16;

@@ -3,6 +3,8 @@
 use std::mem::swap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::decode::{path, percent};
 use crate::excerpt::Excerpt;
 use crate::findings::Place;
@@ -24,7 +26,16 @@ pub(crate) struct Subject {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A subject, as another process can read it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Travelling {
+    source: Option<IpAddr>,
+    method: Excerpt<32>,
+    path: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// There is no path, or none that all targets would read alike.
     Unknown,
@@ -63,6 +74,28 @@ impl Subject {
         self.source = None;
         self.method = Excerpt::default();
         self.state = State::Unknown;
+    }
+
+    /// For another process.
+    pub(crate) fn travelling(&self) -> Travelling {
+        Travelling {
+            source: self.source,
+            method: self.method,
+            path: self.path.clone(),
+            state: self.state,
+        }
+    }
+
+    /// The subject of a request that began elsewhere.
+    pub(crate) fn restore(&mut self, travelling: Travelling) {
+        self.source = travelling.source;
+        self.method = travelling.method;
+        self.path.clear();
+        self.state = State::Unknown;
+        if travelling.path.len() <= PATH_BYTES {
+            self.path.extend_from_slice(&travelling.path);
+            self.state = travelling.state;
+        }
     }
 
     /// Notes what a request line says; a target without a path has an empty one.

@@ -1,11 +1,11 @@
 //! The places of a request that rules look at.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::excerpt::Excerpt;
 
 /// Where in the request a value stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Target {

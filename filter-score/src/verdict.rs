@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::baseline::Deviation;
 use crate::deep::{DeepJob, DeepVerdict};
@@ -27,7 +27,7 @@ pub enum Verdict {
 }
 
 /// Why the rest of a stream is not scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OpaqueKind {
     /// After CONNECT or an Upgrade, and it does not look like HTTP/1.

@@ -8,13 +8,15 @@ mod stack;
 pub(crate) use pool::DecoderPool;
 pub(crate) use stack::{DecoderStack, Pumped};
 
+use serde::{Deserialize, Serialize};
+
 use crate::http::trim;
 
 /// Bytes a decoder hands out at once at most, and the history that DEFLATE refers to (RFC 1951 §2).
 const WINDOW: usize = 32 * 1024;
 
 /// A compression that is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Coding {
     /// RFC 1952.
     Gzip,
@@ -42,7 +44,7 @@ enum Progress {
 }
 
 /// The codings of a body in the order they were applied, at most two.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Codings {
     list: [Option<Coding>; 2],
 }

@@ -19,8 +19,10 @@ pub(crate) mod unicode;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The decodings a field went through before a rule matched. Empty: as it was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecodingSet(u16);
 
 impl DecodingSet {

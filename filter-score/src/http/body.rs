@@ -1,9 +1,11 @@
 //! What a body is made of.
 
+use serde::{Deserialize, Serialize};
+
 use super::multipart::Boundary;
 
 /// How a body is cut into fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum BodyKind {
     /// No Content-Type, or one that says nothing: text if it looks like it.
     #[default]

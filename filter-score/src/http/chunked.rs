@@ -1,7 +1,9 @@
 //! Chunk-size lines (RFC 9112 §7.1), read byte by byte without a buffer.
 
+use serde::{Deserialize, Serialize};
+
 /// A chunk-size line in progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChunkSize {
     size: u64,
     digits: u8,
@@ -10,7 +12,7 @@ pub(crate) struct ChunkSize {
     extension: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Part {
     #[default]
     Digits,

@@ -1,12 +1,15 @@
 //! Multipart bodies (RFC 2046 §5.1, RFC 7578): the boundary and Content-Disposition.
 
+use serde::{Deserialize, Serialize};
+
 use super::field::{is_token, trim};
 
 /// The longest boundary (RFC 2046 §5.1.1), in bytes.
 pub(crate) const BOUNDARY_BYTES: usize = 70;
 
 /// What separates the parts of a body, without the dashes in front.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<u8>", try_from = "Vec<u8>")]
 pub(crate) struct Boundary {
     bytes: [u8; BOUNDARY_BYTES],
     length: u8,
@@ -68,6 +71,24 @@ impl Boundary {
     pub(crate) fn matches(&self, matched: usize, input: &[u8]) -> usize {
         let expected = b"\n--".iter().chain(self.as_bytes()).skip(matched);
         expected.zip(input).take_while(|(a, b)| a == b).count()
+    }
+}
+
+impl From<Boundary> for Vec<u8> {
+    fn from(boundary: Boundary) -> Self {
+        boundary.as_bytes().to_vec()
+    }
+}
+
+impl TryFrom<Vec<u8>> for Boundary {
+    type Error = &'static str;
+
+    fn try_from(given: Vec<u8>) -> Result<Self, Self::Error> {
+        let mut boundary = Self::NONE;
+        let room = boundary.bytes.get_mut(..given.len());
+        room.ok_or("a boundary is too long")?.copy_from_slice(&given);
+        boundary.length = given.len() as u8;
+        Ok(boundary)
     }
 }
 

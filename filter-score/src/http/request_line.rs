@@ -1,11 +1,13 @@
 //! The request line (RFC 9112 §3).
 
+use serde::{Deserialize, Serialize};
+
 use super::field::is_token;
 
 /// Longer methods are not methods.
 const METHOD_BYTES: usize = 32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Version {
     Http09,
     Http10,

@@ -5,16 +5,19 @@
 
 use std::mem::take;
 
+use serde::{Deserialize, Serialize};
+
 use super::Inspection;
 use super::json::JsonCursor;
 use super::multipart::Multipart;
 use super::xml::XmlCursor;
 use crate::findings::Place;
 use crate::http::{self, BodyKind, Boundary, Sniffed, Violation};
+use crate::policy::Limits;
 use crate::target::Target;
 
 /// Where in the content of a body the parser stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Content {
     pub(crate) kind: BodyKind,
     /// What it is if it is not the JSON text that it looked like.
@@ -30,7 +33,7 @@ pub(crate) struct Content {
 }
 
 /// The first few bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Start {
     bytes: [u8; http::SNIFF_BYTES],
     length: u8,
@@ -66,6 +69,17 @@ impl Content {
             exhausted: false,
             start: Start::default(),
         }
+    }
+}
+
+impl Content {
+    /// Whether a parser under these limits could have come here.
+    pub(crate) fn is_sound(&self, limits: &Limits) -> bool {
+        let start = usize::from(self.start.length) + usize::from(self.sniffing);
+        start <= http::SNIFF_BYTES
+            && self.json.is_sound(limits.depth)
+            && self.xml.is_sound()
+            && self.multipart.is_sound()
     }
 }
 

@@ -3,6 +3,8 @@
 //! A text that declares itself JSON and is not quite is a violation, and is read leniently from there
 //! on: strings as before, and whatever stands between two of them as a value of its own.
 
+use serde::{Deserialize, Serialize};
+
 use super::Inspection;
 use crate::excerpt::Excerpt;
 use crate::http::{self, Violation};
@@ -12,7 +14,7 @@ use crate::target::Target;
 const NUMBER_BYTES: usize = 64;
 
 /// What comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Expect {
     Value,
     /// A value or the end of an empty array.
@@ -30,7 +32,7 @@ enum Expect {
 }
 
 /// Where in a JSON text the parser stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a place")]
 pub(crate) struct JsonCursor {
     /// By its Content-Type: mistakes are violations. Otherwise they mean that this is not JSON.
@@ -62,6 +64,12 @@ impl JsonCursor {
             values: 0,
             name: Excerpt::default(),
         }
+    }
+
+    /// Whether a parser could have come here: what closes a container needs one that is open.
+    pub(super) fn is_sound(&self, depth: u8) -> bool {
+        let outside = matches!(self.expect, Expect::Value | Expect::End | Expect::Anything);
+        self.depth <= depth && (outside || self.depth > 0)
     }
 
     /// A value ends.

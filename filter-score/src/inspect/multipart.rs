@@ -5,6 +5,8 @@
 
 use std::mem::take;
 
+use serde::{Deserialize, Serialize};
+
 use super::Inspection;
 use crate::excerpt::Excerpt;
 use crate::http::{self, Boundary, FieldError, Violation};
@@ -14,7 +16,7 @@ use crate::target::Target;
 const HEAD_LINES: u8 = 16;
 
 /// Where in a multipart body the parser stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Section {
     /// Before the first delimiter.
     Preamble,
@@ -32,7 +34,7 @@ enum Section {
 }
 
 /// A multipart body in progress.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a part")]
 pub(crate) struct Multipart {
     pub(crate) boundary: Boundary,
@@ -53,6 +55,11 @@ pub(crate) struct Multipart {
 }
 
 impl Multipart {
+    /// Whether a parser could have come here.
+    pub(super) fn is_sound(&self) -> bool {
+        usize::from(self.matched) < self.boundary.delimiter_length()
+    }
+
     pub(crate) fn new(boundary: Boundary, form: bool) -> Self {
         Self {
             boundary,

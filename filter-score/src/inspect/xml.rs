@@ -4,6 +4,8 @@
 
 use std::mem::take;
 
+use serde::{Deserialize, Serialize};
+
 use super::Inspection;
 use crate::http::{self, Violation};
 use crate::target::Target;
@@ -12,7 +14,7 @@ use crate::target::Target;
 const CDATA: &[u8] = b"![CDATA[";
 
 /// What the parser is in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Within {
     /// Character data, CDATA sections included: a target joins them.
     #[default]
@@ -32,13 +34,25 @@ enum Within {
 }
 
 /// Where in a document the parser stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct XmlCursor {
     within: Within,
     depth: u16,
     tags: u32,
     /// The tag at hand closes an element.
     closing: bool,
+}
+
+impl XmlCursor {
+    /// Whether a parser could have come here.
+    pub(super) fn is_sound(&self) -> bool {
+        match self.within {
+            Within::Open(matched) => usize::from(matched) < CDATA.len(),
+            Within::CData(brackets) => brackets <= 3,
+            Within::Declaration { dashes, .. } | Within::Comment(dashes) => dashes <= 2,
+            _ => true,
+        }
+    }
 }
 
 impl Inspection<'_> {

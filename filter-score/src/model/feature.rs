@@ -1,5 +1,7 @@
 //! What the trees of stage two look at.
 
+use serde::{Deserialize, Serialize};
+
 use super::linear::Run;
 use crate::decode::DecodingSet;
 use crate::rules::Family;
@@ -82,7 +84,7 @@ pub(crate) struct Context {
 }
 
 /// Families of the rules that hit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FamilySet(u32);
 
 impl FamilySet {

@@ -1,5 +1,7 @@
 //! What the model makes of one request so far.
 
+use serde::{Deserialize, Serialize};
+
 use super::Model;
 use super::feature::{self, Context};
 use crate::decode::DecodingSet;
@@ -15,7 +17,7 @@ pub(crate) const CERTAIN: u16 = u16::MAX;
 const LESS: u16 = 4;
 
 /// The field that the score is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Suspect {
     pub(crate) target: Target,
     pub(crate) name: Excerpt<32>,
@@ -28,7 +30,7 @@ pub(crate) struct Suspect {
     pub(crate) usual: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Suspicion {
     /// Highest score of any field, in 1/[`CERTAIN`].
     score: u16,
