@@ -246,6 +246,21 @@ impl Evidence {
         true
     }
 
+    /// A copy of what is recorded.
+    #[must_use]
+    pub fn copy(&self, pool: &EvidencePool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len as usize);
+        let (mut position, mut index) = (self.skip as usize, self.head);
+        while bytes.len() < self.len as usize {
+            let left = self.len as usize - bytes.len();
+            let end = pool.chunk.min(position + left);
+            bytes.extend_from_slice(&pool.data(index)[position..end]);
+            position = 0;
+            index = pool.links[index as usize].next;
+        }
+        bytes
+    }
+
     /// Forgets the bytes before `upto`.
     pub fn release(&mut self, pool: &mut EvidencePool, upto: Seq) {
         let count = self.start.until(upto).min(self.len as usize) as u32;
@@ -293,6 +308,7 @@ mod tests {
         for from in 0..14 {
             for to in from..=14 {
                 assert!(evidence.matches(&pool, START + from as u32, &bytes[from..to]));
+                assert_eq!(evidence.copy(&pool), bytes);
                 for wrong in from..to {
                     let mut other = bytes[from..to].to_vec();
                     other[wrong - from] ^= 1;

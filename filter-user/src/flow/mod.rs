@@ -88,6 +88,7 @@
 //! [`Stream::acknowledge`]; if that freed nothing, [`EvidencePool::defer_oldest`] makes the next one come up.
 
 pub mod checksum;
+mod continuation;
 mod evidence;
 mod hold;
 mod index;
@@ -101,6 +102,7 @@ mod stream;
 pub mod table;
 
 pub use crate::config::FailurePolicy;
+pub use continuation::Continuation;
 pub use evidence::{Evidence, EvidencePool};
 pub use hold::HoldPool;
 pub use pending::{Continuity, Pending};

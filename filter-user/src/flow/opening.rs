@@ -1,12 +1,14 @@
 //! How a stream begins: with a SYN, with another SYN on the same ports, or in the middle.
 
+use serde::{Deserialize, Serialize};
+
 use super::hold::HoldList;
 use super::pending::Continuity;
 use super::stream::{Phase, Verdict};
 use super::{DropReason, FailurePolicy, Reassembly, Replies, Reply, Segment, Seq, Stream, SynAck};
 
 /// A SYN on a stream that has begun already.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Reopening {
     isn: Seq,
     /// The server's latest SYN-ACK, and the next sequence number, when the SYN came.

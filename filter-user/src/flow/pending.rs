@@ -1,10 +1,12 @@
 //! A segment between scoring and verdict.
 
+use serde::{Deserialize, Serialize};
+
 use super::stream::{Deferral, Phase};
 use super::{Evidence, Reassembly, Segment, Seq, Stream};
 
 /// How a segment's new bytes relate to the bytes delivered before them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Continuity {
     /// The first bytes of a connection: parsing begins anew.
     Start,

@@ -66,7 +66,7 @@ pub struct Reply {
 
 /// The numbers of a SYN-ACK. The server's own tells a new connection from a repeated SYN-ACK even when the client
 /// uses its initial sequence number twice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SynAck {
     /// The server's initial sequence number.
     pub seq: Seq,

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
+use serde::{Deserialize, Serialize};
+
 /// A TCP sequence or acknowledgement number (RFC 9293 §3.4).
 ///
 /// The space wraps at 2³², so there is no total order and no `Ord`: a comparison holds only between numbers
 /// less than 2³¹ apart, which [`before`](Self::before) and [`after`](Self::after) decide by the sign of the
 /// distance.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Seq(pub u32);
 
 impl Seq {

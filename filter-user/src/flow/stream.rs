@@ -1,5 +1,7 @@
 //! One direction of a TCP connection, put back in order.
 
+use serde::{Deserialize, Serialize};
+
 use super::hold::{HoldList, Overlap};
 use super::opening::Reopening;
 use super::pending::{Continuity, Pending};
@@ -65,7 +67,7 @@ pub(super) enum Deferral {
     Over(Seq),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// First seen in mid-stream, and no data yet to tell where.
     Unanchored,

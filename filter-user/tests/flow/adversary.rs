@@ -25,6 +25,8 @@ enum Step {
         at: u32,
         lost: bool,
     },
+    /// Another engine takes over.
+    HandOver,
     /// Some frames get from the engine to the server.
     Arrive(usize),
 }
@@ -44,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..SPACE, lost()).prop_map(|(at, lost)| Step::Syn { at, lost }),
         1 => (0..SPACE, lost()).prop_map(|(at, lost)| Step::Rst { at, lost }),
         4 => (1_usize..6).prop_map(Step::Arrive),
+        1 => Just(Step::HandOver),
     ]
 }
 
@@ -109,6 +112,7 @@ fn run(start: Seq, seen: bool, steps: &[(Step, bool)], setup: &Setup) {
                 engine.send(seq, Flags::RST.with(Flags::ACK), &[], lost);
             }
             Step::Arrive(count) => engine.arrive(count),
+            Step::HandOver => engine.hand_over(),
         }
         engine.assert_receiver_saw_only_scored_bytes();
     }

@@ -136,6 +136,18 @@ impl Engine {
         self.audit();
     }
 
+    /// Another engine takes over: what it knows of the stream is what can be written down.
+    pub(crate) fn hand_over(&mut self) {
+        let stream = self.stream.take().expect("the stream is there until the end");
+        let dropped = &mut self.dropped;
+        let continuation = stream.suspend(&mut self.shared, |_frame| *dropped += 1);
+        assert_eq!(self.shared.evidence.free_chunks(), self.shared.evidence.chunks());
+        let bytes = postcard::to_stdvec(&continuation).expect("it can be written");
+        let continuation = postcard::from_bytes(&bytes).expect("and read again");
+        self.stream = Some(Stream::continuing(&continuation, &mut self.shared, 7));
+        self.audit();
+    }
+
     /// The first `count` frames on the wire arrive.
     pub(crate) fn arrive(&mut self, count: usize) {
         for frame in self.wire.drain(..count.min(self.wire.len())) {

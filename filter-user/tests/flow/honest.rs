@@ -16,6 +16,8 @@ struct Path {
     /// In turn: whether a segment is sent twice, and whether it is lost behind the engine.
     twice: Vec<bool>,
     lost: Vec<bool>,
+    /// In turn: whether another engine takes over before a segment.
+    handed_over: Vec<bool>,
     limits: StreamLimits,
     chunk: usize,
     policy: Overlap,
@@ -29,6 +31,7 @@ fn path() -> impl Strategy<Value = Path> {
         prop::collection::vec(any::<u8>(), 1..40),
         prop::collection::vec(prop::bool::weighted(0.2), 1..16),
         prop::collection::vec(prop::bool::weighted(0.2), 1..16),
+        prop::collection::vec(prop::bool::weighted(0.1), 1..16),
     );
     let bounds = (
         1_u16..8,
@@ -39,7 +42,7 @@ fn path() -> impl Strategy<Value = Path> {
         any::<bool>(),
         any::<bool>(),
     );
-    (start, chaos, bounds).prop_map(|(isn, (cuts, order, twice, lost), bounds)| {
+    (start, chaos, bounds).prop_map(|(isn, (cuts, order, twice, lost, handed_over), bounds)| {
         let (held_segments, held_bytes, ask_after, chunk, last, pass, observed) = bounds;
         let unverifiable = if pass {
             FailurePolicy::Pass
@@ -60,6 +63,7 @@ fn path() -> impl Strategy<Value = Path> {
             order,
             twice,
             lost,
+            handed_over,
             limits,
             chunk,
             policy,
@@ -88,6 +92,7 @@ fn transfer(source: &[u8], path: &Path) -> Engine {
     let mut order = path.order.iter().copied().cycle();
     let mut twice = path.twice.iter().copied().cycle();
     let mut lost = path.lost.iter().copied().cycle();
+    let mut handed_over = path.handed_over.iter().copied().cycle();
     let first = path.isn + 1;
     let end = first + source.len() as u32;
     for flight in 0.. {
@@ -123,6 +128,9 @@ fn transfer(source: &[u8], path: &Path) -> Engine {
             };
             // From some flight on the path is good.
             let lost = flight < 20 && lost.next() == Some(true);
+            if flight < 20 && handed_over.next() == Some(true) {
+                engine.hand_over();
+            }
             engine.send(first + from as u32, Flags::ACK.with(fin), &source[from..to], lost);
         }
     }
