@@ -78,6 +78,10 @@ pub trait KernelMaps {
     /// Removes the flow's entry, unless it is a block: that holds until its time is over.
     fn forget_flow(&mut self, key: &FlowKey);
 
+    /// Says that the flow, which came in by another queue, is this loop's from now on. Nothing is known of it afterwards if its entry
+    /// has gone.
+    fn own_flow(&mut self, key: &FlowKey);
+
     /// Says that the loop is alive: every few milliseconds, as the XDP program reads it for every packet.
     fn beat(&mut self, now_ns: u64);
 

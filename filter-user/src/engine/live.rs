@@ -62,6 +62,9 @@ impl Rings for QueueRings {
     }
 }
 
+/// An update that makes no new entry (`BPF_EXIST`).
+const EXIST: u64 = 2;
+
 /// The pinned maps and the mapped state of one queue.
 #[derive(Debug)]
 pub struct LiveMaps {
@@ -125,6 +128,16 @@ impl KernelMaps for LiveMaps {
         {
             // Gone already is as good.
             let _ = self.tables.flows.remove(key);
+        }
+    }
+
+    fn own_flow(&mut self, key: &FlowKey) {
+        // What the observer writes meanwhile is lost, as it may be at any time: it only ever trails the truth.
+        if let Ok(mut state) = self.tables.flows.get(key, 0) {
+            state.queue = self.queue.number() as u16;
+            if let Err(error) = self.tables.flows.insert(key, state, EXIST) {
+                tracing::debug!("cannot take over a flow: {error}");
+            }
         }
     }
 

@@ -131,6 +131,8 @@ pub struct MemoryMaps {
     pub flows: HashMap<FlowKey, FlowState>,
     /// Frames reported as consumed.
     pub consumed: u64,
+    /// The queue, for flows that are taken over.
+    pub queue: u16,
     /// The last heartbeat.
     pub heartbeat: u64,
 }
@@ -160,6 +162,12 @@ impl KernelMaps for MemoryMaps {
             .is_some_and(|state| state.path == FlowState::PATH_INSPECT)
         {
             self.flows.remove(key);
+        }
+    }
+
+    fn own_flow(&mut self, key: &FlowKey) {
+        if let Some(state) = self.flows.get_mut(key) {
+            state.queue = self.queue;
         }
     }
 

@@ -69,8 +69,8 @@ pub(super) struct Ruled {
 
 /// Scores, counts and reports the requests of one queue.
 pub(super) struct Judge {
-    scorer: Scorer,
-    services: ServiceNumbers,
+    pub(super) scorer: Scorer,
+    pub(super) services: ServiceNumbers,
     pub(super) clients: Arc<Clients>,
     /// How often `clients` was replaced.
     knows: u32,

@@ -13,7 +13,7 @@ use filter_common::{FlowKey, FlowState, Reason};
 use filter_score::{Policies, Scorer};
 
 use super::{
-    Clock, EngineCounters, EngineDrop, KernelMaps, Mailbox, Rings, SharedCounters,
+    Clock, EngineCounters, EngineDrop, FlowRecords, KernelMaps, Mailbox, Rings, SharedCounters,
     arrival::Arrival,
     counters::Unscored,
     cut::Limits,
@@ -103,6 +103,8 @@ pub enum Command {
     Blocked(Arc<BlockedClients>),
     /// Give everything back and end.
     Stop,
+    /// The same, but write down what is known of the flows: another loop goes on with them.
+    Suspend,
 }
 
 /// The loop's state: everything one queue owns, and nothing shared.
@@ -114,10 +116,12 @@ pub struct Worker<R: Rings, M, C> {
     pub(super) table: FlowTable<FlowKey, Flow>,
     pub(super) judge: Judge,
     pub(super) counters: EngineCounters,
-    reassembly: Reassembly<R::Frame>,
+    pub(super) reassembly: Reassembly<R::Frame>,
     shared: Arc<SharedCounters>,
     latency: LatencyRecorder,
     commands: Receiver<Command>,
+    /// The end is near, and another loop goes on.
+    suspends: bool,
     /// Packets from and to the threads of other queues, if there are any.
     pub(super) mailbox: Option<Mailbox>,
     batch: Vec<R::Frame>,
@@ -192,6 +196,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             shared,
             latency,
             commands,
+            suspends: false,
             mailbox: None,
         }
     }
@@ -224,12 +229,12 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         self
     }
 
-    /// Runs until told to stop.
+    /// Runs until told to stop. Returns what it knows of its flows, if it was asked for that.
     ///
     /// # Errors
     ///
     /// When a device has gone.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self) -> io::Result<FlowRecords> {
         let result = loop {
             match self.turn() {
                 Ok(true) => {}
@@ -237,8 +242,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 Err(error) => break Err(error),
             }
         };
+        let records = if self.suspends {
+            self.suspend()
+        } else {
+            FlowRecords::default()
+        };
         self.end();
-        result
+        result.map(|()| records)
     }
 
     /// One round: a batch of frames, or some waiting. Returns whether to go on.
@@ -282,7 +292,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     }
 
     /// Handles the frames that are there. Returns whether there were any, and the time after it.
-    fn work(&mut self) -> io::Result<(bool, u64)> {
+    pub(super) fn work(&mut self) -> io::Result<(bool, u64)> {
         let mut batch = std::mem::take(&mut self.batch);
         let count = self.rings.receive(&mut batch);
         if count > 0 {
@@ -584,6 +594,10 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 Ok(Command::Policies(policies)) => self.judge.replace(policies),
                 Ok(Command::Clients(clients)) => self.judge.know(clients),
                 Ok(Command::Blocked(blocked)) => self.judge.block(blocked),
+                Ok(Command::Suspend) => {
+                    self.suspends = true;
+                    return false;
+                }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -655,7 +669,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 }
 
 /// A flow leaves the table: its frames, evidence and request buffer go back, and its entry in the map goes.
-fn give_up<R: Rings, M: KernelMaps>(
+pub(super) fn give_up<R: Rings, M: KernelMaps>(
     key: &FlowKey,
     flow: Flow,
     reassembly: &mut Reassembly<R::Frame>,

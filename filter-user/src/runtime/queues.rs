@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Idle},
     deep::Pool,
     engine::{
-        Command, Event, Handover, PaceLimits, SharedCounters, Worker, WorkerConfig,
+        Command, Event, FlowRecords, Handover, PaceLimits, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
         page::Page,
     },
@@ -59,7 +59,7 @@ pub(super) struct QueueThread {
     pub(super) counters: Arc<SharedCounters>,
     pub(super) handle: QueueHandle,
     pub(super) commands: SyncSender<Command>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
+    thread: Option<JoinHandle<std::io::Result<FlowRecords>>>,
 }
 
 /// All threads.
@@ -202,7 +202,7 @@ impl QueueThreads {
             {
                 let number = queue.queue;
                 return Some(match thread.join() {
-                    Ok(Ok(())) => anyhow!("the thread of queue {number} ended"),
+                    Ok(Ok(_)) => anyhow!("the thread of queue {number} ended"),
                     Ok(Err(error)) => anyhow!("queue {number}: {error}"),
                     Err(_) => anyhow!("the thread of queue {number} panicked"),
                 });
@@ -219,7 +219,7 @@ impl QueueThreads {
         }
         for queue in &mut self.queues {
             if let Some(thread) = queue.thread.take()
-                && !matches!(thread.join(), Ok(Ok(())))
+                && !matches!(thread.join(), Ok(Ok(_)))
             {
                 tracing::warn!("the thread of queue {} did not end in order", queue.queue);
             }

@@ -225,6 +225,10 @@ impl Rings for Kept<MemoryRings> {
 }
 
 impl KernelMaps for Kept<MemoryMaps> {
+    fn own_flow(&mut self, key: &FlowKey) {
+        self.0.borrow_mut().own_flow(key);
+    }
+
     fn flow(&mut self, key: &FlowKey) -> Option<FlowState> {
         self.0.borrow_mut().flow(key)
     }

@@ -11,6 +11,7 @@ mod lifetime;
 mod limits;
 mod pace;
 mod pickup;
+mod records;
 mod requests;
 mod second_tier;
 mod segmentation;
