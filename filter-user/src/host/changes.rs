@@ -7,10 +7,9 @@ use rtnetlink::{Handle, LinkUnspec};
 
 use super::{
     Interface,
-    offload::{Seen, switch_off, switch_on, warn_of_those_on},
+    offload::{switch_off, switch_on, warn_of_those_on},
     record::{Changed, Record},
 };
-use crate::bpf::XdpMode;
 
 /// The changes. They stay if this is dropped, and so does their record, for the next engine.
 #[derive(Debug)]
@@ -36,8 +35,6 @@ struct Side {
     record: Record,
     /// What was changed when this engine came.
     before: Changed,
-    /// What this one has switched off.
-    switched_off: Vec<String>,
 }
 
 impl Changes {
@@ -51,7 +48,6 @@ impl Changes {
                 interface: interface.clone(),
                 before: record.changed().clone(),
                 record,
-                switched_off: Vec::new(),
             }
         };
         Self {
@@ -61,7 +57,7 @@ impl Changes {
         }
     }
 
-    /// Changes what has to be so before programs are attached.
+    /// Changes what has to be otherwise, which is before programs are attached: some drivers refuse them until then.
     ///
     /// # Errors
     ///
@@ -72,30 +68,12 @@ impl Changes {
                 side.take_all_frames().await?;
             }
             if self.offloads {
-                side.switch_off(Seen::ByXdp).await;
+                side.switch_off().await;
+            } else {
+                warn_of_those_on(&side.interface).await;
             }
         }
         Ok(())
-    }
-
-    /// Changes the rest, when it is known how the programs are attached, and says what was.
-    pub async fn make_for(&mut self, mode: XdpMode) {
-        let on_ingress = self.is_bridge && mode == XdpMode::Generic;
-        for (number, side) in self.sides.iter_mut().enumerate() {
-            let seen = if on_ingress && number > 0 {
-                Seen::OnIngress
-            } else {
-                Seen::ByXdp
-            };
-            if !self.offloads {
-                warn_of_those_on(&side.interface, seen).await;
-                continue;
-            }
-            if seen == Seen::OnIngress {
-                side.switch_off(seen).await;
-            }
-            side.announce();
-        }
     }
 
     /// Takes back what this engine has changed: its programs were not attached, and those of a predecessor may be.
@@ -115,21 +93,18 @@ impl Changes {
 }
 
 impl Side {
-    async fn switch_off(&mut self, seen: Seen) {
-        let off = switch_off(&self.interface, &mut self.record, seen).await;
-        self.switched_off.extend(off);
-    }
-
-    fn announce(&self) {
+    /// Switches off the offloads that hinder, and says which.
+    async fn switch_off(&mut self) {
         let name = &self.interface.name;
-        let earlier: Vec<_> = self.before.features.iter().map(String::as_str).collect();
-        if !self.switched_off.is_empty() {
+        let off = switch_off(&self.interface, &mut self.record).await;
+        if !off.is_empty() {
             tracing::info!(
                 "offloads of {name} switched off until the end: {}",
-                self.switched_off.join(", ")
+                off.join(", ")
             );
         }
-        if !earlier.is_empty() {
+        if !self.before.features.is_empty() {
+            let earlier: Vec<_> = self.before.features.iter().map(String::as_str).collect();
             tracing::info!(
                 "an engine that was killed has switched off offloads of {name}; they are on again at the end of this one: {}",
                 earlier.join(", ")

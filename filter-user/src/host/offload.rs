@@ -1,13 +1,14 @@
 //! Offloads that hinder XDP: what joins packets before the programs see them, and what takes VLAN tags out of them.
 //!
-//! | feature | what it does | switched off |
-//! |---|---|---|
-//! | `rx-lro` | the NIC joins packets, for good: what is sent on is not what came | always |
-//! | `rx-gro-hw` | the NIC joins packets so that they can be cut again; many drivers refuse XDP with it | always |
-//! | `rx-vlan-hw-parse`, `rx-vlan-stag-hw-parse` | the NIC takes tags out of the frame, where neither mode of XDP finds them | always |
-//! | `rx-gro` | the kernel joins packets | where the program is on the ingress hook: the servers' side of a bridge in generic mode |
+//! | feature | what it does |
+//! |---|---|
+//! | `rx-lro` | the NIC joins packets, for good: what is sent on is not what came |
+//! | `rx-gro-hw` | the NIC joins packets so that they can be cut again; many drivers refuse XDP with it |
+//! | `rx-vlan-hw-parse`, `rx-vlan-stag-hw-parse` | the NIC takes tags out of the frame, where neither mode of XDP finds them |
 //!
-//! The kernel's own joining (`rx-gro`) comes after native XDP, and the kernel leaves it out where generic XDP is attached.
+//! The kernel's own joining (`rx-gro`) is none of them: it comes after native XDP, and the kernel leaves it out where generic XDP
+//! is attached. On the servers' side of a bridge in generic mode, where no XDP is, it saves much work, and the stack cuts what it
+//! has joined.
 
 use super::{
     Interface,
@@ -15,38 +16,18 @@ use super::{
     record::Record,
 };
 
-/// Off in whatever mode, before the programs are attached: some drivers refuse them otherwise.
-const BEFORE: [&str; 4] = ["rx-lro", "rx-gro-hw", "rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
-/// Off in front of a program on the ingress hook.
-const INGRESS: [&str; 1] = ["rx-gro"];
+/// What is switched off, by the kernel's names.
+const HINDERING: [&str; 4] = ["rx-lro", "rx-gro-hw", "rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
 /// Whether an engine may have switched off this feature.
 pub(super) fn is_known(feature: &str) -> bool {
-    BEFORE.iter().chain(&INGRESS).any(|known| *known == feature)
-}
-
-/// Where a program sees the packets of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// By XDP, native or generic.
-    ByXdp,
-    /// On the ingress hook of the stack.
-    OnIngress,
-}
-
-/// What hinders there.
-fn hindering(seen: Seen) -> impl Iterator<Item = &'static str> {
-    let ingress: &[&str] = match seen {
-        Seen::ByXdp => &[],
-        Seen::OnIngress => &INGRESS,
-    };
-    BEFORE.iter().chain(ingress).copied()
+    HINDERING.contains(&feature)
 }
 
 /// Switches off what hinders and is on, and notes it in the record first. Returns what is off now because of it.
-pub(super) async fn switch_off(interface: &Interface, record: &mut Record, seen: Seen) -> Vec<String> {
+pub(super) async fn switch_off(interface: &Interface, record: &mut Record) -> Vec<String> {
     let name = &interface.name;
-    let found = on(interface, seen).await;
+    let found = on(interface).await;
     let (wanted, fixed): (Vec<_>, Vec<_>) = found.iter().partition(|feature| feature.is_changeable);
     warn_of(
         name,
@@ -67,7 +48,7 @@ pub(super) async fn switch_off(interface: &Interface, record: &mut Record, seen:
     if let Err(error) = switch(interface.index, &wanted, false).await {
         tracing::warn!("cannot switch off {} of {name}: {error}", wanted.join(", "));
     }
-    let left = on(interface, seen).await;
+    let left = on(interface).await;
     let (refused, off): (Vec<_>, Vec<_>) = wanted
         .into_iter()
         .partition(|feature| left.iter().any(|left| left.name == feature));
@@ -83,8 +64,8 @@ pub(super) async fn switch_off(interface: &Interface, record: &mut Record, seen:
 }
 
 /// Warns of what hinders and is on.
-pub(super) async fn warn_of_those_on(interface: &Interface, seen: Seen) {
-    let on = on(interface, seen).await;
+pub(super) async fn warn_of_those_on(interface: &Interface) {
+    let on = on(interface).await;
     warn_of(&interface.name, on.iter().map(|feature| feature.name), "are on");
 }
 
@@ -119,7 +100,7 @@ struct On {
     is_changeable: bool,
 }
 
-async fn on(interface: &Interface, seen: Seen) -> Vec<On> {
+async fn on(interface: &Interface) -> Vec<On> {
     let features = match Features::of(&interface.name).await {
         Ok(features) => features,
         Err(error) => {
@@ -127,7 +108,8 @@ async fn on(interface: &Interface, seen: Seen) -> Vec<On> {
             return Vec::new();
         }
     };
-    hindering(seen)
+    HINDERING
+        .into_iter()
         .filter(|name| features.is_on(name))
         .map(|name| On {
             name,
@@ -148,19 +130,4 @@ fn warn_of<'a>(interface: &str, features: impl Iterator<Item = &'a str>, what: &
         features.join(", "),
         off.join(" ")
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_own_joining_hinders_only_on_the_ingress_hook() {
-        let hinders = |seen| hindering(seen).any(|name| name == "rx-gro");
-        assert!(!hinders(Seen::ByXdp) && hinders(Seen::OnIngress));
-        for seen in [Seen::ByXdp, Seen::OnIngress] {
-            assert!(hindering(seen).any(|name| name == "rx-lro"));
-            assert!(hindering(seen).all(is_known));
-        }
-    }
 }

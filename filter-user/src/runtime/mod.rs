@@ -207,7 +207,6 @@ impl Running {
             Some(_) => "as nothing else works here",
             None => "taken over from the engine before",
         };
-        changes.make_for(mode).await;
         warn_of(mode, &interface, &way, threads.in_parts());
         let state = State::new(
             config,
