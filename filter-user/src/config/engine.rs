@@ -26,6 +26,8 @@ pub struct Engine {
     pub scheduling: Scheduling,
     /// How the XDP program attaches.
     pub xdp_mode: XdpMode,
+    /// What becomes of offloads of the interfaces that hide packets from XDP.
+    pub offloads: Offloads,
     /// The least severe level the engine logs.
     pub log: Level,
     /// The least severe level the XDP program logs.
@@ -54,6 +56,7 @@ impl Default for Engine {
             poll: Poll::default(),
             scheduling: Scheduling::Batch,
             xdp_mode: XdpMode::Auto,
+            offloads: Offloads::Auto,
             log: Level::Info,
             ebpf_log: Level::Off,
             pin_dir: PathBuf::from("/sys/fs/bpf/portcullis"),
@@ -161,6 +164,16 @@ keyword! {
         Native = "native",
         /// In the network stack, for drivers without XDP.
         Generic = "generic",
+    }
+}
+
+keyword! {
+    /// What becomes of offloads that join packets or hide their VLAN tags before XDP sees them.
+    Offloads {
+        /// Those that are on are switched off, and on again when the engine stops.
+        Auto = "auto",
+        /// They stay as they are; what will go wrong is warned of.
+        Keep = "keep",
     }
 }
 

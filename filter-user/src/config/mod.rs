@@ -37,8 +37,8 @@ pub use decision::{
 };
 pub use deep::{Deep, Workers};
 pub use engine::{
-    Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Poll, Queues, Scheduling,
-    VlanPolicy, XdpMode,
+    Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Offloads, Poll, Queues,
+    Scheduling, VlanPolicy, XdpMode,
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};

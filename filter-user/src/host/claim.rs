@@ -14,7 +14,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::Interface;
 
-const DIRECTORY: &str = "/run/portcullis";
+/// Where locks and records of interfaces are.
+pub(super) const DIRECTORY: &str = "/run/portcullis";
 
 /// The right to filter an interface; held until it is dropped.
 #[derive(Debug)]
@@ -55,9 +56,7 @@ impl Claim {
     }
 
     fn take_in(directory: &Path, interface: &Interface) -> Result<Self, ClaimError> {
-        // Names and indexes repeat in other network namespaces, which may see the same files.
-        let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino());
-        let path = directory.join(format!("interface-{namespace}-{}.lock", interface.index));
+        let path = file_of(directory, interface, "lock");
         let failed = |source| ClaimError::Lock {
             path: path.clone(),
             source,
@@ -83,6 +82,13 @@ impl Claim {
             Err((_, errno)) => Err(failed(errno.into())),
         }
     }
+}
+
+/// The file of this kind that is about an interface.
+pub(super) fn file_of(directory: &Path, interface: &Interface, kind: &str) -> PathBuf {
+    // Names and indexes repeat in other network namespaces, which may see the same files.
+    let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino());
+    directory.join(format!("interface-{namespace}-{}.{kind}", interface.index))
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
-//! The host's network configuration: the filtered interface, and the way accepted packets take from there: the devices
-//! they re-enter the stack through, or the other side of a bridge.
+//! The host's network configuration: the filtered interface, what an engine changes about it, and the way accepted packets
+//! take from there: the devices they re-enter the stack through, or the other side of a bridge.
 
 mod bridge;
+mod changes;
 mod claim;
+mod features;
 mod interface;
+mod offload;
+mod record;
 mod reinjection;
 mod sysctl;
 mod way;
 
 pub use bridge::{Bridge, BridgeError};
+pub use changes::{Changes, PromiscuousError};
 pub use claim::{Claim, ClaimError};
 pub use interface::{Interface, InterfaceError};
 pub use reinjection::{Reinjection, ReinjectionError};

@@ -36,10 +36,10 @@ use tokio::{
 
 use crate::{
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
-    config::{self, Config, Origin, Queues},
+    config::{self, Config, Offloads, Origin, Queues},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::page::Page,
-    host::{Bridge, Claim, Interface, Reinjection, Way},
+    host::{Bridge, Changes, Claim, Interface, Reinjection, Way},
     latency::LatencyBook,
     limit::Counts,
     ring::SharedQueues,
@@ -120,6 +120,7 @@ struct Running {
     threads: QueueThreads,
     attachment: Attachment,
     way: Way,
+    changes: Changes,
     events: JoinHandle<()>,
     keeper: Keeper,
     socket: ControlSocket,
@@ -160,6 +161,8 @@ impl Running {
         let redirected_before = tables.counters()?.total(Action::Redirect);
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
+        let offloads = config.engine.offloads == Offloads::Auto;
+        let mut changes = Changes::new(&interface, servers.as_ref(), offloads);
         let way = make_way(&interface, servers, queue_count, &tables).await?;
         let (latency, recorders) = LatencyBook::new(queue_count as usize);
         let (sender, receiver) = events::channel();
@@ -177,7 +180,8 @@ impl Running {
             deep: deep.as_ref(),
             counts: &counts,
         };
-        let attached = parts.start(recorders).and_then(|threads| {
+        let changed = changes.make().await.map_err(anyhow::Error::from);
+        let attached = changed.and_then(|()| parts.start(recorders)).and_then(|threads| {
             let settings = maps::settings(&config, &interface, &tables)?;
             let choice = Choice::of(config.engine.xdp_mode, &interface, threads.in_parts());
             tables.set_settings(&settings)?;
@@ -191,6 +195,7 @@ impl Running {
             Ok(attached) => attached,
             Err(error) => {
                 way.remove().await;
+                changes.undo().await;
                 return Err(error);
             }
         };
@@ -228,6 +233,7 @@ impl Running {
             threads,
             attachment,
             way,
+            changes,
             events,
             keeper,
             socket,
@@ -308,6 +314,7 @@ impl Running {
             tracing::warn!("the events thread did not end in order");
         }
         self.way.remove().await;
+        self.changes.restore().await;
         let status = self.state.status();
         tracing::info!(
             "stopped after {:.0} s: {} requests, {} blocked, {} packets redirected, {} dropped",
@@ -339,9 +346,7 @@ async fn make_way(
         return Ok(Way::Host(Reinjection::create(interface, queues).await?));
     };
     tables.set_bridge(interface.index, servers.index)?;
-    Ok(Way::Bridge(
-        Bridge::create(interface.clone(), servers, queues).await?,
-    ))
+    Ok(Way::Bridge(Bridge::new(interface.clone(), servers, queues)?))
 }
 
 /// Says what a mode loses on this interface.
@@ -354,9 +359,8 @@ fn warn_of(mode: XdpMode, interface: &Interface, way: &Way, in_parts: bool) {
     }
     if mode == XdpMode::Generic && !in_parts {
         tracing::warn!(
-            "packets that the kernel has joined will be lost: switch that off with `ethtool -K {} gro off`, and with \
-             `tso off gso off` at the other end of a virtual cable",
-            interface.name
+            "packets that are larger than a frame will be lost: at the other end of a virtual cable, do not leave cutting \
+             segments to hardware (`ethtool -K NAME tso off gso off`)"
         );
     }
 }

@@ -22,6 +22,8 @@ mod failure;
 mod forwarding;
 #[path = "../datapath/http_evasion/mod.rs"]
 mod http_evasion;
+#[path = "../datapath/offloads.rs"]
+mod offloads;
 #[path = "../datapath/queues.rs"]
 mod queues;
 #[path = "../datapath/reloading.rs"]

@@ -16,6 +16,7 @@ mod failure;
 mod forwarding;
 mod http_evasion;
 mod mistakes;
+mod offloads;
 mod placement;
 mod queues;
 mod reloading;
