@@ -28,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LEAD: Duration = Duration::from_millis(500);
 
 /// What an operator of a web server would set: it takes no UDP, no client asks that often, and so many SYNs are no visitors'.
-const SETTINGS: [&str; 3] = [
+/// Nothing passes unseen, so what is answered was inspected.
+const SETTINGS: [&str; 4] = [
+    "engine.on_failure = \"drop\"",
     "flood.challenge.syns = 2000",
     "flood.total.udp.rate = 1000",
     "limit = [{ name = \"client\", requests = 200, window_s = 1, action = \"block\" }]",

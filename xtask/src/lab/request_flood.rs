@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Connections that are kept busy.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
 const PAGE: &[u8] = b"GET /1k HTTP/1.1\r\nHost: lab\r\nUser-Agent: flood\r\nAccept: */*\r\n\r\n";
 const ATTACK: &[u8] =
     b"GET /1k?id=1'+UNION+SELECT+password+FROM+users-- HTTP/1.1\r\nHost: lab\r\nUser-Agent: flood\r\nAccept: */*\r\n\r\n";
