@@ -10,12 +10,20 @@
 //! and server share the machine's cores, and a frame on a virtual cable is received on its sender's time: the generator
 //! slows down as the gateway does, so rates are those that both reach together.
 
-use std::{collections::BTreeMap, fmt, path::Path, thread, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fmt, fs,
+    net::SocketAddrV4,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use xtask::lab::{
-    Flood, FloodKind, Lab, Nginx, Options, RequestFlood, Visit, Visits, address, engine_config,
+    Flood, FloodKind, Lab, Namespace, Nginx, Options, RequestFlood, Visit, Visits, address, engine_config,
 };
 
 use crate::{engine::Engine, machine::Machine};
@@ -137,6 +145,8 @@ struct Row {
     frames_per_s: BTreeMap<String, f64>,
     /// Of the flood's HTTP requests.
     requests_per_s: Option<RequestRates>,
+    /// Packets a second that came to the good client's server.
+    server_per_s: f64,
     /// What the XDP program of the inspected lab did meanwhile, packets a second by action and reason.
     xdp_per_s: BTreeMap<String, f64>,
     /// Packets a second that went on unscored, or that the rings lost.
@@ -146,14 +156,14 @@ struct Row {
 /// What became of the good client's requests.
 #[derive(Debug, Serialize)]
 struct Good {
-    requests: u64,
+    requests: u32,
     /// The part that was answered in time, 0..1.
     completed: f64,
     /// The part in the worst round.
     completed_worst: f64,
-    refused: u64,
-    broken: u64,
-    late: u64,
+    refused: u32,
+    broken: u32,
+    late: u32,
     p50_s: f64,
     p99_s: f64,
 }
@@ -185,6 +195,7 @@ struct Sums {
     worst: Option<f64>,
     frames: BTreeMap<String, f64>,
     requests: Option<RequestRates>,
+    server: f64,
     xdp: BTreeMap<String, f64>,
     unscored: f64,
 }
@@ -195,7 +206,7 @@ struct Site<'a> {
     engine: &'a Engine<'a>,
     seconds: u32,
     /// Visits so far: each has an address of its own.
-    visits: std::cell::Cell<u8>,
+    visits: Cell<u8>,
 }
 
 /// Runs the benchmark.
@@ -218,7 +229,7 @@ pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
         plain,
         engine: &engine,
         seconds,
-        visits: std::cell::Cell::new(1),
+        visits: Cell::new(1),
     };
     let conditions: Vec<_> = Attack::ALL
         .into_iter()
@@ -273,20 +284,22 @@ impl Site<'_> {
         };
         let running = self.flood(attack, place)?;
         thread::sleep(LEAD);
-        let before = counted(self.engine)?;
         let lab = if place == Place::Plain {
             self.plain
         } else {
             self.inspected
         };
+        let before = counted(self.engine)?;
+        let (at_server, start) = (received(lab.server())?, Instant::now());
         let visits = visit.run(lab.client())?;
+        let seconds = start.elapsed().as_secs_f64();
+        sums.server += (received(lab.server())? - at_server) / seconds;
         let after = counted(self.engine)?;
         ensure!(
             !visits.latencies.is_empty() || attack != Attack::None,
             "nothing was answered"
         );
         running.stop(sums)?;
-        let seconds = f64::from(self.seconds);
         if place != Place::Plain {
             for (reason, packets) in after.xdp {
                 let new = packets - before.xdp.get(&reason).copied().unwrap_or(0.0);
@@ -339,9 +352,9 @@ impl Running {
         if let Some(flood) = self.requests {
             let requests = flood.stop()?;
             let rates = sums.requests.get_or_insert_default();
-            rates.answered += requests.answered as f64 / requests.seconds;
-            rates.refused += requests.refused as f64 / requests.seconds;
-            rates.failed += requests.failed as f64 / requests.seconds;
+            rates.answered += f64::from(requests.answered) / requests.seconds;
+            rates.refused += f64::from(requests.refused) / requests.seconds;
+            rates.failed += f64::from(requests.failed) / requests.seconds;
         }
         Ok(())
     }
@@ -364,14 +377,14 @@ impl Sums {
             flood: attack.to_string(),
             place: place.to_string(),
             good: Good {
-                requests: self.visits.latencies.len() as u64 + refused + broken + late,
+                requests: self.visits.latencies.len() as u32 + refused + broken + late,
                 completed: self.visits.completed(),
                 completed_worst: self.worst.unwrap_or(0.0),
                 refused,
                 broken,
                 late,
-                p50_s: self.visits.percentile(0.5).as_secs_f64(),
-                p99_s: self.visits.percentile(0.99).as_secs_f64(),
+                p50_s: self.visits.percentile(50).as_secs_f64(),
+                p99_s: self.visits.percentile(99).as_secs_f64(),
             },
             frames_per_s: self.frames,
             requests_per_s: self.requests.map(|sum| RequestRates {
@@ -379,14 +392,26 @@ impl Sums {
                 refused: sum.refused / rounds,
                 failed: sum.failed / rounds,
             }),
+            server_per_s: self.server / rounds,
             xdp_per_s: self.xdp,
             unscored_per_s: self.unscored / rounds,
         }
     }
 }
 
-fn service() -> std::net::SocketAddrV4 {
-    std::net::SocketAddrV4::new(address::SERVER_V4, address::NGINX_PORT)
+fn service() -> SocketAddrV4 {
+    SocketAddrV4::new(address::SERVER_V4, address::NGINX_PORT)
+}
+
+/// Packets that a namespace has received on its link.
+fn received(namespace: &Namespace) -> Result<f64> {
+    // Not of the process: of the thread, which is the one that has entered.
+    let text = namespace.enter(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+    let line = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("eth0:"));
+    let packets = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(packets.context("no such interface")?.parse()?)
 }
 
 fn status(engine: &Engine<'_>) -> Result<serde_json::Value> {
@@ -442,8 +467,8 @@ impl fmt::Display for Report {
         writeln!(f, "{}\n", self.settings.join("\n"))?;
         write!(
             f,
-            "{:<6} {:<26} {:>9} {:>7} {:>8} {:>8}  flood, a second",
-            "flood", "place", "completed", "worst", "p50 ms", "p99 ms"
+            "{:<6} {:<26} {:>9} {:>7} {:>8} {:>8} {:>9}  flood, a second",
+            "flood", "place", "completed", "worst", "p50 ms", "p99 ms", "server/s"
         )?;
         self.rows.iter().try_for_each(|row| write!(f, "\n{row}"))
     }
@@ -468,6 +493,7 @@ impl fmt::Display for Row {
             p50_s * 1e3,
             p99_s * 1e3
         )?;
+        write!(f, " {:>8.0} ", self.server_per_s)?;
         for (kind, rate) in &self.frames_per_s {
             write!(f, " {kind} {rate:.0}")?;
         }

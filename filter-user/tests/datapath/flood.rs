@@ -122,8 +122,8 @@ fn serial_a_good_client_is_served_while_others_flood(mode: &str) -> Result<()> {
             "{}: {:.1} % answered, p50 {:?}, p99 {:?}; {sent:?} {asked:?}",
             kind.name,
             visits.completed() * 1e2,
-            visits.percentile(0.5),
-            visits.percentile(0.99)
+            visits.percentile(50),
+            visits.percentile(99)
         );
         ensure!(visits.completed() >= 0.99, "{}: {visits:?}", kind.name);
         ensure!(sent.iter().all(|sent| sent.frames > 0), "{}: {sent:?}", kind.name);

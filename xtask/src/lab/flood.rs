@@ -84,9 +84,9 @@ impl fmt::Display for FloodKind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sent {
     /// Frames that the interface took.
-    pub frames: u64,
+    pub frames: u32,
     /// Frames that it refused because the link was full.
-    pub refused: u64,
+    pub refused: u32,
     /// Seconds that it took.
     pub seconds: f64,
 }
@@ -95,7 +95,7 @@ impl Sent {
     /// Frames a second that the interface took.
     #[must_use]
     pub fn per_second(&self) -> f64 {
-        self.frames as f64 / self.seconds
+        f64::from(self.frames) / self.seconds
     }
 }
 
@@ -162,9 +162,8 @@ fn send(socket: &OwnedFd, mut frames: Frames, rate: Option<u32>, ending: &Atomic
     let (mut sent, mut refused) = (0, 0);
     while !ending.load(Ordering::Relaxed) {
         let due = rate.map_or(BATCH, |rate| {
-            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-            // What could not be sent in time is not made up for in one burst.
-            (due.saturating_sub(sent + refused)).min(BATCH as u64) as usize
+            let due = due(start.elapsed(), rate) as u32;
+            due.saturating_sub(sent + refused).min(BATCH as u32) as usize
         });
         if due == 0 {
             thread::sleep(Duration::from_millis(1));
@@ -180,7 +179,7 @@ fn send(socket: &OwnedFd, mut frames: Frames, rate: Option<u32>, ending: &Atomic
             [],
             MsgFlags::empty(),
         ) {
-            Ok(results) => sent += results.count() as u64,
+            Ok(results) => sent += results.count() as u32,
             Err(Errno::ENOBUFS | Errno::EAGAIN) => refused += 1,
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("sending a flood"),
@@ -191,6 +190,11 @@ fn send(socket: &OwnedFd, mut frames: Frames, rate: Option<u32>, ending: &Atomic
         refused,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// How many of `rate` a second are due after so long.
+pub(super) fn due(elapsed: Duration, rate: u32) -> u64 {
+    (elapsed.as_nanos() * u128::from(rate) / 1_000_000_000) as u64
 }
 
 /// Frames that are each from another address.
@@ -286,7 +290,7 @@ fn put_checksum(frame: &mut [u8], at: usize, mut sum: u32) {
     frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same sequence on every run.
+/// `SplitMix64` (Steele, Lea and Flood, 2014): the same sequence on every run.
 struct Random(u64);
 
 impl Random {

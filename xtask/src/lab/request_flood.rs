@@ -20,6 +20,7 @@ use nix::{
 use super::{
     Namespace, address,
     exchange::{Exchange, Progress},
+    flood,
 };
 
 /// Connections that are kept busy.
@@ -36,11 +37,11 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requests {
     /// Answered with 200.
-    pub answered: u64,
+    pub answered: u32,
     /// Answered with something else.
-    pub refused: u64,
+    pub refused: u32,
     /// Connections that failed, and requests without an answer for 300 ms; each was the end of its address.
-    pub failed: u64,
+    pub failed: u32,
     /// Seconds that it took.
     pub seconds: f64,
 }
@@ -64,7 +65,7 @@ impl RequestFlood {
         let told = Arc::clone(&ending);
         let thread = thread::Builder::new()
             .name("flood-http".to_owned())
-            .spawn(move || namespace.enter(|| flood(target, rate, &told))?)
+            .spawn(move || namespace.enter(|| ask(target, rate, &told))?)
             .context("starting a flood's thread")?;
         Ok(Self {
             ending,
@@ -102,7 +103,7 @@ struct Bot {
     since: Option<Instant>,
 }
 
-fn flood(target: SocketAddrV4, rate: Option<u32>, ending: &AtomicBool) -> Result<Requests> {
+fn ask(target: SocketAddrV4, rate: Option<u32>, ending: &AtomicBool) -> Result<Requests> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let start = Instant::now();
     let mut crowd = (0..).map(crowd_address);
@@ -120,9 +121,7 @@ fn flood(target: SocketAddrV4, rate: Option<u32>, ending: &AtomicBool) -> Result
     let mut idle: Vec<usize> = (0..CONNECTIONS).collect();
     let mut looked = start;
     while !ending.load(Ordering::Relaxed) {
-        let due = rate.map_or(u64::MAX, |rate| {
-            (start.elapsed().as_secs_f64() * f64::from(rate)) as u64
-        });
+        let due = rate.map_or(u64::MAX, |rate| flood::due(start.elapsed(), rate));
         while begun < due
             && let Some(number) = idle.pop()
         {

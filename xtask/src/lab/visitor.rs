@@ -45,19 +45,19 @@ pub struct Visits {
     /// Times from when the request was due to the end of its answer, of those that were answered with 200; ascending.
     pub latencies: Vec<Duration>,
     /// Answers with another status.
-    pub refused: u64,
+    pub refused: u32,
     /// Connections that failed, or ended without a whole answer.
-    pub broken: u64,
+    pub broken: u32,
     /// Requests without an answer in time.
-    pub late: u64,
+    pub late: u32,
 }
 
 impl Visits {
     /// The part of the requests that was answered in time, 0..1.
     #[must_use]
     pub fn completed(&self) -> f64 {
-        let good = self.latencies.len() as f64;
-        good / (good + (self.refused + self.broken + self.late) as f64)
+        let good = self.latencies.len() as u32;
+        f64::from(good) / f64::from(good + self.refused + self.broken + self.late)
     }
 
     /// Adds those of another round.
@@ -69,10 +69,10 @@ impl Visits {
         self.late += other.late;
     }
 
-    /// The time within which this part (0..1) of the answered requests was; zero if there is none.
+    /// The time within which so many percent of the answered requests were; zero if there are none.
     #[must_use]
-    pub fn percentile(&self, part: f64) -> Duration {
-        let rank = (part * self.latencies.len() as f64).ceil() as usize;
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let rank = (self.latencies.len() * percent).div_ceil(100);
         let at = rank.saturating_sub(1);
         self.latencies.get(at).copied().unwrap_or_default()
     }
@@ -167,8 +167,8 @@ mod tests {
             ..Visits::default()
         });
         assert!((visits.completed() - 0.99).abs() < 1e-12);
-        assert_eq!(visits.percentile(0.5), Duration::from_millis(50));
-        assert_eq!(visits.percentile(1.0), Duration::from_millis(100));
-        assert_eq!(Visits::default().percentile(0.5), Duration::ZERO);
+        assert_eq!(visits.percentile(50), Duration::from_millis(50));
+        assert_eq!(visits.percentile(100), Duration::from_millis(100));
+        assert_eq!(Visits::default().percentile(50), Duration::ZERO);
     }
 }
