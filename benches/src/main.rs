@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `engine` | the engine in the lab's gateway, started and stopped |
+//! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
 //! | `http` | wrk through the lab: plain forwarding beside the engine |
 //! | `machine` | what it ran on |
 //! | `score` | the scoring engine alone: nanoseconds and instructions a request |
@@ -11,6 +12,7 @@
 //! | `wrk` | the load generator and what it prints |
 
 mod engine;
+mod flood;
 mod http;
 mod machine;
 mod score;
@@ -59,6 +61,8 @@ enum Benchmark {
     Http,
     /// Nanoseconds and instructions a request in the scoring engine.
     Score,
+    /// What a good client gets answered while others flood.
+    Flood,
 }
 
 fn main() -> Result<()> {
@@ -71,7 +75,7 @@ fn main() -> Result<()> {
     }
     fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
     let names = if cli.names.is_empty() {
-        vec![Benchmark::Score, Benchmark::Http]
+        vec![Benchmark::Score, Benchmark::Http, Benchmark::Flood]
     } else {
         cli.names.clone()
     };
@@ -81,6 +85,14 @@ fn main() -> Result<()> {
                 let report = http::run(&cli.engine, cli.quick, !cli.no_cache)?;
                 (
                     "http.json",
+                    report.to_string(),
+                    serde_json::to_string_pretty(&report)?,
+                )
+            }
+            Benchmark::Flood => {
+                let report = flood::run(&cli.engine, cli.quick)?;
+                (
+                    "flood.json",
                     report.to_string(),
                     serde_json::to_string_pretty(&report)?,
                 )

@@ -141,6 +141,8 @@ counters! {
     TotalIcmp drop_total_icmp Drop,
     /// all sources together are over the limit of UDP from ports that reflect
     TotalReflection drop_total_reflection Drop,
+    /// all sources together are over the limit of segments of no known flow that open none
+    Strays drop_strays Drop,
     /// the source has proved that it exists: the reset that a challenge asks for
     ChallengeProved drop_challenge_proved Drop,
     /// while sources are challenged: a reset of no flow that answers no challenge

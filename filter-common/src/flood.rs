@@ -94,10 +94,18 @@ pub struct FloodLimits {
     pub source: PerClass<Limit>,
     /// For all sources together.
     pub total: PerClass<SharedLimit>,
+    /// For strays of all sources together: segments to a service all of whose flows are inspected, that neither open one nor
+    /// belong to one that is known.
+    pub strays: SharedLimit,
+    /// The class that strays do not belong to, as a set: [`Class::Inspected`] if they have a limit, none else.
+    pub not_of_strays: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 impl FloodLimits {
-    /// Limits for each source, which is an IPv4 address up to `v4_prefix` bits, and for all together.
+    /// Limits for each source, which is an IPv4 address up to `v4_prefix` bits, and for all together; none
+    /// for strays.
     ///
     /// # Panics
     ///
@@ -112,7 +120,22 @@ impl FloodLimits {
             v4_mask: Address::v6(mask.to_be_bytes()),
             source,
             total,
+            strays: SharedLimit::default(),
+            not_of_strays: 0,
+            padding: 0,
         }
+    }
+
+    /// With a limit for strays, in place of the limits of inspected packets.
+    #[must_use]
+    pub const fn with_strays(mut self, strays: SharedLimit) -> Self {
+        self.strays = strays;
+        self.not_of_strays = if strays.limit.is_on() {
+            Class::Inspected.bit()
+        } else {
+            0
+        };
+        self
     }
 }
 
@@ -126,6 +149,16 @@ pub struct SourceRates {
     pub drops: u64,
 }
 
+/// Value of the one entry of the `TOTALS` map: the buckets of all sources together. All zero is full buckets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// When each bucket is full again, nanoseconds of `CLOCK_MONOTONIC`, to the kernel's tick.
+    pub due_ns: PerClass<u64>,
+    /// The same for strays.
+    pub strays_ns: u64,
+}
+
 /// Value of the per-CPU `LEASES` map: tokens of the buckets of all sources that a CPU has taken beforehand.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,6 +167,8 @@ pub struct Leases {
     pub total: PerClass<u64>,
     /// Of the SYNs that are counted for the challenge.
     pub challenge: u64,
+    /// Of strays.
+    pub strays: u64,
 }
 
 /// Whether UDP from `port` is what reflectors send: answers of services that give large ones to small questions with a forged
@@ -155,8 +190,9 @@ pub const fn reflects(port: u16) -> bool {
 const _: () = assert!(Class::ALL.len() == CLASSES);
 const _: () = assert!(size_of::<PerClass<u64>>() == CLASSES * 8);
 const _: () = assert!(size_of::<SourceRates>() == 64);
-const _: () = assert!(size_of::<Leases>() == 64);
-const _: () = assert!(size_of::<FloodLimits>() == 24 + CLASSES * (16 + 24));
+const _: () = assert!(size_of::<Totals>() == 64);
+const _: () = assert!(size_of::<Leases>() == 72);
+const _: () = assert!(size_of::<FloodLimits>() == 24 + CLASSES * (16 + 24) + 32);
 
 #[cfg(test)]
 mod tests {

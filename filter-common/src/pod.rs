@@ -10,7 +10,7 @@ use crate::{
     block::Block,
     challenge::{ChallengeState, Proof},
     event::DropEvent,
-    flood::{Leases, PerClass, SourceRates},
+    flood::{Leases, SourceRates, Totals},
     metadata::Metadata,
     queue::QueueState,
     service::{Service, ServiceKey},
@@ -45,5 +45,5 @@ pod!(
     Settings,
     Source,
     SourceRates,
-    PerClass<u64>
+    Totals
 );

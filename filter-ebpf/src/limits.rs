@@ -12,7 +12,7 @@ use filter_common::{
 use crate::{
     due::SharedDue,
     frame::Frame,
-    maps::{LEASES, RATES, TOTALS},
+    maps::{LEASES, RATES, SETTINGS, TOTALS},
 };
 
 /// The buckets of a source that is new. Not on the stack, which is small.
@@ -138,7 +138,8 @@ fn take(settings: &Settings, key: &Address, source: u32, total: u32) -> u32 {
     {
         // SAFETY: a valid entry.
         let leased = unsafe { (&raw mut (*leases).total).cast::<u64>() };
-        let due = totals.cast::<u64>();
+        // SAFETY: as above.
+        let due = unsafe { (&raw mut (*totals).due_ns).cast::<u64>() };
         let limits = (&raw const settings.flood.total).cast::<SharedLimit>();
         for class in 0..CLASSES {
             if total & 1 << class == 0 {
@@ -154,6 +155,28 @@ fn take(settings: &Settings, key: &Address, source: u32, total: u32) -> u32 {
         }
     }
     WITHIN
+}
+
+/// Whether a stray is over the limit, if there is one. A function of its own, with a stack frame of its own.
+#[inline(never)]
+pub(crate) fn too_many_strays() -> bool {
+    let (Some(settings), Some(totals), Some(leases)) =
+        (SETTINGS.get(0), TOTALS.get_ptr_mut(0), LEASES.get_ptr_mut(0))
+    else {
+        return false;
+    };
+    let strays = &settings.flood.strays;
+    if !strays.limit.is_on() {
+        return false;
+    }
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    // SAFETY: valid entries, and the lease is this CPU's own.
+    let admitted = unsafe {
+        let due = SharedDue::new(&raw mut (*totals).strays_ns);
+        strays.take(&due, &mut (*leases).strays, now)
+    };
+    !admitted
 }
 
 /// The source's buckets; new ones are full. `None` if the map has no room for a moment, as it can happen while all CPUs

@@ -11,7 +11,7 @@ use filter_common::{
     bridge,
     challenge::{ChallengeState, Proof},
     event::DropEvent,
-    flood::{Leases, PerClass, SourceRates},
+    flood::{Leases, SourceRates, Totals},
     queue::QueueState,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -51,7 +51,7 @@ pub(crate) static QUEUES: Array<QueueState, { MAX_QUEUES as usize }, MMAPABLE> =
 #[btf_map]
 pub(crate) static RATES: LruHashMap<Address, SourceRates, DEFAULT_ENTRIES> = LruHashMap::new();
 #[btf_map]
-pub(crate) static TOTALS: Array<PerClass<u64>, 1> = Array::new();
+pub(crate) static TOTALS: Array<Totals, 1> = Array::new();
 #[btf_map]
 pub(crate) static LEASES: PerCpuArray<Leases, 1> = PerCpuArray::new();
 #[btf_map]

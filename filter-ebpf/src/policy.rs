@@ -56,6 +56,8 @@ pub(crate) struct Decision {
     pub(crate) heartbeat_timeout_ns: u64,
     /// Whether a redirect has to enter the flow into the map.
     pub(crate) is_new: bool,
+    /// Not zero if it belongs to no known flow of a service that is inspected whole, and opens none.
+    pub(crate) stray: u8,
     /// Where the IP header starts.
     pub(crate) network: u16,
     /// Whether it is one of IPv4.
@@ -77,6 +79,7 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
         server_mss: 0,
         heartbeat_timeout_ns: 0,
         is_new: false,
+        stray: 0,
         network: 0,
         is_v4: false,
         sequence: 0,
@@ -234,7 +237,10 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut D
         Action::Drop | Action::Answer => return reason,
         Action::Pass => {}
         Action::Redirect => {
-            classes |= Class::Inspected.bit();
+            // Without a branch again. Strays with a limit of their own are no matter of single sources: most have forged addresses,
+            // of which nothing shall be remembered.
+            let is_stray = u32::from(decision.stray >> 1 | decision.stray >> 4) & 1;
+            classes |= Class::Inspected.bit() ^ (settings.flood.not_of_strays * is_stray);
             if decision.is_new {
                 classes |= Class::Flows.bit();
             }
@@ -282,6 +288,8 @@ fn path(packet: &Packet, settings: &Settings, decision: &mut Decision) -> Path {
             Reason::VlanPass
         }
     } else if inspect == Service::INSPECT_ALL {
+        // Without a branch, behind which the verifier would look at everything once more.
+        decision.stray = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) ^ tcp_flag::SYN;
         Reason::ServiceAll
     } else {
         return Path::Suspicion;

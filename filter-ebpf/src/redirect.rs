@@ -8,7 +8,7 @@ use aya_ebpf::{
 use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
 
 use crate::{
-    count, forward,
+    count, forward, limits,
     maps::{FLOWS, QUEUES, SOCKETS},
     policy::Decision,
 };
@@ -33,6 +33,11 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
         xdp_action::XDP_DROP
     };
     if let Ok(action) = SOCKETS.redirect(queue, u64::from(fallback)) {
+        // Not before: where the engine takes nothing, flows that are passed are in no map, and all of their segments strays.
+        if decision.stray != 0 && limits::too_many_strays() {
+            count::packet(Reason::Strays);
+            return xdp_action::XDP_DROP;
+        }
         enter(decision, queue, state);
         count::packet(decision.reason);
         return action;

@@ -15,7 +15,7 @@ use filter_common::{
     Address, Counters, FlowKey, FlowState, MAX_QUEUES,
     block::Block,
     challenge::{ChallengeState, Proof},
-    flood::{Leases, PerClass, SourceRates},
+    flood::{Leases, SourceRates, Totals},
     map, program,
     source::Source,
 };
@@ -281,7 +281,7 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
             size_of::<SourceRates>(),
             sizes.sources,
         ),
-        shape(map::TOTALS, Array, 4, size_of::<PerClass<u64>>(), 1),
+        shape(map::TOTALS, Array, 4, size_of::<Totals>(), 1),
         shape(map::LEASES, PerCpuArray, 4, size_of::<Leases>(), 1),
         shape(map::CHALLENGE, Array, 4, size_of::<ChallengeState>(), 1),
         shape(map::PROVEN, LruHash, address, size_of::<Proof>(), sizes.sources),

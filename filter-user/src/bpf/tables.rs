@@ -15,7 +15,7 @@ use filter_common::{
     block::Block,
     bridge,
     challenge::{ChallengeState, Proof},
-    flood::{PerClass, SourceRates},
+    flood::{SourceRates, Totals},
     map,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -114,7 +114,7 @@ pub struct Tables {
     /// Token buckets of sources.
     pub rates: HashMap<MapData, Address, SourceRates>,
     /// When the buckets of all sources together are full again.
-    pub totals: Array<MapData, PerClass<u64>>,
+    pub totals: Array<MapData, Totals>,
     /// Whether sources of SYNs are challenged.
     pub challenge: Array<MapData, ChallengeState>,
     /// Sources that have answered a challenge.

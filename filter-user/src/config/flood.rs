@@ -23,6 +23,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct Flood {
     /// The prefix length that stands for one IPv4 source; that of IPv6 is `reputation.ipv6_prefix`.
     pub ipv4_prefix: u8,
+    /// Strays, of all sources together: segments to services that are inspected whole, that neither open a flow nor belong to
+    /// a known one.
+    pub strays: Rate,
     /// For each source.
     pub source: SourceRates,
     /// For all sources together.
@@ -122,6 +125,10 @@ impl Default for Flood {
     fn default() -> Self {
         Self {
             ipv4_prefix: 32,
+            strays: Rate {
+                rate: 5_000,
+                burst: Some(20_000),
+            },
             source: SourceRates::default(),
             total: TotalRates::default(),
             challenge: Challenge::default(),
@@ -206,20 +213,20 @@ impl Flood {
     /// The limits as the XDP program takes them, on a machine with so many CPUs.
     #[must_use]
     pub fn limits(&self, cpus: u32) -> FloodLimits {
+        let shared = |rate: Rate| SharedLimit::per_second(rate.rate, rate.burst(), cpus);
+        let source = self.source.classes();
         FloodLimits::new(
             self.ipv4_prefix,
-            self.source
-                .classes()
-                .map(|rate| Limit::per_second(rate.rate, rate.burst())),
-            self.total
-                .classes()
-                .map(|rate| SharedLimit::per_second(rate.rate, rate.burst(), cpus)),
+            source.map(|rate| Limit::per_second(rate.rate, rate.burst())),
+            self.total.classes().map(shared),
         )
+        .with_strays(shared(self.strays))
     }
 
     /// What is wrong with them.
     pub(super) fn check(&self, findings: &mut Findings) {
         findings.range("flood.ipv4_prefix", self.ipv4_prefix, 8..=32);
+        self.strays.check("flood.strays", findings);
         for (table, rates) in [
             ("flood.source", self.source.classes()),
             ("flood.total", self.total.classes()),
@@ -237,11 +244,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_leave_tcp_alone_but_for_the_inspection_budget() {
+    fn defaults_leave_tcp_alone_but_for_strays_and_the_inspection_budget() {
         let limits = Flood::default().limits(2);
         let reflected = Class::Icmp.bit() | Class::Reflection.bit();
         assert_eq!(limits.source_on, Class::Inspected.bit() | reflected);
         assert_eq!(limits.total_on, reflected);
         assert_eq!(limits.source.inspected, Limit::per_second(200_000, 200_000));
+        assert_eq!(limits.strays, SharedLimit::per_second(5_000, 20_000, 2));
     }
 }

@@ -62,7 +62,7 @@ fn retransmissions(site: &Site) -> Result<u64> {
 
 /// Lets the client's end of the cable take what native XDP sends back: a veth driver wakes a receiver only if that has an XDP
 /// program itself (`veth_xdp_flush`, drivers/net/veth.c). This one is not configured, and passes everything.
-fn let_answers_in(site: &Site) -> Result<(Kernel, Attachment)> {
+pub(crate) fn let_answers_in(site: &Site) -> Result<(Kernel, Attachment)> {
     site.lab.client().enter(|| {
         let options = LoadOptions {
             pin_dir: Path::new(BPFFS).join("client"),

@@ -13,6 +13,7 @@ mod challenge;
 mod clients;
 mod evasion;
 mod failure;
+mod flood;
 mod forwarding;
 mod http_evasion;
 mod mistakes;

@@ -14,7 +14,7 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use filter_common::{
     Action, Address, Counters, MAX_QUEUES, Reason,
     challenge::ChallengeState,
-    flood::PerClass,
+    flood::Totals,
     metadata::Metadata,
     program,
     service::{Service, ServiceKey},
@@ -142,7 +142,7 @@ impl Bed {
             .expect("the state is one entry");
         tables
             .totals
-            .set(0, PerClass::default(), 0)
+            .set(0, Totals::default(), 0)
             .expect("the totals are one entry");
         for key in tables.source_blocks.keys().flatten().collect::<Vec<_>>() {
             tables.source_blocks.remove(&key).expect("it is there");

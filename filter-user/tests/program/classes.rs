@@ -71,7 +71,7 @@ fn source(bed: &mut Bed, source: Source) {
 }
 
 /// All but the malformed ones, "not IP" and "not configured".
-const ARRANGEMENTS: [(Reason, Arrange); 27] = [
+const ARRANGEMENTS: [(Reason, Arrange); 28] = [
     (Reason::BlockList, |bed| {
         bed.tables
             .block(prefix("10.0.0.0/8"), Block::default())
@@ -128,6 +128,10 @@ const ARRANGEMENTS: [(Reason, Arrange); 27] = [
         inspected(bed, Service::INSPECT_SUSPICIOUS)
     }),
     (Reason::ServiceAll, |bed| inspected(bed, Service::INSPECT_ALL)),
+    (Reason::Strays, |bed| {
+        bed.configure(|settings| settings.flood = limits::of_strays(0));
+        inspected(bed, Service::INSPECT_ALL)
+    }),
     (Reason::FlowInspect, |bed| {
         bed.start_engine();
         with_flow(bed, FlowState::PATH_INSPECT)

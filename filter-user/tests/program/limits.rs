@@ -430,3 +430,53 @@ fn a_source_starts_with_full_buckets() {
         assert_eq!(bed.receive(&answer.to_bytes()), Reason::NoService);
     }
 }
+
+/// A limit for strays, and one for the packets of a source that are inspected.
+pub(crate) fn of_strays(burst: u64) -> FloodLimits {
+    of_source(Class::Inspected, BURST).with_strays(SharedLimit {
+        limit: limit(burst),
+        lease: 1,
+    })
+}
+
+/// Segments of no known flow have a limit of their own, which is not asked about others, and not when the engine takes nothing.
+#[test]
+fn strays_are_limited_and_others_are_not() {
+    let Some(mut bed) = Bed::new() else { return };
+    // From a port and with flags of its own.
+    let to_service = |family, number: u16, flags| {
+        let mut frame = on_port(request(family), 443);
+        tcp_mut(&mut frame).source_port = 50_000 + number;
+        tcp_mut(&mut frame).flags = flags;
+        frame.to_bytes()
+    };
+    for family in Family::ALL {
+        for flags in [
+            flag::ACK,
+            flag::PSH | flag::ACK,
+            flag::SYN | flag::ACK,
+            flag::RST,
+            flag::FIN,
+        ] {
+            arrange(&mut bed, &of_strays(BURST));
+            for number in 0..BURST as u16 {
+                let stray = to_service(family, number, flags);
+                assert_eq!(bed.receive(&stray), Reason::ServiceAll, "{family:?} {flags:#x}");
+            }
+            for number in 10..20 {
+                let stray = to_service(family, number, flags);
+                assert_eq!(bed.receive(&stray), Reason::Strays, "{family:?} {flags:#x}");
+            }
+            assert_eq!(bed.tables.rates.keys().count(), 0, "strays are nobody's");
+            let known = to_service(family, 0, flag::PSH | flag::ACK);
+            assert_eq!(bed.receive(&known), Reason::FlowInspect, "{family:?}");
+            let opens = to_service(family, 30, flag::SYN);
+            assert_eq!(bed.receive(&opens), Reason::ServiceAll, "{family:?}");
+            let opened = to_service(family, 30, flag::PSH | flag::ACK);
+            assert_eq!(bed.receive(&opened), Reason::FlowInspect, "{family:?}");
+            bed.kill_engine();
+            let unseen = to_service(family, 40, flags);
+            assert_eq!(bed.receive(&unseen), Reason::CrashDrop, "the failure policy");
+        }
+    }
+}

@@ -31,3 +31,9 @@ pub const NGINX_PROXIED_PORT: u16 = 81;
 pub const NGINX_H2C_PORT: u16 = 82;
 /// The recording origin's usual port.
 pub const ORIGIN_PORT: u16 = 8080;
+
+/// Where floods of requests come from, in a lab with an Internet ([`super::Lab::add_internet`]): the network of RFC 2544, and its
+/// prefix length.
+pub const CROWD: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 15);
+/// Where visitors come from there: the third network of RFC 5737, and its prefix length.
+pub const VISITORS: (Ipv4Addr, u8) = (Ipv4Addr::new(203, 0, 113, 0), 24);

@@ -31,11 +31,16 @@
 //! | [`packet_socket`] | sending and receiving them raw |
 //! | [`trunk`] | a switch that gives the server's frames VLAN tags |
 //! | [`raw_tcp`] | a scripted TCP client made of raw frames |
+//! | [`flood`] | floods of raw frames from forged addresses |
+//! | [`request_flood`] | a flood of HTTP requests from many addresses |
+//! | [`visitor`] | a well-behaved client that asks at a fixed rate |
 //! | [`wait`] | waiting for conditions with a deadline |
 //! | [`engine_config`] | the engine's configuration for this lab |
 
 pub mod address;
 pub mod engine_config;
+mod exchange;
+pub mod flood;
 pub mod frame;
 pub mod http;
 pub mod lifetime;
@@ -45,8 +50,10 @@ pub mod nginx;
 pub mod origin;
 pub mod packet_socket;
 pub mod raw_tcp;
+pub mod request_flood;
 pub mod topology;
 pub mod trunk;
+pub mod visitor;
 pub mod wait;
 
 use std::fs;
@@ -55,6 +62,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
+pub use flood::{Flood, FloodKind};
 pub use lifetime::{SerialGuard, serial, sweep};
 use mounts::Mounts;
 pub use namespace::Namespace;
@@ -62,8 +70,10 @@ pub use nginx::Nginx;
 pub use origin::Origin;
 pub use packet_socket::PacketSocket;
 pub use raw_tcp::RawTcp;
+pub use request_flood::RequestFlood;
 pub use topology::{Gateway, Offload, Options};
 pub use trunk::Trunk;
+pub use visitor::{Visit, Visits};
 
 /// A running lab. Dropping it removes the namespaces, ends the processes inside them and deletes its files,
 /// unless [`Lab::keep`] was called.
@@ -206,6 +216,25 @@ impl Lab {
     pub fn cut_wire(&self) -> Result<()> {
         if self.gateway.mac(topology::WIRE).is_ok() {
             self.gateway.ip(&format!("link del {}\n", topology::WIRE))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the client stand for the rest of the world: the gateway sends everything there that is for nobody else, and the client has
+    /// the addresses of [`address::CROWD`] and [`address::VISITORS`]. What is for others ends there.
+    ///
+    /// # Errors
+    /// If the gateway is no router.
+    pub fn add_internet(&self) -> Result<()> {
+        if self.bridged {
+            bail!("a bridge has no default route");
+        }
+        let client = address::CLIENT_V4;
+        self.gateway
+            .ip(&format!("route replace default via {client} dev outside\n"))?;
+        for (network, prefix) in [address::CROWD, address::VISITORS] {
+            self.client
+                .ip(&format!("route replace local {network}/{prefix} dev lo\n"))?;
         }
         Ok(())
     }

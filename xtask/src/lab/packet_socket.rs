@@ -80,17 +80,29 @@ impl PacketSocket {
     }
 }
 
+/// A socket that only sends: frames of the interface are not copied for it.
+pub(super) fn sender(namespace: &Namespace, interface: &str) -> Result<OwnedFd> {
+    namespace
+        .enter(|| bound(interface, None))?
+        .with_context(|| format!("opening a packet socket on {interface} in {}", namespace.name()))
+}
+
 fn bound_socket(interface: &str) -> Result<OwnedFd> {
+    let socket = bound(interface, Some(SockProtocol::EthAll))?;
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).context("setting the receive buffer")?;
+    Ok(socket)
+}
+
+fn bound(interface: &str, protocol: Option<SockProtocol>) -> Result<OwnedFd> {
     let socket = socket(
         AddressFamily::Packet,
         SockType::Raw,
         SockFlag::SOCK_CLOEXEC,
-        SockProtocol::EthAll,
+        protocol,
     )?;
     let address = link_address(interface)?.context("no such interface")?;
-    // The address has protocol 0, with which bind keeps the socket's own: all of them.
+    // The address has protocol 0, with which bind keeps the socket's own.
     bind(socket.as_raw_fd(), &address).context("binding")?;
-    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).context("setting the receive buffer")?;
     Ok(socket)
 }
 
