@@ -13,8 +13,8 @@ use filter_user::{
 struct Engine;
 
 impl Datapath for Engine {
-    fn run(&self, config: Config, origin: Origin) -> anyhow::Result<()> {
-        runtime::run(config, origin)
+    fn run(&self, config: Config, origin: Origin, replace: bool) -> anyhow::Result<()> {
+        runtime::run(config, origin, replace)
     }
 
     fn replay(

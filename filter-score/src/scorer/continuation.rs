@@ -8,7 +8,7 @@ use super::{Scorer, State, Stream};
 use crate::coding::DecoderStack;
 use crate::findings::Found;
 use crate::gather::Gather;
-use crate::http::{self, ChunkSize};
+use crate::http::{self, BodyKind, ChunkSize};
 use crate::inspect::Content;
 use crate::policy::Limits;
 use crate::request::{Head, LineExcerpt, Phase, Request};
@@ -207,7 +207,9 @@ impl Suspended {
         let begins = self.phase != Phase::RequestLine
             || self.gather.is_on()
             || http::method_length(&self.carry[..self.carry.len().min(METHOD_BYTES)]).is_ok();
-        let fits_body = limits.body_bytes == 0 || self.body_bytes <= limits.body_bytes;
+        let fits_body = limits.body_bytes == 0
+            || self.content.kind == BodyKind::Unscored
+            || self.body_bytes <= limits.body_bytes;
         begins
             && fits_body
             && self.head.bytes <= limits.head_bytes
@@ -224,7 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::Policy;
+    use crate::policy::{Overflow, Policy};
     use crate::rules::{RuleSet, builtin_packs};
     use crate::verdict::{Disposition, Verdict};
 
@@ -322,6 +324,28 @@ mod tests {
         let mut narrow = Scorer::new(rules, policy, 8);
         let stream = narrow.resume(suspended(&mut one), 0);
         assert!(matches!(stream.state, State::Unsynced));
+    }
+
+    #[test]
+    fn a_body_that_is_not_scored_any_more_goes_on_beyond_the_limit() {
+        let mut policy = Policy::default();
+        policy.limits.body_bytes = 10;
+        policy.limits.body_overflow = Overflow::Partial;
+        let (rules, mut judged) = (rules(), (Vec::new(), Disposition::Accept));
+        let mut one = Scorer::new(Arc::clone(&rules), policy.clone(), 8);
+        let mut other = Scorer::new(rules, policy, 8);
+        let mut stream = Stream::new();
+        feed(
+            &mut one,
+            &mut stream,
+            b"POST / HTTP/1.1\r\nHost: lab\r\nContent-Type: text/plain\r\nContent-Length: 30\r\n\r\n",
+            &mut judged,
+        );
+        feed(&mut one, &mut stream, b"a body of twenty-nin", &mut judged);
+        let mut stream = other.resume(over_the_wire(&one.suspend(&mut stream)), 0);
+        feed(&mut other, &mut stream, b"e bytes, +", &mut judged);
+        assert_eq!(judged.1, Disposition::Accept);
+        assert!(stream.is_idle());
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub struct LoadOptions {
     pub pin_dir: PathBuf,
     /// Map sizes.
     pub sizes: Sizes,
+    /// A running engine has the maps, and they are to be taken from it: the directory is not locked before [`Kernel::claim`], and maps
+    /// that do not fit are an error.
+    pub shared: bool,
     /// Most verbose level the programs log at: 0 nothing, 1 errors … 5 everything.
     pub log_level: u8,
 }
@@ -79,6 +82,15 @@ pub enum LoadError {
     InUse {
         /// The directory.
         path: PathBuf,
+    },
+    /// A running engine's map does not fit.
+    #[error(
+        "the running engine's map {map} has another shape: `limits` are others, or the version is; stop that engine first, and \
+         start this one without --replace"
+    )]
+    Misfit {
+        /// The map.
+        map: &'static str,
     },
     /// A pinned map that does not fit could not be removed.
     #[error("cannot replace the pinned map {path}: {source}")]
@@ -110,7 +122,7 @@ pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) pin_dir: PathBuf,
     /// The right to the directory, which ends with its process: what is left there is then a predecessor's.
-    _alone: Flock<File>,
+    alone: Option<Flock<File>>,
 }
 
 impl Kernel {
@@ -124,10 +136,21 @@ impl Kernel {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
-        let alone = prepare_directory(&options.pin_dir)?;
+        let alone = if options.shared {
+            None
+        } else {
+            Some(prepare_directory(&options.pin_dir)?)
+        };
         let shapes = shapes(&options.sizes);
         for shape in &shapes {
-            remove_misfit(&options.pin_dir.join(shape.name), shape)?;
+            let path = options.pin_dir.join(shape.name);
+            if !is_misfit(&path, shape)? {
+                continue;
+            }
+            if options.shared {
+                return Err(LoadError::Misfit { map: shape.name });
+            }
+            remove_misfit(&path, shape)?;
         }
         let pins: Vec<_> = map::PINNED
             .iter()
@@ -155,8 +178,20 @@ impl Kernel {
         Ok(Self {
             ebpf,
             pin_dir: options.pin_dir.clone(),
-            _alone: alone,
+            alone,
         })
+    }
+
+    /// Locks the directory, once the engine before has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::InUse`] as long as it runs.
+    pub fn claim(&mut self) -> Result<(), LoadError> {
+        if self.alone.is_none() {
+            self.alone = Some(prepare_directory(&self.pin_dir)?);
+        }
+        Ok(())
     }
 
     /// Where maps and links are pinned.
@@ -289,20 +324,18 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
     ]
 }
 
-fn remove_misfit(path: &Path, shape: &Shape) -> Result<(), LoadError> {
-    let info = match MapData::from_pin(path).and_then(|data| data.info()) {
-        Ok(info) => info,
-        Err(error) if is_not_found(&error) => return Ok(()),
-        Err(error) => {
-            return Err(LoadError::Replace {
-                path: path.to_owned(),
-                source: io::Error::other(error.to_string()),
-            });
-        }
-    };
-    if fits(&info, shape) {
-        return Ok(());
+fn is_misfit(path: &Path, shape: &Shape) -> Result<bool, LoadError> {
+    match MapData::from_pin(path).and_then(|data| data.info()) {
+        Ok(info) => Ok(!fits(&info, shape)),
+        Err(error) if is_not_found(&error) => Ok(false),
+        Err(error) => Err(LoadError::Replace {
+            path: path.to_owned(),
+            source: io::Error::other(error.to_string()),
+        }),
     }
+}
+
+fn remove_misfit(path: &Path, shape: &Shape) -> Result<(), LoadError> {
     tracing::warn!(
         map = shape.name,
         "the pinned map has another shape (from another version or configuration) and is replaced; its entries are lost"

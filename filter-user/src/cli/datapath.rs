@@ -8,8 +8,8 @@ use crate::{
 /// The datapath, as far as the command line starts it.
 pub trait Datapath {
     /// Filters the configured interface until the process is told to stop. The configuration has an interface; `origin` is
-    /// where it is read again from.
-    fn run(&self, config: Config, origin: Origin) -> anyhow::Result<()>;
+    /// where it is read again from; with `replace`, it takes over from the engine that runs.
+    fn run(&self, config: Config, origin: Origin, replace: bool) -> anyhow::Result<()>;
 
     /// Puts the TCP streams of a capture together and scores their requests as [`Datapath::run`] would. Errors
     /// of the capture are returned as [`CaptureError`](crate::scan::CaptureError), after what came before

@@ -12,6 +12,7 @@ mod datapath;
 mod duration;
 mod exit;
 mod log;
+mod queues;
 mod reload;
 mod report;
 mod rules;
@@ -54,6 +55,7 @@ enum Verb {
     Allow(allow::Allow),
     Blocks(blocks::Blocks),
     Reload(reload::Reload),
+    Queues(queues::Queues),
     Log(log::Log),
     Report(report::Report),
     Scan(scan::Scan),
@@ -102,6 +104,7 @@ impl Cli {
             Verb::Allow(verb) => verb.run(connection, out)?,
             Verb::Blocks(verb) => verb.run(connection, out)?,
             Verb::Reload(verb) => verb.run(connection, out)?,
+            Verb::Queues(verb) => verb.run(connection, out)?,
             Verb::Log(verb) => verb.run(connection, out)?,
             Verb::Report(verb) => verb.run(connection, out)?,
             Verb::Scan(verb) => return verb.run(connection, datapath, out),

@@ -10,6 +10,7 @@ use crate::config::{FailurePolicy, Forward, Level, Mode, Origin, Override, XdpMo
 #[command(after_help = "Examples:
   sudo portcullis run --iface eth0
   sudo portcullis run --iface eth0 --bridge eth1
+  sudo portcullis run --config gateway.toml --replace
   sudo portcullis run --iface eth0 --mode detect --set 'service=[{port=8080}]'
   sudo portcullis run --config gateway.toml --set reputation.first_block_s=300
 
@@ -18,6 +19,10 @@ pub(super) struct Run {
     /// The interface to filter
     #[arg(long, short, value_name = "NAME")]
     iface: Option<String>,
+
+    /// Take over from the engine that runs, without a gap: its queues, maps and flows
+    #[arg(long)]
+    replace: bool,
 
     /// Bridge to this interface, which the servers are behind, instead of giving packets back to the stack
     #[arg(long, value_name = "NAME")]
@@ -46,10 +51,11 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self, connection: &Connection, datapath: &impl Datapath) -> anyhow::Result<()> {
+        let replace = self.replace;
         let origin = Origin::read(connection.config.as_deref(), &self.into_overrides(connection))?;
         let config = origin.config()?;
         config.interface()?;
-        datapath.run(config, origin)
+        datapath.run(config, origin, replace)
     }
 
     /// The options as keys of the configuration; they win over `--set`.

@@ -13,7 +13,7 @@ use crate::{
 struct Noted(std::cell::RefCell<Option<Config>>);
 
 impl Datapath for Noted {
-    fn run(&self, config: Config, _: Origin) -> anyhow::Result<()> {
+    fn run(&self, config: Config, _: Origin, _: bool) -> anyhow::Result<()> {
         *self.0.borrow_mut() = Some(config);
         Ok(())
     }

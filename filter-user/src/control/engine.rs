@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{
-    protocol::{BlockEntry, Blocked, Page, Refusal},
+    protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Successor},
     status::Status,
 };
 use crate::{config::Level, latency::Latencies};
@@ -44,6 +44,19 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Reads the rules again, and says what is in force now. On an error those in force stay.
     fn reload(&self) -> Result<String, Refusal>;
+
+    /// Stops the queues' threads, so that the successor can go on with their flows. Until [`Engine::retire`] or
+    /// [`Engine::take_back`] nothing is filtered.
+    fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal>;
+
+    /// The successor could not take over: goes on as before.
+    fn take_back(&self) -> Result<(), Refusal>;
+
+    /// The successor has taken over: ends, and leaves everything as it is.
+    fn retire(&self) -> Result<(), Refusal>;
+
+    /// Gives the interface so many queues, and reads all of them.
+    fn set_queues(&self, count: u32) -> Result<(), Refusal>;
 
     /// Changes what is logged.
     fn set_log_level(&self, engine: Option<Level>, ebpf: Option<Level>) -> Result<(), Refusal>;

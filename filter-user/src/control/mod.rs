@@ -16,8 +16,9 @@ pub use client::{Client, ClientError};
 pub use engine::Engine;
 pub use protected::{Protected, Why};
 pub use protocol::{
-    BlockEntry, BlockOrigin, Blocked, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES,
-    MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, VERSION, Versioned,
+    BlockEntry, BlockOrigin, Blocked, HandedOver, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES,
+    MAX_RESPONSE_BYTES, MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, Successor,
+    VERSION, Versioned,
 };
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};

@@ -3,6 +3,8 @@
 //! A request is `{"v":1,"op":"block","target":"192.0.2.7/32","for_s":600}`, its response
 //! `{"v":1,"result":"done","message":"…"}` or `{"v":1,"result":"error","code":"…","message":"…","remedy":"…"}`.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +97,17 @@ pub enum Request {
     },
     /// Read the rules again.
     Reload {},
+    /// Let another engine go on with the flows.
+    HandOver(Successor),
+    /// It could not: go on as before.
+    TakeBack {},
+    /// It has taken over: end.
+    Retire {},
+    /// Give the interface so many queues, and read all of them.
+    Queues {
+        /// How many.
+        count: u32,
+    },
     /// Change what is logged until the next start.
     LogLevel {
         /// Of the engine.
@@ -102,6 +115,28 @@ pub enum Request {
         /// Of the XDP program.
         ebpf: Option<Level>,
     },
+}
+
+/// The engine that wants to take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Successor {
+    /// Its process.
+    pub pid: u32,
+    /// The interface that it filters.
+    pub interface: String,
+    /// On a bridge, the interface that the servers are behind.
+    pub server_interface: Option<String>,
+    /// The format of flow records that it reads.
+    pub format: u32,
+}
+
+/// What was handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// The file with the flows' records, for the successor to remove.
+    pub records: PathBuf,
+    /// How many flows are in it.
+    pub flows: u64,
 }
 
 /// Which entries of a listing are wanted, in the order of [`IpNet`].
@@ -145,6 +180,8 @@ impl Page {
 pub enum Response {
     /// The state of the engine.
     Status(Box<Status>),
+    /// What was handed over.
+    HandedOver(HandedOver),
     /// What was asked is done.
     Done {
         /// What exactly.

@@ -223,6 +223,32 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
         }),
         Request::Latency { reset } => Ok(Response::Latency(engine.latencies(reset))),
         Request::Reload {} => done(engine.reload()?),
+        Request::HandOver(successor) => Ok(Response::HandedOver(engine.hand_over(&successor)?)),
+        Request::TakeBack {} => {
+            engine.take_back()?;
+            done("the engine goes on".to_owned())
+        }
+        Request::Retire {} => {
+            engine.retire()?;
+            done("the engine ends".to_owned())
+        }
+        Request::Queues { count } => {
+            if !(1..=filter_common::MAX_QUEUES).contains(&count) {
+                return Err(Refusal::new(
+                    RefusalCode::BadRequest,
+                    format!(
+                        "{count} queues are none, or more than the {} that are supported",
+                        filter_common::MAX_QUEUES
+                    ),
+                    "name another number",
+                ));
+            }
+            engine.set_queues(count)?;
+            done(format!(
+                "{count} queue{} are read now",
+                if count == 1 { "" } else { "s" }
+            ))
+        }
         Request::LogLevel {
             engine: None,
             ebpf: None,

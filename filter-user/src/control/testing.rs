@@ -161,6 +161,32 @@ impl Engine for Tables {
         ))
     }
 
+    fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {
+        Ok(HandedOver {
+            records: format!("/run/portcullis/{}.flows", successor.pid).into(),
+            flows: 3,
+        })
+    }
+
+    fn take_back(&self) -> Result<(), Refusal> {
+        Err(not_found())
+    }
+
+    fn retire(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn set_queues(&self, count: u32) -> Result<(), Refusal> {
+        if count > 8 {
+            return Err(Refusal::new(
+                RefusalCode::Failed,
+                "eth0 has at most 8 queues",
+                "name fewer",
+            ));
+        }
+        Ok(())
+    }
+
     fn set_log_level(&self, _: Option<Level>, _: Option<Level>) -> Result<(), Refusal> {
         panic!("an engine with a mistake in it")
     }

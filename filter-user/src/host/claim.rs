@@ -61,11 +61,7 @@ impl Claim {
             path: path.clone(),
             source,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed)?;
+        make(directory).map_err(failed)?;
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -82,6 +78,21 @@ impl Claim {
             Err((_, errno)) => Err(failed(errno.into())),
         }
     }
+}
+
+/// The directory for what engines leave to each other, which nobody else can read.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn run_directory() -> io::Result<&'static Path> {
+    let directory = Path::new(DIRECTORY);
+    make(directory)?;
+    Ok(directory)
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// The file of this kind that is about an interface.

@@ -1,9 +1,9 @@
 //! What the kernel says of a network interface.
 
-use ethtool::{EthtoolAttr, EthtoolChannelAttr};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkXdp, XdpAttached};
 
+use super::channels::queues;
 use crate::bpf::XdpMode;
 
 /// A network interface.
@@ -117,26 +117,4 @@ fn attached(attributes: &[LinkXdp]) -> Option<XdpMode> {
         LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(XdpMode::Native),
         _ => None,
     })
-}
-
-/// RX queues in use: the channels that receive. Drivers without the call have one queue.
-async fn queues(name: &str) -> Option<u32> {
-    let (connection, mut handle, _) = ethtool::new_connection().ok()?;
-    let connection = tokio::spawn(connection);
-    let mut count = 0;
-    if let Ok(messages) = handle.channel().get(Some(name)).execute().await {
-        let mut messages = std::pin::pin!(messages);
-        while let Some(Ok(message)) = messages.next().await {
-            for attribute in &message.payload.nlas {
-                if let EthtoolAttr::Channel(
-                    EthtoolChannelAttr::RxCount(queues) | EthtoolChannelAttr::CombinedCount(queues),
-                ) = attribute
-                {
-                    count += queues;
-                }
-            }
-        }
-    }
-    connection.abort();
-    (count > 0).then_some(count)
 }

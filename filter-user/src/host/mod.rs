@@ -3,6 +3,7 @@
 
 mod bridge;
 mod changes;
+mod channels;
 mod claim;
 mod features;
 mod interface;
@@ -14,7 +15,8 @@ mod way;
 
 pub use bridge::{Bridge, BridgeError};
 pub use changes::{Changes, PromiscuousError};
-pub use claim::{Claim, ClaimError};
+pub use channels::set_queues;
+pub use claim::{Claim, ClaimError, run_directory};
 pub use interface::{Interface, InterfaceError};
 pub use reinjection::{Reinjection, ReinjectionError};
-pub use way::Way;
+pub use way::{Way, WayError};

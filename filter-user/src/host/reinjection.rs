@@ -6,7 +6,7 @@
 use std::io;
 
 use futures_util::TryStreamExt;
-use rtnetlink::{Handle, LinkUnspec, LinkVeth};
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, packet_route::link::LinkMessage};
 
 use super::{Interface, sysctl};
 
@@ -38,12 +38,13 @@ pub enum ReinjectionError {
 }
 
 impl Reinjection {
-    /// Makes one pair for each of the first `queues` queues of `nic`, replacing those a killed engine left.
+    /// Makes one pair for each of the first `queues` queues of `nic`, replacing those a killed engine left. With `keep`, pairs that are
+    /// there stay as they are, and what is on its way through them; those of further queues go.
     ///
     /// # Errors
     ///
     /// See [`ReinjectionError`].
-    pub async fn create(nic: &Interface, queues: u32) -> Result<Self, ReinjectionError> {
+    pub async fn create(nic: &Interface, queues: u32, keep: bool) -> Result<Self, ReinjectionError> {
         let device = |source: io::Error| ReinjectionError::Device {
             device: "pc-tx".into(),
             reason: source.to_string(),
@@ -54,11 +55,20 @@ impl Reinjection {
         let mut result = Ok(());
         for queue in 0..queues {
             let (output, input) = names(nic.index, queue);
-            result = create_pair(&handle, nic, &output, &input).await;
+            if !(keep && exists(&handle, &output).await) {
+                result = create_pair(&handle, nic, &output, &input).await;
+            }
             if result.is_err() {
                 break;
             }
             made.outputs.push(output);
+        }
+        for queue in queues..filter_common::MAX_QUEUES {
+            let (output, _) = names(nic.index, queue);
+            if !exists(&handle, &output).await {
+                break;
+            }
+            delete(&handle, &output).await;
         }
         connection.abort();
         match result {
@@ -164,15 +174,17 @@ fn without_ipv6(error: io::Error) -> io::Result<()> {
     }
 }
 
+async fn find(handle: &Handle, name: &str) -> Option<LinkMessage> {
+    let links = handle.link().get().match_name(name.to_owned()).execute();
+    std::pin::pin!(links).try_next().await.ok().flatten()
+}
+
+async fn exists(handle: &Handle, name: &str) -> bool {
+    find(handle, name).await.is_some()
+}
+
 async fn delete(handle: &Handle, name: &str) {
-    let found = handle
-        .link()
-        .get()
-        .match_name(name.to_owned())
-        .execute()
-        .try_next()
-        .await;
-    if let Ok(Some(link)) = found
+    if let Some(link) = find(handle, name).await
         && let Err(error) = handle.link().del(link.header.index).execute().await
     {
         tracing::warn!("cannot remove {name}: {error}");

@@ -1,6 +1,18 @@
 //! The way that accepted packets take from the engine.
 
-use super::{Bridge, Reinjection};
+use super::{Bridge, BridgeError, Interface, InterfaceError, Reinjection, ReinjectionError};
+
+/// Why a way cannot have so many queues.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum WayError {
+    /// Devices cannot be made.
+    Reinjection(#[from] ReinjectionError),
+    /// The sides do not fit.
+    Bridge(#[from] BridgeError),
+    /// The servers' side has gone.
+    Interface(#[from] InterfaceError),
+}
 
 /// How accepted packets go on.
 #[derive(Debug)]
@@ -20,6 +32,22 @@ impl Way {
             Self::Host(reinjection) => reinjection.output(queue).map(|device| (device, 0)),
             Self::Bridge(bridge) => Some((&bridge.servers.name, queue)),
         }
+    }
+
+    /// Makes it one for so many queues. What is on its way through it stays.
+    ///
+    /// # Errors
+    ///
+    /// When devices cannot be made, or the servers' side of a bridge has too few queues.
+    pub async fn set_queues(&mut self, nic: &Interface, queues: u32) -> Result<(), WayError> {
+        match self {
+            Self::Host(reinjection) => *reinjection = Reinjection::create(nic, queues, true).await?,
+            Self::Bridge(bridge) => {
+                let servers = Interface::find(&bridge.servers.name).await?;
+                *bridge = Bridge::new(bridge.clients.clone(), servers, queues)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what was made for it.

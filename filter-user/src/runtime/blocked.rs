@@ -28,7 +28,7 @@ impl State {
             let allowed = tables.allowed().into_iter().map(net);
             Arc::new(BlockedClients::new(self.blocks_in(tables), allowed))
         };
-        for queue in &self.queues {
+        for queue in &self.queue_set().queues {
             if !queue.tell(Command::Blocked(Arc::clone(&blocked))) {
                 // It is told the next time.
                 self.blocks_changed();

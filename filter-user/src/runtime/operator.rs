@@ -14,6 +14,8 @@ use super::{
     blocks::not_blocked,
     logging,
     maps::prefix,
+    orders::What,
+    queue_set::Queue,
     second_tier,
     state::{State, spare_proxies},
 };
@@ -22,8 +24,8 @@ use crate::{
     client::{ClientCount, Clients},
     config::{self, Baseline, BaselineMode, Config, Level, ProxyProtocol, Scoring},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, PacketCounter, Page, QueueStatus,
-        Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus, Status,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, PacketCounter, Page,
+        QueueStatus, Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus, Status, Successor,
     },
     engine::{Command, EngineCounters, EngineDrop},
     flow::DropReason,
@@ -35,7 +37,8 @@ const NS_PER_S: u64 = 1_000_000_000;
 
 impl Engine for State {
     fn status(&self) -> Status {
-        let counters: Vec<_> = self.queues.iter().map(|queue| queue.counters.read()).collect();
+        let set = self.queue_set();
+        let counters: Vec<_> = set.queues.iter().map(|queue| queue.counters.read()).collect();
         let packets = self.tables().counters().unwrap_or_default();
         let xdp = Reason::ALL.iter().map(|reason| PacketCounter {
             action: action_name(reason.action()).to_owned(),
@@ -73,9 +76,9 @@ impl Engine for State {
             rules,
             redirected: packets
                 .total(Action::Redirect)
-                .saturating_sub(self.redirected_before),
+                .saturating_sub(set.redirected_before),
             xdp: xdp.collect(),
-            queues: self
+            queues: set
                 .queues
                 .iter()
                 .zip(&counters)
@@ -83,10 +86,7 @@ impl Engine for State {
                 .collect(),
             requests: requests(&counters),
             clients: clients(&counters),
-            deep: self
-                .deep
-                .as_ref()
-                .map(|pool| second_tier::status(pool, &counters)),
+            deep: set.deep.as_ref().map(|pool| second_tier::status(pool, &counters)),
             baseline: baseline(&counters),
             flows: Fill::new(sum(&counters, |counters| counters.flows), limits.max_flows.into()),
             sources,
@@ -203,7 +203,7 @@ impl Engine for State {
     }
 
     fn latencies(&self, reset: bool) -> Latencies {
-        self.latency.snapshot(reset)
+        self.queue_set().latency.snapshot(reset)
     }
 
     fn reload(&self) -> Result<String, Refusal> {
@@ -212,12 +212,13 @@ impl Engine for State {
         match loaded {
             Ok((Tuned { rules, policies }, config)) => {
                 let clients = Arc::new(Clients::new(&config, &self.config.services()));
-                for queue in &self.queues {
+                let set = self.queue_set();
+                for queue in &set.queues {
                     queue.tell_for_sure(Command::Policies(Arc::clone(&policies)))?;
                     queue.tell_for_sure(Command::Clients(Arc::clone(&clients)))?;
                 }
-                if let Some(pool) = &self.deep {
-                    pool.replace(policies);
+                if let Some(pool) = &set.deep {
+                    pool.replace(Arc::clone(&policies));
                 }
                 let mut message = format!(
                     "{} rules in force, version {}, model {}{}",
@@ -237,6 +238,7 @@ impl Engine for State {
                 self.lift_blocks_of(&clients);
                 self.blocks_changed();
                 state.clients = clients;
+                state.policies = policies;
                 state.mode = config.scoring.mode;
                 state.rules = rules;
                 state.reloads += 1;
@@ -253,6 +255,23 @@ impl Engine for State {
                 ))
             }
         }
+    }
+
+    fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {
+        self.order(What::HandOver(successor.clone()))?
+            .ok_or_else(|| Refusal::new(RefusalCode::Failed, "nothing was handed over", ""))
+    }
+
+    fn take_back(&self) -> Result<(), Refusal> {
+        self.order(What::TakeBack).map(drop)
+    }
+
+    fn retire(&self) -> Result<(), Refusal> {
+        self.order(What::Retire).map(drop)
+    }
+
+    fn set_queues(&self, count: u32) -> Result<(), Refusal> {
+        self.order(What::Queues(count)).map(drop)
     }
 
     fn set_log_level(&self, engine: Option<Level>, ebpf: Option<Level>) -> Result<(), Refusal> {
@@ -311,7 +330,7 @@ impl State {
         target.prefix_len() == self.source_net(target.addr()).prefix_len()
     }
 
-    fn queue(&self, queue: &super::state::Queue, counters: &EngineCounters) -> QueueStatus {
+    fn queue(&self, queue: &Queue, counters: &EngineCounters) -> QueueStatus {
         let limits = &self.config.limits;
         let heartbeat = queue.handle.heartbeat();
         let age = match heartbeat {

@@ -7,11 +7,11 @@ use std::{
         mpsc::{self, SyncSender},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
-use filter_score::Scorer;
+use filter_score::{Policies, Scorer};
 
 use super::placement;
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     latency::LatencyRecorder,
     limit::Counts,
     ring::{BindError, CopyMode, QueueHandle, QueueRings, RingConfig, SharedQueues},
-    tuning::{ServiceNumbers, Tuned},
+    tuning::ServiceNumbers,
 };
 
 /// Commands a thread may have waiting.
@@ -42,6 +42,9 @@ const EVIDENCE_BYTES: usize = 32 << 20;
 const LONGEST_SLEEP: Duration = Duration::from_millis(125);
 /// How often a starting thread is looked at.
 const START_PAUSE: Duration = Duration::from_millis(1);
+/// How long a queue may still be taken.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+const BIND_PAUSE: Duration = Duration::from_millis(1);
 /// A flow that was blocked stays so this long: longer than clients retransmit into it.
 const FLOW_BLOCK: Duration = Duration::from_mins(2);
 /// Sizes of UMEM frames.
@@ -74,7 +77,8 @@ pub(super) struct Parts<'a> {
     pub(super) way: &'a Way,
     pub(super) tables: &'a Tables,
     pub(super) shared: &'a Arc<SharedQueues>,
-    pub(super) tuned: &'a Tuned,
+    pub(super) policies: &'a Arc<Policies>,
+    pub(super) clients: &'a Arc<Clients>,
     pub(super) page: &'a Page,
     pub(super) events: &'a SyncSender<Event>,
     pub(super) deep: Option<&'a Pool>,
@@ -83,8 +87,13 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Binds the rings of every queue and starts its thread, pinned to a CPU; one queue for each recorder.
-    pub(super) fn start(&self, recorders: Vec<LatencyRecorder>) -> anyhow::Result<QueueThreads> {
+    /// Binds the rings of every queue and starts its thread, pinned to a CPU; one queue for each recorder. The threads go on with the
+    /// flows of those before them.
+    pub(super) fn start(
+        &self,
+        recorders: Vec<LatencyRecorder>,
+        records: &Arc<Vec<FlowRecords>>,
+    ) -> anyhow::Result<QueueThreads> {
         let cpus = placement::cpus(&self.config.engine.cpus)?;
         let count = recorders.len() as u32;
         let handover = if count > 1 {
@@ -98,7 +107,7 @@ impl Parts<'_> {
             let cpu = cpus.get(queue as usize % cpus.len().max(1)).copied();
             threads
                 .queues
-                .push(self.start_queue(queue, count, cpu, recorder, handover.as_ref())?);
+                .push(self.start_queue(queue, count, cpu, recorder, handover.as_ref(), records)?);
         }
         threads.wait_until_running()?;
         Ok(threads)
@@ -111,6 +120,7 @@ impl Parts<'_> {
         cpu: Option<u32>,
         recorder: LatencyRecorder,
         handover: Option<&Arc<Handover>>,
+        records: &Arc<Vec<FlowRecords>>,
     ) -> anyhow::Result<QueueThread> {
         let output = self.way.output(queue);
         let output = output.ok_or_else(|| anyhow!("queue {queue} has no device to forward to"))?;
@@ -122,7 +132,7 @@ impl Parts<'_> {
         sockets
             .set(queue, rings.socket_fd(), 0)
             .context("cannot enter the socket into the map")?;
-        let scorer = Scorer::with_policies(Arc::clone(&self.tuned.policies), REQUESTS)
+        let scorer = Scorer::with_policies(Arc::clone(self.policies), REQUESTS)
             .with_cache(self.config.scoring.cache as usize, &cache_key()?)
             .with_baseline(self.config.scoring.baseline.entries as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
@@ -132,7 +142,8 @@ impl Parts<'_> {
         let shared = Arc::clone(&counters);
         let counts = Arc::clone(self.counts);
         let services = ServiceNumbers::new(&self.config.services());
-        let clients = Clients::new(self.config, &self.config.services());
+        let clients = Arc::clone(self.clients);
+        let records = Arc::clone(records);
         let events = self.events.clone();
         let mailbox = handover.map(|handover| handover.inbox(queue));
         let port = self.deep.map(|pool| pool.port(queue as usize));
@@ -152,12 +163,17 @@ impl Parts<'_> {
                     receiver,
                 )
                 .serving(services)
-                .knowing(Arc::new(clients))
+                .knowing(clients)
                 .counting(counts);
-                let worker = match mailbox {
+                let mut worker = match mailbox {
                     Some(mailbox) => worker.among(mailbox),
                     None => worker,
                 };
+                // Of a queue that is not read any more, others have a part.
+                for before in records.iter().filter(|before| before.queue % queues == queue) {
+                    worker.resume(before);
+                }
+                drop(records);
                 match port {
                     Some(port) => worker.with_second_tier(port).run(),
                     None => worker.run(),
@@ -209,6 +225,27 @@ impl QueueThreads {
             }
         }
         None
+    }
+
+    /// Tells all threads to end, and returns what they know of their flows.
+    pub(super) fn suspend(&mut self) -> Vec<FlowRecords> {
+        for queue in &self.queues {
+            // A thread that has ended does not listen.
+            let _ = queue.commands.send(Command::Suspend);
+        }
+        let ended = self
+            .queues
+            .iter_mut()
+            .filter_map(|queue| Some((queue.queue, queue.thread.take()?.join())));
+        ended
+            .filter_map(|(queue, ended)| {
+                if let Ok(Ok(records)) = ended {
+                    return Some(records);
+                }
+                tracing::warn!("the thread of queue {queue} did not end in order: its flows are lost");
+                None
+            })
+            .collect()
     }
 
     /// Tells all threads to end, and waits for them.
@@ -283,7 +320,7 @@ fn bind(
             continue;
         }
         (ring.mode, ring.multi_buffer) = (mode, multi_buffer);
-        match QueueRings::bind(&ring) {
+        match bind_when_free(&ring) {
             Ok(rings) => {
                 if queue == 0 {
                     explain(interface, &ring, failure.as_ref());
@@ -298,6 +335,21 @@ fn bind(
         }
     }
     Err(anyhow!("queue {queue} cannot be read in any way"))
+}
+
+/// The kernel gives a queue free some time after its last socket was closed.
+fn bind_when_free(ring: &RingConfig) -> Result<QueueRings, BindError> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match QueueRings::bind(ring) {
+            Err(BindError::Socket { source, .. })
+                if source.raw_os_error() == Some(nix::libc::EBUSY) && Instant::now() < deadline =>
+            {
+                thread::sleep(BIND_PAUSE);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// Says what could not be had.

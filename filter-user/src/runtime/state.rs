@@ -4,78 +4,34 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64},
-        mpsc::{SyncSender, TrySendError},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use filter_common::{Address, block::Block};
+use filter_score::Policies;
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 
-use super::{blocks::Listing, logging, queues::QueueThreads};
+use super::{blocks::Listing, logging, orders::Order, queue_set::QueueSet};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{Config, Mode, Origin, short_cidr},
     control::{Protected, Refusal, RefusalCode},
-    deep::Pool,
-    engine::{Command, SharedCounters},
     host::Interface,
-    latency::LatencyBook,
     reputation::{Reputation, Verdict},
-    ring::QueueHandle,
     rules::Rules,
+    tuning::Tuned,
 };
-
-/// What the control plane keeps of a queue.
-pub(super) struct Queue {
-    pub(super) number: u32,
-    pub(super) cpu: Option<u32>,
-    pub(super) zero_copy: bool,
-    pub(super) counters: Arc<SharedCounters>,
-    pub(super) handle: QueueHandle,
-    pub(super) commands: SyncSender<Command>,
-}
-
-/// How long a thread may take to have room for another command: many reloads in a row on a busy CPU are no mistake.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(5);
-
-impl Queue {
-    /// Tells the queue's thread something. Returns whether there was room for it.
-    pub(super) fn tell(&self, command: Command) -> bool {
-        self.commands.try_send(command).is_ok()
-    }
-
-    /// The same, and waits for room.
-    pub(super) fn tell_for_sure(&self, mut command: Command) -> Result<(), Refusal> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let error = match self.commands.try_send(command) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            match error {
-                TrySendError::Full(returned) if Instant::now() < deadline => command = returned,
-                error => {
-                    return Err(Refusal::new(
-                        RefusalCode::Failed,
-                        format!("queue {} takes no commands: {error}", self.number),
-                        "try again; `portcullis status` shows whether the queue is alive",
-                    ));
-                }
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-}
 
 /// The rules in force and what became of reloads.
 pub(super) struct RulesState {
     pub(super) rules: Rules,
+    /// They and the configuration's policies.
+    pub(super) policies: Arc<Policies>,
     /// Who is trusted to speak for clients.
     pub(super) clients: Arc<Clients>,
     /// Whether decisions are carried out, where a service does not say otherwise.
@@ -92,14 +48,11 @@ pub(super) struct State {
     pub(super) interface: Interface,
     /// How the program is attached.
     pub(super) xdp_mode: XdpMode,
-    pub(super) queues: Vec<Queue>,
-    pub(super) latency: LatencyBook,
     pub(super) logging: logging::Handle,
     pub(super) started: Instant,
-    /// Packets that the XDP program redirected to the engines before this one.
-    pub(super) redirected_before: u64,
-    /// The second tier, if there is one.
-    pub(super) deep: Option<Pool>,
+    set: RwLock<Arc<QueueSet>>,
+    /// For the supervisor, who owns the threads.
+    pub(super) orders: mpsc::Sender<Order>,
     protected: Arc<Protected>,
     rules: Mutex<RulesState>,
     tables: Mutex<Tables>,
@@ -121,32 +74,24 @@ impl State {
         origin: Origin,
         interface: Interface,
         xdp_mode: XdpMode,
-        rules: Rules,
+        tuned: Tuned,
         tables: Tables,
-        redirected_before: u64,
-        threads: &QueueThreads,
-        latency: LatencyBook,
+        set: QueueSet,
         logging: logging::Handle,
         protected: Arc<Protected>,
-        deep: Option<Pool>,
+        orders: mpsc::Sender<Order>,
     ) -> Self {
-        let queues = threads.queues.iter().map(|thread| Queue {
-            number: thread.queue,
-            cpu: thread.cpu,
-            zero_copy: thread.zero_copy,
-            counters: Arc::clone(&thread.counters),
-            handle: thread.handle.clone(),
-            commands: thread.commands.clone(),
-        });
         Self {
             reputation: Mutex::new(Reputation::new(
                 &config.reputation,
                 config.limits.max_sources as usize,
             )),
             unpublished: AtomicBool::new(true),
-            queues: queues.collect(),
+            set: RwLock::new(Arc::new(set)),
+            orders,
             rules: Mutex::new(RulesState {
-                rules,
+                rules: tuned.rules,
+                policies: tuned.policies,
                 clients: Arc::new(Clients::new(&config, &config.services())),
                 mode: config.scoring.mode,
                 reloads: 0,
@@ -156,11 +101,8 @@ impl State {
             origin,
             interface,
             xdp_mode,
-            latency,
             logging,
             started: Instant::now(),
-            redirected_before,
-            deep,
             protected,
             blocked: AtomicU64::new(tables.source_blocks.keys().count() as u64),
             changes: AtomicU64::new(0),
@@ -168,6 +110,17 @@ impl State {
             reasons: Mutex::new(HashMap::new()),
             listing: Mutex::new(None),
         }
+    }
+
+    /// The queues' threads.
+    pub(super) fn queue_set(&self) -> Arc<QueueSet> {
+        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other threads have taken their place. They know neither the rules nor the blocks of later than the engine's start.
+    pub(super) fn replace_queue_set(&self, set: QueueSet) {
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        self.blocks_changed();
     }
 
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {

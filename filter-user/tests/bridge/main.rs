@@ -28,6 +28,8 @@ mod offloads;
 mod queues;
 #[path = "../datapath/reloading.rs"]
 mod reloading;
+#[path = "../datapath/replacing.rs"]
+mod replacing;
 #[path = "../datapath/second_tier.rs"]
 mod second_tier;
 #[path = "../datapath/segmentation.rs"]

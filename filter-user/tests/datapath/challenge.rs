@@ -65,6 +65,7 @@ fn retransmissions(site: &Site) -> Result<u64> {
 pub(crate) fn let_answers_in(site: &Site) -> Result<(Kernel, Attachment)> {
     site.lab.client().enter(|| {
         let options = LoadOptions {
+            shared: false,
             pin_dir: Path::new(BPFFS).join("client"),
             sizes: Sizes {
                 flows: 64,

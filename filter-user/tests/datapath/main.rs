@@ -21,6 +21,7 @@ mod offloads;
 mod placement;
 mod queues;
 mod reloading;
+mod replacing;
 mod report;
 mod router;
 mod second_tier;

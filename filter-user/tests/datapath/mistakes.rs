@@ -298,6 +298,7 @@ fn a_foreign_program_is_not_replaced() -> Result<()> {
     };
     // Any program does: this one's own, put there by another loader.
     let other = LoadOptions {
+        shared: false,
         pin_dir: "/sys/fs/bpf/other".into(),
         sizes: Sizes {
             flows: 64,

@@ -2,18 +2,17 @@
 
 use std::{
     fs,
-    process::{Child, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use xtask::lab::{address::SERVER_V4, nginx, origin::digest};
+use anyhow::{Result, ensure};
 
 use crate::support::{
     engine::RunningEngine,
+    load::{ensure_undisturbed, upload_meanwhile, wrk},
     modes::in_both_modes,
-    request::{curl, upload},
+    request::curl,
     site::{self, Site},
 };
 
@@ -26,44 +25,6 @@ fn pack(word: &str) -> String {
          targets = [\"query\"]\nregex = '{word}'\nliterals = [\"{word}\"]\n\
          samples.match = [\"{word}\", \"a {word}\"]\nsamples.pass = [\"another\", \"none\"]\n"
     )
-}
-
-fn wrk(site: &Site) -> Result<Child> {
-    site.lab
-        .client()
-        .command("wrk")
-        .args(["-t1", "-c16", "--timeout", "20s", "-d10s"])
-        .arg(format!("http://{SERVER_V4}/1k?q=1"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting wrk")
-}
-
-/// Waits for wrk's end: it has lost no connection and got no other answer.
-fn ensure_undisturbed(load: Child) -> Result<()> {
-    let output = load.wait_with_output().context("waiting for wrk")?;
-    let report = String::from_utf8_lossy(&output.stdout);
-    ensure!(report.contains("requests in"), "{report}");
-    ensure!(!report.contains("Non-2xx"), "{report}");
-    ensure!(!report.contains("Socket errors"), "connections went on: {report}");
-    Ok(())
-}
-
-/// Uploads bodies until told to end, and checks what arrived; returns how many.
-fn upload_meanwhile(site: &Site, goes_on: &AtomicBool, done: &AtomicUsize) -> Result<()> {
-    let body = nginx::document(4 << 20);
-    let file = upload(&site.lab, &body)?;
-    let expected = format!("{} {:016x}", body.len(), digest(&body));
-    while goes_on.load(Ordering::Relaxed) {
-        for server in site::origin() {
-            let arguments = ["-H", "Content-Type: text/plain", "--data-binary", &file];
-            let answer = curl(&site.lab, server, "/upload", &arguments)?;
-            ensure!(answer.text().trim() == expected, "{server}: {answer:?}");
-            done.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    Ok(())
 }
 
 /// No connection ends, no byte is lost, and after each reload the new rules hold.
@@ -90,7 +51,7 @@ fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
     thread::scope(|scope| {
         let upload = scope.spawn(|| upload_meanwhile(&site, &goes_on, &uploads));
         let reloads = || -> Result<()> {
-            let mut load = wrk(&site)?;
+            let mut load = wrk(&site, 10)?;
             for number in 1..=RELOADS {
                 fs::write(&file, pack(&format!("word{number}x")))?;
                 engine.tell(&["reload"])?;
@@ -100,7 +61,7 @@ fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
                     ensure!(answer.status == 403, "after reload {number}: {answer:?}");
                 }
                 if load.try_wait()?.is_some() {
-                    ensure_undisturbed(std::mem::replace(&mut load, wrk(&site)?))?;
+                    ensure_undisturbed(std::mem::replace(&mut load, wrk(&site, 10)?))?;
                 }
             }
             ensure_undisturbed(load)

@@ -101,6 +101,7 @@ impl Bed {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pins = Pins(Path::new(BPFFS).join(format!("portcullis-test-{}-{number}", std::process::id())));
         let options = LoadOptions {
+            shared: false,
             pin_dir: pins.0.clone(),
             sizes,
             log_level: 0,

@@ -72,10 +72,37 @@ impl RunningEngine {
 
     /// Starts an engine with this configuration file, and waits until it filters.
     pub(crate) fn start_with(lab: &Lab, configuration: &str, settings: &[&str]) -> Result<Self> {
-        let mut engine = Self::spawn(lab, configuration, settings)?;
+        lab.cut_wire()?;
+        Self::spawn(lab, configuration, settings, &[])?.ready()
+    }
+
+    /// Starts another engine that takes over from this one, which ends.
+    pub(crate) fn replace(mut self, lab: &Lab, settings: &[&str]) -> Result<Self> {
+        let successor = Self::spawn(lab, &both_services("all"), settings, &["--replace"])?.ready()?;
+        let status = self.wait()?;
+        let log = self.log();
+        ensure!(status.success(), "the engine ended with {status}:\n{log}");
+        ensure!(!log.contains("panicked"), "{log}");
+        Ok(successor)
+    }
+
+    /// Tries to, and returns what the other engine has said at its end.
+    pub(crate) fn refuse_successor(&self, lab: &Lab, settings: &[&str]) -> Result<String> {
+        let mut successor = Self::spawn(lab, &both_services("all"), settings, &["--replace"])?;
+        let status = wait_for("the other engine ending", START, || {
+            successor.child.try_wait().ok().flatten()
+        })?;
+        ensure!(!status.success(), "the other engine did not fail");
+        Ok(successor.log())
+    }
+
+    /// Waits until it filters.
+    fn ready(self) -> Result<Self> {
+        let mut engine = self;
+        let pid = engine.pid();
         let ready = wait_for("the engine filtering", START, || match engine.child.try_wait() {
             Ok(Some(status)) => Some(Err(status)),
-            _ => engine.status().ok().map(Ok),
+            _ => engine.status().ok().filter(|status| status.pid == pid).map(Ok),
         });
         match ready {
             Ok(Ok(_)) => Ok(engine),
@@ -84,8 +111,7 @@ impl RunningEngine {
         }
     }
 
-    fn spawn(lab: &Lab, configuration: &str, settings: &[&str]) -> Result<Self> {
-        lab.cut_wire()?;
+    fn spawn(lab: &Lab, configuration: &str, settings: &[&str], options: &[&str]) -> Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let directory = lab.directory();
         let file = directory.join(format!("engine-{number}.toml"));
@@ -105,7 +131,8 @@ impl RunningEngine {
             .arg("--config")
             .arg(&file)
             .arg("--socket")
-            .arg(&socket);
+            .arg(&socket)
+            .args(options);
         for setting in DEFAULTS.iter().chain(settings) {
             command.args(["--set", setting]);
         }

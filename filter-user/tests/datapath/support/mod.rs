@@ -3,12 +3,14 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`engine`] | the engine as a process: start, signals, status, counters |
+//! | [`load`] | load that notices what is lost |
 //! | [`modes`] | native and generic XDP |
 //! | [`request`] | requests by curl |
 //! | [`site`] | the lab with its servers, and where they are |
 //! | [`trick`] | tricks that are played without the engine, then with it |
 
 pub(crate) mod engine;
+pub(crate) mod load;
 pub(crate) mod modes;
 pub(crate) mod request;
 pub(crate) mod site;
