@@ -17,7 +17,7 @@ pub use engine::Engine;
 pub use protected::{Protected, Why};
 pub use protocol::{
     BlockEntry, BlockOrigin, Blocked, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES,
-    MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, VERSION, Versioned,
+    MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, TRIAL_S, VERSION, Versioned,
 };
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};

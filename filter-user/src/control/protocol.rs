@@ -3,6 +3,8 @@
 //! A request is `{"v":1,"op":"block","target":"192.0.2.7/32","for_s":600}`, its response
 //! `{"v":1,"result":"done","message":"…"}` or `{"v":1,"result":"error","code":"…","message":"…","remedy":"…"}`.
 
+use std::ops::RangeInclusive;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,9 @@ pub const MAX_TARGETS: usize = 1000;
 
 /// The longest reason of a block, in bytes.
 pub const MAX_REASON_BYTES: usize = 200;
+
+/// How long a reload may be on trial, in seconds.
+pub const TRIAL_S: RangeInclusive<u64> = 5..=3600;
 
 /// A message with the version of the protocol it is written in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +99,15 @@ pub enum Request {
         reset: bool,
     },
     /// Read the rules again.
-    Reload {},
+    Reload {
+        /// Take it back after so many seconds, within [`TRIAL_S`], unless it is confirmed; none: it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_within_s: Option<u64>,
+    },
+    /// The reload on trial stays.
+    Confirm {},
+    /// The reload on trial is taken back.
+    Revert {},
     /// Change what is logged until the next start.
     LogLevel {
         /// Of the engine.
@@ -265,6 +278,8 @@ pub enum RefusalCode {
     Busy,
     /// The target holds an address that must not be blocked.
     Protected,
+    /// A reload is on trial, and has to be confirmed or taken back first.
+    OnTrial,
     /// There is no such entry.
     NotFound,
     /// A table is full.

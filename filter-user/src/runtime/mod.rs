@@ -18,6 +18,7 @@ mod maps;
 mod operator;
 mod placement;
 mod queues;
+mod reload;
 mod second_tier;
 mod state;
 mod xdp_mode;
@@ -213,7 +214,7 @@ impl Running {
             origin,
             interface,
             mode,
-            tuned.rules,
+            tuned,
             tables,
             redirected_before,
             &threads,
@@ -280,6 +281,7 @@ impl Running {
                             log.flush();
                         }
                         events::drain_drops(&mut self.drops);
+                        state.end_trial();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
@@ -435,7 +437,7 @@ fn load_options(config: &Config) -> LoadOptions {
 }
 
 fn reload(state: &State) {
-    match state.reload() {
+    match state.reload(None) {
         Ok(message) => tracing::info!("{message}"),
         Err(refusal) => tracing::error!("reload refused: {refusal}"),
     }

@@ -15,7 +15,12 @@ use std::{
 use filter_common::{Address, block::Block};
 use ipnet::IpNet;
 
-use super::{blocks::Listing, logging, queues::QueueThreads};
+use super::{
+    blocks::Listing,
+    logging,
+    queues::QueueThreads,
+    reload::{InForce, Trial},
+};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
     client::Clients,
@@ -28,6 +33,7 @@ use crate::{
     reputation::{Reputation, Verdict},
     ring::QueueHandle,
     rules::Rules,
+    tuning::Tuned,
 };
 
 /// What the control plane keeps of a queue.
@@ -75,7 +81,9 @@ impl Queue {
 
 /// The rules in force and what became of reloads.
 pub(super) struct RulesState {
-    pub(super) rules: Rules,
+    pub(super) in_force: InForce,
+    /// The last reload, while it may be taken back.
+    pub(super) trial: Option<Trial>,
     /// Who is trusted to speak for clients.
     pub(super) clients: Arc<Clients>,
     /// Whether decisions are carried out, where a service does not say otherwise.
@@ -121,7 +129,7 @@ impl State {
         origin: Origin,
         interface: Interface,
         xdp_mode: XdpMode,
-        rules: Rules,
+        tuned: Tuned,
         tables: Tables,
         redirected_before: u64,
         threads: &QueueThreads,
@@ -146,7 +154,11 @@ impl State {
             unpublished: AtomicBool::new(true),
             queues: queues.collect(),
             rules: Mutex::new(RulesState {
-                rules,
+                in_force: InForce {
+                    tuned,
+                    config: config.clone(),
+                },
+                trial: None,
                 clients: Arc::new(Clients::new(&config, &config.services())),
                 mode: config.scoring.mode,
                 reloads: 0,
@@ -192,7 +204,7 @@ impl State {
 
     /// The rules in force.
     pub(super) fn rules(&self) -> Rules {
-        self.rules_state().rules.clone()
+        self.rules_state().in_force.tuned.rules.clone()
     }
 
     /// Who is trusted to speak for clients.
