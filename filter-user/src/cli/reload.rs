@@ -9,8 +9,8 @@ use crate::control::{Request, TRIAL_S};
 
 /// Make the running engine read its rules and settings again; if they are wrong, those in force stay.
 ///
-/// What is reloaded: the rules, [scoring], what differs for services, [clients], [[limit]], [flood], [suspicious] and [reputation] (but for
-/// ipv6_prefix). The rest of the configuration takes effect when the engine starts again.
+/// What is reloaded: the rules, `[scoring]`, what differs for services, `[clients]`, `[[limit]]`, `[flood]`, `[suspicious]` and
+/// `[reputation]` (but for `ipv6_prefix`). The rest of the configuration takes effect when the engine starts again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo portcullis reload

@@ -181,17 +181,19 @@ impl Running {
             deep: deep.as_ref(),
             counts: &counts,
         };
-        let changed = changes.make().await.map_err(anyhow::Error::from);
-        let attached = changed.and_then(|()| parts.start(recorders)).and_then(|threads| {
-            let settings = maps::settings(&config, &interface, &tables)?;
-            let choice = Choice::of(config.engine.xdp_mode, &interface, threads.in_parts());
-            tables.set_settings(&settings)?;
-            let attachment = match &way {
-                Way::Host(_) => Attachment::new(&mut kernel, Place::Host(&interface.name), choice.modes)?,
-                Way::Bridge(bridge) => attach_bridge(&mut kernel, bridge, choice.modes)?,
-            };
-            Ok((threads, attachment, choice))
-        });
+        let prepared = changes.make().await.map_err(anyhow::Error::from);
+        let attached = prepared
+            .and_then(|()| parts.start(recorders))
+            .and_then(|threads| {
+                let settings = maps::settings(&config, &interface, &tables)?;
+                let choice = Choice::of(config.engine.xdp_mode, &interface, threads.in_parts());
+                tables.set_settings(&settings)?;
+                let attachment = match &way {
+                    Way::Host(_) => Attachment::new(&mut kernel, Place::Host(&interface.name), choice.modes)?,
+                    Way::Bridge(bridge) => attach_bridge(&mut kernel, bridge, choice.modes)?,
+                };
+                Ok((threads, attachment, choice))
+            });
         let (threads, attachment, choice) = match attached {
             Ok(attached) => attached,
             Err(error) => {
@@ -203,11 +205,7 @@ impl Running {
         let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
         let protection = Arc::clone(&protected);
         let mode = attachment.mode.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
-        let reason = match attachment.mode {
-            Some(mode) if Some(&mode) == choice.modes.first() => choice.reason,
-            Some(_) => "as nothing else works here",
-            None => "taken over from the engine before",
-        };
+        let reason = choice.reason_for(attachment.mode);
         warn_of(mode, &interface, &way, threads.in_parts());
         let state = State::new(
             config,
