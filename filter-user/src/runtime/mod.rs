@@ -47,7 +47,6 @@ use crate::{
     summary::Summary,
     tuning::Tuned,
 };
-use folder::Folder;
 use keeper::Keeper;
 use queues::QueueThreads;
 use state::State;
@@ -251,7 +250,6 @@ impl Running {
         let summary_every = state.config.report.summary_interval_s;
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
         let watch_s = state.config.rules.watch_s;
-        let mut folder = state.config.rules.folder.clone().map(Folder::new);
         let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
         let mut last = state.status();
         let outcome = {
@@ -269,7 +267,7 @@ impl Running {
                     _ = signals.terminate.recv() => break Ok(()),
                     _ = signals.hangup.recv() => reload(&state),
                     _ = look.tick(), if watch_s > 0 => {
-                        if folder.as_mut().is_some_and(Folder::changed) {
+                        if state.folder_changed() {
                             reload(&state);
                         }
                     }

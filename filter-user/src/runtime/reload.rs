@@ -9,6 +9,7 @@ use std::{
 use filter_common::block::Block;
 
 use super::{
+    folder::Folder,
     maps,
     state::{RulesState, State},
 };
@@ -77,6 +78,9 @@ impl State {
     pub(super) fn reload_for(&self, trial: Option<Duration>) -> Result<String, Refusal> {
         // Compiling takes a while, in which the state is free for others.
         ensure_no_trial(&self.rules_state())?;
+        if let Some(folder) = self.folder().as_mut() {
+            folder.accept();
+        }
         let loaded = self.read_again();
         let mut state = self.rules_state();
         ensure_no_trial(&state)?;
@@ -126,6 +130,13 @@ impl State {
             });
         }
         Ok(message)
+    }
+
+    /// Whether packs have changed since they were loaded. While a reload is on trial nobody looks: what has changed meanwhile shows
+    /// after it.
+    pub(super) fn folder_changed(&self) -> bool {
+        let is_on_trial = self.rules_state().trial.is_some();
+        !is_on_trial && self.folder().as_mut().is_some_and(Folder::changed)
     }
 
     /// The reload on trial stays in force.

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use super::{
     blocks::Listing,
+    folder::Folder,
     logging,
     queues::QueueThreads,
     reload::{InForce, Trial},
@@ -110,6 +111,7 @@ pub(super) struct State {
     pub(super) deep: Option<Pool>,
     protected: Arc<Protected>,
     rules: Mutex<RulesState>,
+    folder: Mutex<Option<Folder>>,
     tables: Mutex<Tables>,
     reputation: Mutex<Reputation>,
     /// The queues do not know all blocks yet.
@@ -164,6 +166,7 @@ impl State {
                 reloads: 0,
                 last_error: None,
             }),
+            folder: Mutex::new(config.rules.folder.clone().map(Folder::new)),
             config,
             origin,
             interface,
@@ -200,6 +203,11 @@ impl State {
 
     pub(super) fn rules_state(&self) -> MutexGuard<'_, RulesState> {
         lock(&self.rules)
+    }
+
+    /// The folder of rule packs, if there is one.
+    pub(super) fn folder(&self) -> MutexGuard<'_, Option<Folder>> {
+        lock(&self.folder)
     }
 
     /// The rules in force.

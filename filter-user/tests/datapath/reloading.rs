@@ -26,6 +26,8 @@ in_both_modes!(
 );
 
 const RELOADS: usize = 100;
+/// Seconds between looks at the folder of rules: two looks later a change is taken in.
+const WATCH_S: u64 = 3;
 const ATTACK: &str = "/1k?id=1'+UNION+SELECT+password+FROM+users--";
 
 /// A pack with one rule, whose word changes with every reload.
@@ -194,8 +196,9 @@ fn a_reload_on_trial_is_taken_back() -> Result<()> {
     fs::create_dir(&rules)?;
     let file = rules.join("pack.toml");
     fs::write(&file, pack("attack"))?;
-    let from = format!("scoring.rules={}", rules.display());
-    let engine = RunningEngine::start(&site.lab, &[&from, "scoring.model=off"])?;
+    let folder = format!("rules.folder={}", rules.display());
+    let watch = format!("rules.watch_s={WATCH_S}");
+    let engine = RunningEngine::start(&site.lab, &[&folder, &watch, "scoring.model=off"])?;
     let [server, _] = site::nginx();
     let status = |query: &str| {
         let answer = curl(&site.lab, server, query, &["--max-time", "2"])?;
@@ -225,6 +228,8 @@ fn a_reload_on_trial_is_taken_back() -> Result<()> {
     engine.wait_for_status("the trial's end", |status| {
         status.reload_on_trial_s.is_none() && status.blocks.used == 0
     })?;
+    // Nor are the files, which are as they were, taken in for a change.
+    thread::sleep(Duration::from_secs(3 * WATCH_S));
     ensure!(status("/1k?q=good")? == 200 && status("/1k?q=attack")? == 403);
     ensure!(engine.log().contains("nobody has confirmed"), "{}", engine.log());
 
