@@ -66,26 +66,40 @@ pub enum Verdict {
     },
 }
 
+impl Rules {
+    fn of(config: &config::Reputation) -> Self {
+        let ns = |seconds: u32| u64::from(seconds) * NS_PER_S;
+        Self {
+            half_life_ns: f64::from(config.half_life_s.max(1)) * 1e9,
+            threshold: f64::from(config.threshold),
+            points: f64::from(config.points_per_block),
+            first_block_ns: ns(config.first_block_s),
+            max_block_ns: ns(config.max_block_s),
+            forgive_after_ns: ns(config.forgive_after_s),
+            ipv6_prefix: config.ipv6_prefix.min(128),
+        }
+    }
+}
+
 impl Reputation {
     /// An empty table of at most `capacity` sources, at least one.
     #[must_use]
     pub fn new(config: &config::Reputation, capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        let ns = |seconds: u32| u64::from(seconds) * NS_PER_S;
         Self {
-            rules: Rules {
-                half_life_ns: f64::from(config.half_life_s.max(1)) * 1e9,
-                threshold: f64::from(config.threshold),
-                points: f64::from(config.points_per_block),
-                first_block_ns: ns(config.first_block_s),
-                max_block_ns: ns(config.max_block_s),
-                forgive_after_ns: ns(config.forgive_after_s),
-                ipv6_prefix: config.ipv6_prefix.min(128),
-            },
+            rules: Rules::of(config),
             sources: HashMap::with_capacity_and_hasher(capacity, foldhash::fast::RandomState::default()),
             order: BTreeSet::new(),
             capacity,
         }
+    }
+
+    /// From now on other rules hold, but for `ipv6_prefix`, by which the sources that are known are told apart.
+    pub fn follow(&mut self, config: &config::Reputation) {
+        self.rules = Rules {
+            ipv6_prefix: self.rules.ipv6_prefix,
+            ..Rules::of(config)
+        };
     }
 
     /// The address that stands for a source: itself, or its network's first address for IPv6.

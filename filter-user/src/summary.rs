@@ -147,6 +147,7 @@ mod tests {
             mode: Mode::Block,
             on_failure: FailurePolicy::Pass,
             rules: RulesStatus::default(),
+            reload_on_trial_s: None,
             xdp: ["pass", "drop", "drop"]
                 .map(|action| PacketCounter {
                     action: action.into(),

@@ -24,6 +24,8 @@ A file has one address or CIDR block a line; what follows # or ; is a comment. A
 reported, and the rest is blocked; the exit code is 7 then. Single sources have room in
 limits.max_blocks, other CIDR blocks of either family in limits.max_list_entries.
 
+To try a block, let it end by itself (--for 60s), and give it again without an end to keep it.
+
 Addresses on the never-block list (this host's own, its gateways', the management client's, and
 lists.never_block) are refused.")]
 pub(super) struct Block {

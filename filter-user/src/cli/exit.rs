@@ -16,7 +16,7 @@ Exit codes:
   2  the command line is wrong
   3  no engine is running
   4  no permission
-  5  the engine refuses (never-block list, table full, no such entry)
+  5  the engine refuses (never-block list, table full, no such entry, a reload on trial)
   6  the configuration or the rules are wrong
   7  some of the input could not be read (the rest was done)
 

@@ -1,15 +1,33 @@
-//! `portcullis reload`
+//! `portcullis reload` and `portcullis confirm`
 
 use std::io::Write;
 
 use clap::Args;
 
-use super::Connection;
-use crate::control::Request;
+use super::{Connection, duration};
+use crate::control::{Request, TRIAL_S};
 
-/// Make the running engine read its rules and `scoring` settings again; if they are wrong, those in force stay.
+/// Make the running engine read its rules and settings again; if they are wrong, those in force stay.
+///
+/// What is reloaded: the rules, `[scoring]`, what differs for services, `[clients]`, `[[limit]]`, `[flood]`, `[suspicious]` and
+/// `[reputation]` (but for `ipv6_prefix`). The rest of the configuration takes effect when the engine starts again.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo portcullis reload
+  sudo portcullis reload --confirm-within 2m && curl https://… && sudo portcullis confirm
+
+A reload on trial is taken back by itself if nobody confirms it, for example because the new rules lock you out:
+what was in force before comes back, and blocks by reputation since then are lifted. The files stay as they
+are, and the next reload or start takes them in.")]
 pub(super) struct Reload {
+    /// Take it back after this time, like 90s or 2m (5s to 1h), unless `portcullis confirm` comes before
+    #[arg(long, value_name = "TIME", value_parser = parse_trial)]
+    confirm_within: Option<u64>,
+
+    /// Take back the reload that is on trial, at once
+    #[arg(long, conflicts_with = "confirm_within")]
+    revert: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -17,6 +35,36 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self, connection: &Connection, out: &mut dyn Write) -> anyhow::Result<()> {
-        connection.tell(&Request::Reload {}, self.json, out)
+        let request = if self.revert {
+            Request::Revert {}
+        } else {
+            Request::Reload {
+                confirm_within_s: self.confirm_within,
+            }
+        };
+        connection.tell(&request, self.json, out)
+    }
+}
+
+/// Keep the reload that is on trial.
+#[derive(Debug, Args)]
+pub(super) struct Confirm {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Confirm {
+    pub(super) fn run(self, connection: &Connection, out: &mut dyn Write) -> anyhow::Result<()> {
+        connection.tell(&Request::Confirm {}, self.json, out)
+    }
+}
+
+fn parse_trial(text: &str) -> Result<u64, String> {
+    let seconds = duration::parse_seconds(text)?;
+    if TRIAL_S.contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("it must be between 5s and 1h".to_owned())
     }
 }

@@ -117,6 +117,13 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
     for queue in &status.queues {
         print_queue(queue, out)?;
     }
+    if let Some(left) = status.reload_on_trial_s {
+        writeln!(
+            out,
+            "on trial: the last reload is taken back in {} unless `portcullis confirm` comes before",
+            duration::show_seconds(left)
+        )?;
+    }
     if let Some(error) = &status.rules.last_error {
         writeln!(out, "warning: the last reload of the rules failed: {error}")?;
     }

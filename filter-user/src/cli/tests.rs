@@ -108,7 +108,7 @@ fn every_verb_has_help() {
     }
     // What prints data prints it for scripts too.
     for verb in [
-        "status", "block", "unblock", "allow", "blocks", "report", "reload", "log",
+        "status", "block", "unblock", "allow", "blocks", "report", "reload", "confirm", "log",
     ] {
         let (help, ..) = portcullis(&[verb, "--help"]);
         assert!(help.contains("--json"), "{verb}");
@@ -508,6 +508,23 @@ fn a_running_engine_is_asked_and_told() {
         (&["allow", "--json"], 0, "\"10.0.0.0/8\""),
         (&["allow", "10.0.0.0/8", "--remove"], 0, "off the allow list"),
         (&["reload"], 6, "rules/x.toml:3"),
+        (&["confirm"], 5, "no such entry"),
+        (&["reload", "--confirm-within", "4s"], 2, "between 5s and 1h"),
+        (
+            &["reload", "--confirm-within", "2m", "--revert"],
+            2,
+            "cannot be used with",
+        ),
+        (&["reload", "--confirm-within", "2m"], 0, "7 rules in force"),
+        (
+            &["status"],
+            0,
+            "on trial: the last reload is taken back in 2m unless `portcullis confirm` comes before",
+        ),
+        (&["reload"], 5, "the reload before is on trial\n  fix: confirm it"),
+        (&["reload", "--revert"], 0, "taken back"),
+        (&["reload", "--confirm-within", "5s"], 0, "7 rules in force"),
+        (&["confirm", "--json"], 0, "\"result\": \"done\""),
         (
             &["report", "--output", report],
             0,

@@ -1,5 +1,7 @@
 //! What the control server asks of the engine.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use super::{
@@ -42,8 +44,15 @@ pub trait Engine: Send + Sync + 'static {
     /// The latency histograms since the start or the last reset; with `reset`, later ones start anew.
     fn latencies(&self, reset: bool) -> Latencies;
 
-    /// Reads the rules again, and says what is in force now. On an error those in force stay.
-    fn reload(&self) -> Result<String, Refusal>;
+    /// Reads the rules again, and says what is in force now. On an error those in force stay. With a `trial` what was in force
+    /// before comes back after that time, unless [`Engine::confirm`] is called; until then an error if one is going on.
+    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal>;
+
+    /// Ends a trial: what was reloaded stays. An error if there is none.
+    fn confirm(&self) -> Result<String, Refusal>;
+
+    /// Ends a trial: what was in force before comes back at once. An error if there is none.
+    fn revert(&self) -> Result<String, Refusal>;
 
     /// Stops the queues' threads, so that the successor can go on with their flows. Until [`Engine::retire`] or
     /// [`Engine::take_back`] nothing is filtered.

@@ -18,7 +18,7 @@ pub use protected::{Protected, Why};
 pub use protocol::{
     BlockEntry, BlockOrigin, Blocked, HandedOver, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES,
     MAX_RESPONSE_BYTES, MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, Successor,
-    VERSION, Versioned,
+    TRIAL_S, VERSION, Versioned,
 };
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};

@@ -3,7 +3,7 @@
 //! A request is `{"v":1,"op":"block","target":"192.0.2.7/32","for_s":600}`, its response
 //! `{"v":1,"result":"done","message":"…"}` or `{"v":1,"result":"error","code":"…","message":"…","remedy":"…"}`.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ pub const MAX_TARGETS: usize = 1000;
 
 /// The longest reason of a block, in bytes.
 pub const MAX_REASON_BYTES: usize = 200;
+
+/// How long a reload may be on trial, in seconds.
+pub const TRIAL_S: RangeInclusive<u64> = 5..=3600;
 
 /// A message with the version of the protocol it is written in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,7 +99,15 @@ pub enum Request {
         reset: bool,
     },
     /// Read the rules again.
-    Reload {},
+    Reload {
+        /// Take it back after so many seconds, within [`TRIAL_S`], unless it is confirmed; none: it stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_within_s: Option<u64>,
+    },
+    /// The reload on trial stays.
+    Confirm {},
+    /// The reload on trial is taken back.
+    Revert {},
     /// Let another engine go on with the flows.
     HandOver(Successor),
     /// It could not: go on as before.
@@ -302,6 +313,8 @@ pub enum RefusalCode {
     Busy,
     /// The target holds an address that must not be blocked.
     Protected,
+    /// A reload is on trial, and has to be confirmed or taken back first.
+    OnTrial,
     /// There is no such entry.
     NotFound,
     /// A table is full.

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Blocked, ControlSocket, Engine, MAX_REASON_BYTES, MAX_REQUEST_BYTES, MAX_TARGETS, Protected, Refusal,
-    RefusalCode, RefusedTarget, Request, Response, VERSION, Versioned,
+    RefusalCode, RefusedTarget, Request, Response, TRIAL_S, VERSION, Versioned,
 };
 use crate::config::short_cidr;
 
@@ -222,7 +222,9 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
             targets: engine.allowed(page)?,
         }),
         Request::Latency { reset } => Ok(Response::Latency(engine.latencies(reset))),
-        Request::Reload {} => done(engine.reload()?),
+        Request::Reload { confirm_within_s } => done(engine.reload(trial(confirm_within_s)?)?),
+        Request::Confirm {} => done(engine.confirm()?),
+        Request::Revert {} => done(engine.revert()?),
         Request::HandOver(successor) => Ok(Response::HandedOver(engine.hand_over(&successor)?)),
         Request::TakeBack {} => {
             engine.take_back()?;
@@ -269,6 +271,20 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
             )
         }
     }
+}
+
+fn trial(seconds: Option<u64>) -> Result<Option<Duration>, Refusal> {
+    if let Some(seconds) = seconds
+        && !TRIAL_S.contains(&seconds)
+    {
+        let (shortest, longest) = TRIAL_S.into_inner();
+        return Err(Refusal::new(
+            RefusalCode::BadRequest,
+            format!("a trial of {seconds} s is too short or too long"),
+            format!("give it {shortest} to {longest} s"),
+        ));
+    }
+    Ok(seconds.map(Duration::from_secs))
 }
 
 fn check_block(for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {

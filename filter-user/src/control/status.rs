@@ -28,6 +28,9 @@ pub struct Status {
     pub on_failure: FailurePolicy,
     /// The rules in force.
     pub rules: RulesStatus,
+    /// Seconds until the last reload is taken back, if it is on trial.
+    #[serde(default)]
+    pub reload_on_trial_s: Option<u64>,
     /// What the XDP program did, by action and reason.
     pub xdp: Vec<PacketCounter>,
     /// Packets that the XDP program has redirected since the engine started: those that the queues have read and lost, and

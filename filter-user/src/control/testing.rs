@@ -26,6 +26,7 @@ pub(crate) fn net(text: &str) -> IpNet {
 pub(crate) struct Tables {
     blocks: Mutex<BTreeMap<IpNet, BlockEntry>>,
     allowed: Mutex<Vec<IpNet>>,
+    trial: Mutex<Option<Duration>>,
     book: LatencyBook,
 }
 
@@ -36,9 +37,14 @@ impl Tables {
         Self {
             blocks: Mutex::default(),
             allowed: Mutex::default(),
+            trial: Mutex::default(),
             book,
         }
     }
+}
+
+fn trial_s(trial: &Mutex<Option<Duration>>) -> Option<u64> {
+    trial.lock().unwrap().map(|trial| trial.as_secs())
 }
 
 fn not_found() -> Refusal {
@@ -57,6 +63,7 @@ impl Engine for Tables {
             mode: Mode::Block,
             on_failure: FailurePolicy::Drop,
             rules: RulesStatus::default(),
+            reload_on_trial_s: trial_s(&self.trial),
             xdp: vec![PacketCounter {
                 action: "drop".into(),
                 reason: "source_blocked".into(),
@@ -153,12 +160,34 @@ impl Engine for Tables {
         self.book.snapshot(reset)
     }
 
-    fn reload(&self) -> Result<String, Refusal> {
-        Err(Refusal::new(
-            RefusalCode::Invalid,
-            "rules/x.toml:3: no such target",
-            "see the list of targets",
-        ))
+    /// Wrong rules, unless they are tried.
+    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+        let mut on_trial = self.trial.lock().unwrap();
+        if on_trial.is_some() {
+            return Err(Refusal::new(
+                RefusalCode::OnTrial,
+                "the reload before is on trial",
+                "confirm it",
+            ));
+        }
+        *on_trial = Some(trial.ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::Invalid,
+                "rules/x.toml:3: no such target",
+                "see the list of targets",
+            )
+        })?);
+        Ok("7 rules in force".to_owned())
+    }
+
+    fn confirm(&self) -> Result<String, Refusal> {
+        self.trial.lock().unwrap().take().ok_or_else(not_found)?;
+        Ok("confirmed".to_owned())
+    }
+
+    fn revert(&self) -> Result<String, Refusal> {
+        self.trial.lock().unwrap().take().ok_or_else(not_found)?;
+        Ok("taken back".to_owned())
     }
 
     fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {

@@ -31,6 +31,10 @@ fn refusal(response: Versioned<Response>) -> RefusalCode {
     }
 }
 
+fn reload(confirm_within_s: Option<u64>) -> Request {
+    Request::Reload { confirm_within_s }
+}
+
 #[test]
 fn every_request_survives_json() {
     for request in [
@@ -63,7 +67,14 @@ fn every_request_survives_json() {
         }),
         Request::Allowed(Page::default()),
         Request::Latency { reset: true },
-        Request::Reload {},
+        Request::Reload {
+            confirm_within_s: None,
+        },
+        Request::Reload {
+            confirm_within_s: Some(60),
+        },
+        Request::Confirm {},
+        Request::Revert {},
         Request::LogLevel {
             engine: Some(Level::Debug),
             ebpf: None,
@@ -99,7 +110,7 @@ fn every_answer_survives_the_socket() {
     };
     assert_eq!(latencies.merged(Stage::DriverToForwarded).len(), 0);
 
-    let Err(ClientError::Refused(refused)) = client.ask(&Request::Reload {}) else {
+    let Err(ClientError::Refused(refused)) = client.ask(&reload(None)) else {
         panic!("not refused")
     };
     assert_eq!(refused.code, RefusalCode::Invalid);
@@ -113,6 +124,39 @@ fn every_answer_survives_the_socket() {
     };
     assert_eq!(refused.code, RefusalCode::Failed);
     assert!(client.ask(&Request::Status {}).is_ok());
+}
+
+#[test]
+fn a_reload_can_be_tried() {
+    let served = Served::start(ServerLimits::default());
+    let mut client = served.client();
+    let mut code = |request: &Request| match client.ask(request) {
+        Ok(_) => None,
+        Err(ClientError::Refused(refusal)) => Some(refusal.code),
+        Err(error) => panic!("{error}"),
+    };
+    for seconds in [0, 4, 3601, u64::MAX] {
+        assert_eq!(
+            code(&reload(Some(seconds))),
+            Some(RefusalCode::BadRequest),
+            "{seconds}"
+        );
+    }
+    for end in [Request::Confirm {}, Request::Revert {}] {
+        assert_eq!(code(&end), Some(RefusalCode::NotFound));
+        for (seconds, other) in [(5, 3600), (3600, 5)] {
+            assert_eq!(code(&reload(Some(seconds))), None);
+            assert_eq!(code(&reload(Some(other))), Some(RefusalCode::OnTrial));
+            assert_eq!(code(&reload(None)), Some(RefusalCode::OnTrial));
+            assert_eq!(code(&end), None);
+        }
+    }
+    // Older programs do not say whether they try it.
+    let mut raw = served.raw();
+    assert_eq!(
+        refusal(say(&mut raw, "{\"v\":1,\"op\":\"reload\"}\n")),
+        RefusalCode::Invalid
+    );
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl ParseableParametrized<[u8], GenlHeader> for SetFeatures {
 mod tests {
     use super::*;
 
-    /// Attributes as linux/ethtool_netlink.h has them: lengths without padding, strings with their NUL.
+    /// Attributes as `linux/ethtool_netlink.h` has them: lengths without padding, strings with their NUL.
     #[test]
     fn the_request_is_as_the_kernel_reads_it() {
         let request = SetFeatures::new(7, &["rx-lro".into()], true);

@@ -29,6 +29,12 @@ impl Folder {
         }
     }
 
+    /// It is about to be loaded as it is now.
+    pub(super) fn accept(&mut self) {
+        self.loaded = listing(&self.path);
+        self.changing = None;
+    }
+
     /// Whether the packs have changed, and have stayed so for one look: a file may still be being written.
     pub(super) fn changed(&mut self) -> bool {
         let now = listing(&self.path);
@@ -81,6 +87,13 @@ mod tests {
         write("b.toml", "12");
         assert!(!folder.changed(), "it is still being written");
         assert!(folder.changed() && !folder.changed());
+        write("b.toml", "123");
+        assert!(!folder.changed());
+        folder.accept();
+        assert!(
+            !folder.changed() && !folder.changed(),
+            "somebody else has loaded it"
+        );
         write("note.txt", "no pack");
         assert!(!folder.changed() && !folder.changed());
         fs::remove_file(dir.path().join("a.toml")).expect("removed");

@@ -31,8 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) struct Pending {
     successor: Pid,
     since: Instant,
-    records: Arc<Vec<FlowRecords>>,
+    stopped: Stopped,
     file: PathBuf,
+}
+
+/// What is known where the threads have stopped.
+#[derive(Clone)]
+struct Stopped {
+    /// Those of the XDP program, as they were.
+    settings: Settings,
+    records: Arc<Vec<FlowRecords>>,
 }
 
 /// What follows from an order.
@@ -109,12 +117,13 @@ impl Running {
             );
         }
         let begin = Instant::now();
-        let records = Arc::new(self.suspend()?);
+        let stopped = self.suspend()?;
+        let records = Arc::clone(&stopped.records);
         // From here on it can be taken back.
         self.pending = Some(Pending {
             successor: Pid::from_raw(successor.pid.cast_signed()),
             since: Instant::now(),
-            records: Arc::clone(&records),
+            stopped,
             file: PathBuf::new(),
         });
         let file = flow_file::write(&records).map_err(|error| {
@@ -144,12 +153,12 @@ impl Running {
         // The successor may have put its own configuration into the maps.
         maps::fill(&mut self.state.tables(), &self.state.config, &self.protected)?;
         let queues = self.queues;
-        self.resume(queues, &pending.records).await
+        self.resume(queues, &pending.stopped).await
     }
 
     async fn change_queues(&mut self, count: u32) -> (Reply, anyhow::Result<()>) {
-        let records = match self.suspend() {
-            Ok(records) => Arc::new(records),
+        let stopped = match self.suspend() {
+            Ok(stopped) => stopped,
             Err(refusal) => return (Err(refusal), Ok(())),
         };
         let before = self.queues;
@@ -168,7 +177,7 @@ impl Running {
         let has = Interface::find(&self.state.interface.name).await;
         let has = has.map_or(before, |interface| interface.queues);
         let queues = if refusal.is_none() { count } else { before.min(has) };
-        match self.resume(queues, &records).await {
+        match self.resume(queues, &stopped).await {
             Ok(()) => (refusal.map_or(Ok(None), Err), Ok(())),
             Err(error) => {
                 let refusal = Refusal::new(RefusalCode::Failed, format!("{error:#}"), "see the engine's log");
@@ -178,11 +187,11 @@ impl Running {
     }
 
     /// Stops the threads. Until others run, nothing passes by them: TCP sends it again.
-    fn suspend(&mut self) -> Result<Vec<FlowRecords>, Refusal> {
+    fn suspend(&mut self) -> Result<Stopped, Refusal> {
         let failed = |error: crate::bpf::TableError| {
             Refusal::new(RefusalCode::Failed, error.to_string(), "see the engine's log")
         };
-        {
+        let settings = {
             let mut tables = self.state.tables();
             let settings = tables.settings().map_err(failed)?;
             let closed = Settings {
@@ -190,22 +199,29 @@ impl Running {
                 ..settings
             };
             tables.set_settings(&closed).map_err(failed)?;
-        }
-        Ok(self.threads.suspend())
+            settings
+        };
+        Ok(Stopped {
+            settings,
+            records: Arc::new(self.threads.suspend()),
+        })
     }
 
-    /// Starts threads for so many queues that go on with these flows.
-    async fn resume(&mut self, queues: u32, records: &Arc<Vec<FlowRecords>>) -> anyhow::Result<()> {
+    /// Starts threads for so many queues that go on where those before them have stopped.
+    async fn resume(&mut self, queues: u32, stopped: &Stopped) -> anyhow::Result<()> {
         let state = Arc::clone(&self.state);
         self.way.set_queues(&state.interface, queues).await?;
         let (policies, clients) = {
             let rules = state.rules_state();
-            (Arc::clone(&rules.policies), Arc::clone(&rules.clients))
+            (
+                Arc::clone(&rules.in_force.tuned.policies),
+                Arc::clone(&rules.clients),
+            )
         };
         let redirected_before = state.tables().counters()?.total(Action::Redirect);
         let deep = second_tier::start(&state.config, &policies, queues)?;
         let (latency, recorders) = LatencyBook::new(queues as usize);
-        let settings = {
+        {
             let tables = state.tables();
             let parts = Parts {
                 config: &state.config,
@@ -221,17 +237,10 @@ impl Running {
                 counts: &self.supplies.counts,
             };
             self.threads = parts
-                .start(recorders, records)
+                .start(recorders, &stopped.records)
                 .context("the queues' threads cannot start again")?;
-            let before = tables.settings()?;
-            let wanted = maps::settings(&state.config, &state.interface, &tables)?;
-            Settings {
-                flood: before.flood,
-                challenge: before.challenge,
-                ..wanted
-            }
-        };
-        state.tables().set_settings(&settings)?;
+        }
+        state.tables().set_settings(&stopped.settings)?;
         self.queues = queues;
         state.replace_queue_set(QueueSet::new(&self.threads, latency, deep, redirected_before));
         Ok(())

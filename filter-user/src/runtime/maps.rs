@@ -105,8 +105,7 @@ fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
 
 /// The settings of the XDP program; their generation is one more than that of those in force.
 pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) -> anyhow::Result<Settings> {
-    let cpus =
-        aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
+    let cpus = cpus()?;
     let generation = tables.settings()?.generation.checked_add(1).unwrap_or(1);
     let random = || getrandom::u64().context("cannot get random bytes for the key of challenges");
     let key = [random()?, random()?];
@@ -142,9 +141,36 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
             Forward::Bridge => interface.index,
         },
         source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix),
-        flood: config.flood.limits(cpus as u32),
-        challenge: config.flood.challenge.settings(cpus as u32, key),
+        flood: config.flood.limits(cpus),
+        challenge: config.flood.challenge.settings(cpus, key),
     })
+}
+
+/// The settings in force, with what a reload takes of a configuration. The key of challenges stays: sources are answering them.
+pub(super) fn reloaded(config: &Config, in_force: &Settings) -> anyhow::Result<Settings> {
+    let cpus = cpus()?;
+    let changed = Settings {
+        triggers: triggers(&config.suspicious),
+        new_source_requests: config.suspicious.new_source_requests,
+        soft_limit: config.suspicious.soft_limit_rps,
+        flood: config.flood.limits(cpus),
+        challenge: config.flood.challenge.settings(cpus, in_force.challenge.key),
+        ..*in_force
+    };
+    Ok(if changed == *in_force {
+        changed
+    } else {
+        Settings {
+            generation: in_force.generation.checked_add(1).unwrap_or(1),
+            ..changed
+        }
+    })
+}
+
+fn cpus() -> anyhow::Result<u32> {
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| anyhow::anyhow!("cannot read {path}: {error}"))?;
+    Ok(cpus as u32)
 }
 
 fn triggers(suspicious: &Suspicious) -> u32 {
@@ -178,7 +204,39 @@ pub(super) fn prefix(net: &IpNet) -> Prefix {
 
 #[cfg(test)]
 mod tests {
+    use filter_common::challenge::ChallengeSettings;
+
     use super::*;
+
+    #[test]
+    fn a_reload_changes_limits_and_nothing_that_is_under_way() {
+        let config = |text: &str| Config::parse("test", text, None, &[]).expect("valid");
+        let in_force = Settings {
+            generation: 7,
+            on_failure: Settings::FAIL_PASS,
+            challenge: ChallengeSettings {
+                key: [1, 2],
+                ..ChallengeSettings::default()
+            },
+            ..Settings::default()
+        };
+        let first = reloaded(&config(""), &in_force).expect("CPUs");
+        assert_eq!(first.generation, 8);
+        assert_eq!(
+            reloaded(&config(""), &first).expect("CPUs"),
+            first,
+            "the same again"
+        );
+        let text = "[engine]\non_failure = \"drop\"\n[flood.source]\nsyns = { rate = 5 }\n[suspicious]\nsoft_limit_rps = 9\n";
+        let next = reloaded(&config(text), &first).expect("CPUs");
+        assert_eq!((next.generation, next.soft_limit), (9, 9));
+        assert_ne!(next.flood, first.flood);
+        assert_eq!(next.challenge, first.challenge);
+        assert_eq!(
+            (next.challenge.key, next.on_failure),
+            ([1, 2], Settings::FAIL_PASS)
+        );
+    }
 
     #[test]
     fn fragments_follow_the_strictest_service_of_an_address() {

@@ -23,6 +23,7 @@ mod placement;
 mod predecessor;
 mod queue_set;
 mod queues;
+mod reload;
 mod second_tier;
 mod state;
 mod xdp_mode;
@@ -58,7 +59,6 @@ use crate::{
     summary::Summary,
     tuning::Tuned,
 };
-use folder::Folder;
 use handover::{Next, Pending};
 use keeper::Keeper;
 use orders::Order;
@@ -306,11 +306,7 @@ impl Running {
         let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
         let protection = Arc::clone(&protected);
         let mode = attachment.mode.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
-        let reason = match attachment.mode {
-            Some(mode) if Some(&mode) == choice.modes.first() => choice.reason,
-            Some(_) => "as nothing else works here",
-            None => "taken over from the engine before",
-        };
+        let reason = choice.reason_for(attachment.mode);
         warn_of(mode, &interface, &way, threads.in_parts());
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
@@ -350,7 +346,6 @@ impl Running {
         let summary_every = state.config.report.summary_interval_s;
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
         let watch_s = state.config.rules.watch_s;
-        let mut folder = state.config.rules.folder.clone().map(Folder::new);
         let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
         let mut last = state.status();
         let outcome = {
@@ -367,7 +362,7 @@ impl Running {
                     },
                     _ = signals.hangup.recv() => reload(&state),
                     _ = look.tick(), if watch_s > 0 => {
-                        if folder.as_mut().is_some_and(Folder::changed) {
+                        if state.folder_changed() {
                             reload(&state);
                         }
                     }
@@ -379,6 +374,7 @@ impl Running {
                             log.flush();
                         }
                         events::drain_drops(&mut self.drops);
+                        state.end_trial();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
@@ -553,7 +549,7 @@ fn load_options(config: &Config, shared: bool) -> LoadOptions {
 }
 
 fn reload(state: &State) {
-    match state.reload() {
+    match state.reload(None) {
         Ok(message) => tracing::info!("{message}"),
         Err(refusal) => tracing::error!("reload refused: {refusal}"),
     }

@@ -1,10 +1,6 @@
 //! What operators ask of the running engine.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use filter_common::{Action, Reason, block::Block};
 use filter_score::Family;
@@ -16,21 +12,21 @@ use super::{
     maps::prefix,
     orders::What,
     queue_set::Queue,
+    reload::Trial,
     second_tier,
     state::{State, spare_proxies},
 };
 use crate::{
     bpf::{TableError, Target, XdpMode, monotonic_ns},
-    client::{ClientCount, Clients},
-    config::{self, Baseline, BaselineMode, Config, Level, ProxyProtocol, Scoring},
+    client::ClientCount,
+    config::{self, Level},
     control::{
         BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, PacketCounter, Page,
         QueueStatus, Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus, Status, Successor,
     },
-    engine::{Command, EngineCounters, EngineDrop},
+    engine::{EngineCounters, EngineDrop},
     flow::DropReason,
     latency::Latencies,
-    tuning::Tuned,
 };
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -45,15 +41,17 @@ impl Engine for State {
             reason: bare_name(*reason).to_owned(),
             packets: packets.get(*reason),
         });
-        let rules = {
+        let (rules, reload_on_trial_s) = {
             let state = self.rules_state();
-            RulesStatus {
-                version: state.rules.version.clone(),
-                count: state.rules.set.rules().len() as u64,
-                model: state.rules.model.clone(),
+            let rules = &state.in_force.tuned.rules;
+            let status = RulesStatus {
+                version: rules.version.clone(),
+                count: rules.set.rules().len() as u64,
+                model: rules.model.clone(),
                 reloads: state.reloads,
                 last_error: state.last_error.clone(),
-            }
+            };
+            (status, state.trial.as_ref().map(Trial::remaining_s))
         };
         let sources = {
             let reputation = self.reputation();
@@ -74,6 +72,7 @@ impl Engine for State {
             on_failure: self.config.engine.on_failure,
             warnings: Self::warnings(&counters, &rules),
             rules,
+            reload_on_trial_s,
             redirected: packets
                 .total(Action::Redirect)
                 .saturating_sub(set.redirected_before),
@@ -206,55 +205,16 @@ impl Engine for State {
         self.queue_set().latency.snapshot(reset)
     }
 
-    fn reload(&self) -> Result<String, Refusal> {
-        let loaded = self.read_again();
-        let mut state = self.rules_state();
-        match loaded {
-            Ok((Tuned { rules, policies }, config)) => {
-                let clients = Arc::new(Clients::new(&config, &self.config.services()));
-                let set = self.queue_set();
-                for queue in &set.queues {
-                    queue.tell_for_sure(Command::Policies(Arc::clone(&policies)))?;
-                    queue.tell_for_sure(Command::Clients(Arc::clone(&clients)))?;
-                }
-                if let Some(pool) = &set.deep {
-                    pool.replace(Arc::clone(&policies));
-                }
-                let mut message = format!(
-                    "{} rules in force, version {}, model {}{}",
-                    rules.set.rules().len(),
-                    rules.version,
-                    rules.model.version.as_deref().unwrap_or("off"),
-                    if self.differs(&config) {
-                        "; what else has changed in the configuration takes effect when the engine starts again"
-                    } else {
-                        ""
-                    }
-                );
-                if let Some(warning) = rules.model_warning() {
-                    tracing::warn!("{warning}");
-                    message = format!("{message}; warning: {warning}");
-                }
-                self.lift_blocks_of(&clients);
-                self.blocks_changed();
-                state.clients = clients;
-                state.policies = policies;
-                state.mode = config.scoring.mode;
-                state.rules = rules;
-                state.reloads += 1;
-                state.last_error = None;
-                Ok(message)
-            }
-            Err(error) => {
-                let message = error.to_string();
-                state.last_error = Some(message.clone());
-                Err(Refusal::new(
-                    RefusalCode::Invalid,
-                    message,
-                    "the rules before it stay in force, and the settings with them",
-                ))
-            }
-        }
+    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+        self.reload_for(trial)
+    }
+
+    fn confirm(&self) -> Result<String, Refusal> {
+        self.confirm_trial()
+    }
+
+    fn revert(&self) -> Result<String, Refusal> {
+        self.revert_trial()
     }
 
     fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {
@@ -294,37 +254,6 @@ impl Engine for State {
 }
 
 impl State {
-    /// The rules and policies as the files are now, for the services that the engine has started with.
-    fn read_again(&self) -> anyhow::Result<(Tuned, Config)> {
-        let origin = self.origin.reread()?;
-        let config = origin.config()?;
-        let tuned = Tuned::load(&config, &origin, &self.config.services(), Some(&self.rules()))?;
-        Ok((tuned, config))
-    }
-
-    /// Whether a configuration differs in more than how requests are judged.
-    fn differs(&self, config: &Config) -> bool {
-        let rest = |config: &Config| {
-            let mut config = config.clone();
-            config.scoring = Scoring {
-                cache: config.scoring.cache,
-                baseline: Baseline {
-                    mode: BaselineMode::Off,
-                    ..config.scoring.baseline
-                },
-                ..Scoring::default()
-            };
-            config.clients = config::Clients::default();
-            config.limit.clear();
-            for service in &mut config.service {
-                service.scoring = None;
-                service.proxy_protocol = ProxyProtocol::Off;
-            }
-            config
-        };
-        rest(config) != rest(&self.config)
-    }
-
     /// Whether the target is keyed as a single source.
     pub(super) fn is_source(&self, target: &IpNet) -> bool {
         target.prefix_len() == self.source_net(target.addr()).prefix_len()

@@ -11,11 +11,17 @@ use std::{
 };
 
 use filter_common::{Address, block::Block};
-use filter_score::Policies;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-use super::{blocks::Listing, logging, orders::Order, queue_set::QueueSet};
+use super::{
+    blocks::Listing,
+    folder::Folder,
+    logging,
+    orders::Order,
+    queue_set::QueueSet,
+    reload::{InForce, Trial},
+};
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
     client::Clients,
@@ -29,9 +35,9 @@ use crate::{
 
 /// The rules in force and what became of reloads.
 pub(super) struct RulesState {
-    pub(super) rules: Rules,
-    /// They and the configuration's policies.
-    pub(super) policies: Arc<Policies>,
+    pub(super) in_force: InForce,
+    /// The last reload, while it may be taken back.
+    pub(super) trial: Option<Trial>,
     /// Who is trusted to speak for clients.
     pub(super) clients: Arc<Clients>,
     /// Whether decisions are carried out, where a service does not say otherwise.
@@ -55,6 +61,7 @@ pub(super) struct State {
     pub(super) orders: mpsc::Sender<Order>,
     protected: Arc<Protected>,
     rules: Mutex<RulesState>,
+    folder: Mutex<Option<Folder>>,
     tables: Mutex<Tables>,
     reputation: Mutex<Reputation>,
     /// The queues do not know all blocks yet.
@@ -90,13 +97,17 @@ impl State {
             set: RwLock::new(Arc::new(set)),
             orders,
             rules: Mutex::new(RulesState {
-                rules: tuned.rules,
-                policies: tuned.policies,
+                in_force: InForce {
+                    tuned,
+                    config: config.clone(),
+                },
+                trial: None,
                 clients: Arc::new(Clients::new(&config, &config.services())),
                 mode: config.scoring.mode,
                 reloads: 0,
                 last_error: None,
             }),
+            folder: Mutex::new(config.rules.folder.clone().map(Folder::new)),
             config,
             origin,
             interface,
@@ -143,9 +154,14 @@ impl State {
         lock(&self.rules)
     }
 
+    /// The folder of rule packs, if there is one.
+    pub(super) fn folder(&self) -> MutexGuard<'_, Option<Folder>> {
+        lock(&self.folder)
+    }
+
     /// The rules in force.
     pub(super) fn rules(&self) -> Rules {
-        self.rules_state().rules.clone()
+        self.rules_state().in_force.tuned.rules.clone()
     }
 
     /// Who is trusted to speak for clients.

@@ -29,6 +29,15 @@ impl Choice {
         };
         Self { modes, reason }
     }
+
+    /// Why the program is attached as it is; without a mode it was attached before.
+    pub(super) fn reason_for(&self, mode: Option<XdpMode>) -> &'static str {
+        match mode {
+            Some(mode) if Some(&mode) == self.modes.first() => self.reason,
+            Some(_) => "as nothing else works here",
+            None => "taken over from the engine before",
+        }
+    }
 }
 
 #[cfg(test)]

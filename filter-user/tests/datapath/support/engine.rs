@@ -156,6 +156,12 @@ impl RunningEngine {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Writes another configuration in the place of that it was started with.
+    pub(crate) fn configure(&self, configuration: &str) -> Result<()> {
+        let file = self.log.with_extension("toml");
+        fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
