@@ -449,7 +449,7 @@ impl Findings {
         self.suspicion = found.suspicion;
         self.excluded_count = found.excluded_count;
         self.silenced = found.silenced;
-        self.subject.restore(found.subject);
+        self.subject.restore(&found.subject);
         for hit in found.hits.into_iter().take(MAX_HITS) {
             match rules.rules().find(|rule| rule.id == hit.rule) {
                 Some(rule) => self.hits.push(Hit {

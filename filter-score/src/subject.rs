@@ -87,7 +87,7 @@ impl Subject {
     }
 
     /// The subject of a request that began elsewhere.
-    pub(crate) fn restore(&mut self, travelling: Travelling) {
+    pub(crate) fn restore(&mut self, travelling: &Travelling) {
         self.source = travelling.source;
         self.method = travelling.method;
         self.path.clear();

@@ -40,7 +40,6 @@ enum At {
 
 /// A request in progress.
 #[derive(Debug, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a request")]
 struct Suspended {
     phase: Phase,
     head: Head,
@@ -128,8 +127,8 @@ impl Scorer {
         let mut stream = Stream {
             leading,
             upgrade_asked,
-            source,
             policy,
+            source,
             ..Stream::default()
         };
         stream.state = match at {
@@ -332,7 +331,7 @@ mod tests {
         policy.limits.body_bytes = 10;
         policy.limits.body_overflow = Overflow::Partial;
         let (rules, mut judged) = (rules(), (Vec::new(), Disposition::Accept));
-        let mut one = Scorer::new(Arc::clone(&rules), policy.clone(), 8);
+        let mut one = Scorer::new(Arc::clone(&rules), policy, 8);
         let mut other = Scorer::new(rules, policy, 8);
         let mut stream = Stream::new();
         feed(

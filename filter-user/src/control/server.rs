@@ -234,23 +234,7 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
             engine.retire()?;
             done("the engine ends".to_owned())
         }
-        Request::Queues { count } => {
-            if !(1..=filter_common::MAX_QUEUES).contains(&count) {
-                return Err(Refusal::new(
-                    RefusalCode::BadRequest,
-                    format!(
-                        "{count} queues are none, or more than the {} that are supported",
-                        filter_common::MAX_QUEUES
-                    ),
-                    "name another number",
-                ));
-            }
-            engine.set_queues(count)?;
-            done(format!(
-                "{count} queue{} are read now",
-                if count == 1 { "" } else { "s" }
-            ))
-        }
+        Request::Queues { count } => done(set_queues(engine, count)?),
         Request::LogLevel {
             engine: None,
             ebpf: None,
@@ -271,6 +255,21 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
             )
         }
     }
+}
+
+fn set_queues<E: Engine>(engine: &E, count: u32) -> Result<String, Refusal> {
+    if !(1..=filter_common::MAX_QUEUES).contains(&count) {
+        return Err(Refusal::new(
+            RefusalCode::BadRequest,
+            format!(
+                "{count} queues are none, or more than the {} that are supported",
+                filter_common::MAX_QUEUES
+            ),
+            "name another number",
+        ));
+    }
+    engine.set_queues(count)?;
+    Ok(format!("queues that are read now: {count}"))
 }
 
 fn trial(seconds: Option<u64>) -> Result<Option<Duration>, Refusal> {

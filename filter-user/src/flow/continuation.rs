@@ -10,7 +10,6 @@ use super::{Evidence, Reassembly, Seq, Stream};
 /// All that another engine has to know of a stream, between any two segments. Held segments stay behind: the server has not seen
 /// them, so that the client sends them again.
 #[derive(Debug, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a stream")]
 pub struct Continuation {
     phase: Phase,
     continuity: Continuity,

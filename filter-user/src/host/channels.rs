@@ -62,10 +62,10 @@ async fn channels(handle: &mut EthtoolHandle, name: &str) -> Channels {
                 match attribute {
                     EthtoolAttr::Channel(EthtoolChannelAttr::RxCount(count)) => channels.rx += count,
                     EthtoolAttr::Channel(EthtoolChannelAttr::CombinedCount(count)) => {
-                        channels.combined += count
+                        channels.combined += count;
                     }
                     EthtoolAttr::Channel(EthtoolChannelAttr::CombinedMax(count)) => {
-                        channels.combined_max += count
+                        channels.combined_max += count;
                     }
                     _ => {}
                 }

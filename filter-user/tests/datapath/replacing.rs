@@ -151,9 +151,9 @@ fn a_successor_that_fails_leaves_everything_as_it_was(mode: &str) -> Result<()> 
     engine.settled_status()?;
     let links_before = links(site.lab.gateway())?;
     // Before the queues are handed over, and after.
-    let log = engine.refuse_successor(&site.lab, &[mode, DROP, "limits.max_flows=1024"])?;
+    let log = RunningEngine::refuse_successor(&site.lab, &[mode, DROP, "limits.max_flows=1024"])?;
     ensure!(log.contains("--replace") && log.contains("FLOWS"), "{log}");
-    let log = engine.refuse_successor(&site.lab, &[mode, DROP, "lists.block=[\"127.0.0.1\"]"])?;
+    let log = RunningEngine::refuse_successor(&site.lab, &[mode, DROP, "lists.block=[\"127.0.0.1\"]"])?;
     ensure!(log.contains("lists.block") && log.contains("goes on"), "{log}");
     ensure!(engine.log().contains("handed over"), "{}", engine.log());
     let names = |links: &str| links.matches("pc-").count();

@@ -86,8 +86,8 @@ impl RunningEngine {
         Ok(successor)
     }
 
-    /// Tries to, and returns what the other engine has said at its end.
-    pub(crate) fn refuse_successor(&self, lab: &Lab, settings: &[&str]) -> Result<String> {
+    /// Tries to take over from the engine in the lab, and returns what was said at the end.
+    pub(crate) fn refuse_successor(lab: &Lab, settings: &[&str]) -> Result<String> {
         let mut successor = Self::spawn(lab, &both_services("all"), settings, &["--replace"])?;
         let status = wait_for("the other engine ending", START, || {
             successor.child.try_wait().ok().flatten()

@@ -1,0 +1,430 @@
+//! How an engine starts: alone, or in place of the one that runs.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use aya_log::EbpfLogger;
+use filter_common::Action;
+use filter_score::Policies;
+use tokio::sync::mpsc;
+
+use super::{
+    Running, Supplies, events,
+    keeper::Keeper,
+    logging, maps, orders,
+    predecessor::Predecessor,
+    queue_set::QueueSet,
+    queues::{self, QueueThreads},
+    second_tier,
+    state::State,
+    xdp_mode::Choice,
+};
+use crate::{
+    bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
+    client::Clients,
+    config::{self, Config, Offloads, Origin, Queues},
+    control::{ControlSocket, Protected},
+    deep::Pool,
+    engine::page::Page,
+    host::{Bridge, Changes, Claim, Interface, Reinjection, Way},
+    latency::{LatencyBook, LatencyRecorder},
+    limit::Counts,
+    ring::SharedQueues,
+    tuning::Tuned,
+};
+
+/// What a start has to go by.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) origin: Origin,
+    pub(super) tuned: Tuned,
+    pub(super) page: Page,
+    pub(super) logging: logging::Handle,
+}
+
+/// Starts, in place of the running engine if there is one to replace. Returns the control socket beside the engine, which answers on
+/// it.
+pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running, ControlSocket)> {
+    let path = plan.config.engine.control_socket.clone();
+    let predecessor = if replace {
+        Predecessor::find(&plan.config)?
+    } else {
+        None
+    };
+    let Some(mut predecessor) = predecessor else {
+        let interface = Interface::find(plan.config.interface()?).await?;
+        let socket = ControlSocket::bind(&path)?;
+        let claims = claims(&plan.config, &interface).await?;
+        let mut running = Running::start(plan, interface, None).await?;
+        running.claims = claims;
+        return Ok((running, socket));
+    };
+    let interface = Interface::find(plan.config.interface()?).await?;
+    let mut running = match Running::start(plan, interface, Some(&mut predecessor)).await {
+        Ok(running) => running,
+        Err(error) => {
+            predecessor.give_back();
+            return Err(error);
+        }
+    };
+    predecessor.retire();
+    let socket = predecessor.wait_for(|| ControlSocket::bind(&path))?;
+    let sides = [
+        Some(running.state.interface.clone()),
+        servers(&running.state.config).await?,
+    ];
+    running.claims =
+        predecessor.wait_for(|| sides.iter().flatten().map(Claim::take).collect::<Result<_, _>>())?;
+    predecessor.wait_for(|| running.kernel.claim())?;
+    Ok((running, socket))
+}
+
+async fn servers(config: &Config) -> anyhow::Result<Option<Interface>> {
+    Ok(match &config.engine.server_interface {
+        Some(name) => Some(Interface::find(name).await?),
+        None => None,
+    })
+}
+
+async fn claims(config: &Config, interface: &Interface) -> anyhow::Result<Vec<Claim>> {
+    let servers = servers(config).await?;
+    let sides = [Some(interface), servers.as_ref()].into_iter().flatten();
+    Ok(sides.map(Claim::take).collect::<Result<_, _>>()?)
+}
+
+impl Running {
+    /// Sets everything up, and attaches the program when the queues are ready to read. What was made is taken
+    /// back if a later step fails.
+    async fn start(
+        plan: Plan,
+        interface: Interface,
+        predecessor: Option<&mut Predecessor>,
+    ) -> anyhow::Result<Self> {
+        let Plan {
+            config,
+            origin,
+            tuned,
+            page,
+            logging,
+        } = plan;
+        let queue_count = queue_count(&config, &interface)?;
+        let servers = servers(&config).await?;
+        let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
+
+        let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
+        let mut tables = Tables::open(kernel.pin_dir())?;
+        let drops = tables.events()?;
+        let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
+        let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
+        let offloads = config.engine.offloads == Offloads::Auto;
+        let changes = make_changes(&interface, servers.as_ref(), offloads).await?;
+        let (latency, recorders) = LatencyBook::new(queue_count as usize);
+        let (events, receiver) = events::channel();
+        let supplies = Supplies {
+            page,
+            events,
+            counts: Arc::new(Counts::new(config.limits.max_counted as usize)),
+            shared,
+        };
+
+        let entry = Entry {
+            config: &config,
+            interface: &interface,
+            protected: &protected,
+            policies: &tuned.policies,
+            supplies: &supplies,
+            deep: deep.as_ref(),
+        };
+        let entered = entry
+            .enter(&mut kernel, &mut tables, servers, recorders, predecessor)
+            .await;
+        let Entered {
+            way,
+            threads,
+            attachment,
+            choice,
+            redirected_before,
+        } = match entered {
+            Ok(entered) => entered,
+            Err(error) => {
+                changes.undo().await;
+                return Err(error);
+            }
+        };
+        let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
+        let protection = Arc::clone(&protected);
+        let mode = attachment.mode.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
+        let reason = choice.reason_for(attachment.mode);
+        warn_of(mode, &interface, &way, threads.in_parts());
+        let (orders_in, orders) = mpsc::channel(orders::ORDERS);
+        let set = QueueSet::new(&threads, latency, deep, redirected_before);
+        let state = State::new(
+            config, origin, interface, mode, tuned, tables, set, logging, protection, orders_in,
+        );
+        let state = Arc::new(state);
+        state.lift_blocks_of(&state.clients());
+        state.publish_blocks(&state.tables());
+        let keeper = Keeper::start(&state)?;
+        let events = events::start(Arc::clone(&state), receiver);
+        announce(&state, reason);
+        Ok(Self {
+            state,
+            threads,
+            queues: queue_count,
+            attachment,
+            way,
+            changes,
+            supplies,
+            events,
+            keeper,
+            orders,
+            pending: None,
+            claims: Vec::new(),
+            protected,
+            drops,
+            kernel_log,
+            kernel,
+        })
+    }
+}
+
+/// What it takes to begin to filter.
+struct Entry<'a> {
+    config: &'a Config,
+    interface: &'a Interface,
+    protected: &'a Protected,
+    policies: &'a Arc<Policies>,
+    supplies: &'a Supplies,
+    deep: Option<&'a Pool>,
+}
+
+/// What is there then.
+struct Entered {
+    way: Way,
+    threads: QueueThreads,
+    attachment: Attachment,
+    choice: Choice,
+    redirected_before: u64,
+}
+
+impl Entry<'_> {
+    /// Starts a thread for each recorder's queue and attaches the programs; in place of the predecessor, if there is one. Takes back what was
+    /// made if a later step fails, but for the way that a predecessor goes on with.
+    async fn enter(
+        self,
+        kernel: &mut Kernel,
+        tables: &mut Tables,
+        servers: Option<Interface>,
+        recorders: Vec<LatencyRecorder>,
+        mut predecessor: Option<&mut Predecessor>,
+    ) -> anyhow::Result<Entered> {
+        let Self {
+            config, interface, ..
+        } = self;
+        // From here on a predecessor filters nothing any more.
+        let records = match &mut predecessor {
+            Some(predecessor) => predecessor.take_over(config)?,
+            None => Vec::new(),
+        };
+        maps::fill(tables, config, self.protected)?;
+        // As long as there are no sockets in their map, none is redirected.
+        let redirected_before = tables.counters()?.total(Action::Redirect);
+        let queues = recorders.len() as u32;
+        let way = make_way(interface, servers, queues, predecessor.is_some(), tables).await?;
+        let clients = Arc::new(Clients::new(config, &config.services()));
+        let parts = queues::Parts {
+            config,
+            interface,
+            way: &way,
+            tables,
+            shared: &self.supplies.shared,
+            policies: self.policies,
+            clients: &clients,
+            page: &self.supplies.page,
+            events: &self.supplies.events,
+            deep: self.deep,
+            counts: &self.supplies.counts,
+        };
+        let attached = parts.start(recorders, &Arc::new(records)).and_then(|threads| {
+            let settings = maps::settings(config, interface, tables)?;
+            let choice = Choice::of(config.engine.xdp_mode, interface, threads.in_parts());
+            tables.set_settings(&settings)?;
+            let attachment = attach(kernel, &way, interface, choice.modes)?;
+            Ok((threads, attachment, choice))
+        });
+        match attached {
+            Ok((threads, attachment, choice)) => Ok(Entered {
+                way,
+                threads,
+                attachment,
+                choice,
+                redirected_before,
+            }),
+            Err(error) => {
+                if predecessor.is_none() {
+                    way.remove().await;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Changes what has to be otherwise about the interfaces.
+async fn make_changes(
+    interface: &Interface,
+    servers: Option<&Interface>,
+    offloads: bool,
+) -> anyhow::Result<Changes> {
+    let mut changes = Changes::new(interface, servers, offloads);
+    if let Err(error) = changes.make().await {
+        changes.undo().await;
+        return Err(error.into());
+    }
+    Ok(changes)
+}
+
+/// Makes the way that accepted packets take.
+async fn make_way(
+    interface: &Interface,
+    servers: Option<Interface>,
+    queues: u32,
+    keep: bool,
+    tables: &Tables,
+) -> anyhow::Result<Way> {
+    let Some(servers) = servers else {
+        return Ok(Way::Host(Reinjection::create(interface, queues, keep).await?));
+    };
+    tables.set_bridge(interface.index, servers.index)?;
+    Ok(Way::Bridge(Bridge::new(interface.clone(), servers, queues)?))
+}
+
+/// Says what a mode loses on this interface.
+fn warn_of(mode: XdpMode, interface: &Interface, way: &Way, in_parts: bool) {
+    if mode == XdpMode::Native && interface.is_veth && matches!(way, Way::Bridge(_)) {
+        tracing::warn!(
+            "in native mode a veth's frames cross the bridge as they are: at their other ends, leave neither checksums nor \
+             cutting segments to hardware (`ethtool -K NAME tx off`), or use generic mode"
+        );
+    }
+    if mode == XdpMode::Generic && !in_parts {
+        tracing::warn!(
+            "packets that are larger than a frame will be lost: at the other end of a virtual cable, do not leave cutting \
+             segments to hardware (`ethtool -K NAME tso off gso off`)"
+        );
+    }
+}
+
+fn attach(
+    kernel: &mut Kernel,
+    way: &Way,
+    interface: &Interface,
+    modes: &[XdpMode],
+) -> anyhow::Result<Attachment> {
+    match way {
+        Way::Host(_) => Ok(Attachment::new(kernel, Place::Host(&interface.name), modes)?),
+        Way::Bridge(bridge) => attach_bridge(kernel, bridge, modes),
+    }
+}
+
+/// Attaches to both sides of a bridge in the first of `modes` that works: in each, other programs belong together.
+fn attach_bridge(kernel: &mut Kernel, bridge: &Bridge, modes: &[XdpMode]) -> anyhow::Result<Attachment> {
+    // A predecessor's program stays in its mode.
+    let taken_over = bridge.clients.xdp_mode;
+    let modes = taken_over.as_ref().map_or(modes, std::slice::from_ref);
+    let mut failure = None;
+    for mode in modes {
+        let place = Place::Bridge {
+            clients: &bridge.clients.name,
+            servers: &bridge.servers.name,
+        };
+        match Attachment::new(kernel, place, std::slice::from_ref(mode)) {
+            Ok(attachment) => return Ok(attachment),
+            Err(error @ AttachError::Refused { .. }) => failure = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(failure.map_or_else(|| anyhow::anyhow!("no mode to attach in"), Into::into))
+}
+
+fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {
+    anyhow::ensure!(
+        interface.up,
+        "{name} is down; bring it up with `ip link set dev {name} up`",
+        name = interface.name
+    );
+    let count = match config.engine.queues {
+        Queues::Auto => interface.queues,
+        Queues::Count(count) => {
+            if count < interface.queues {
+                tracing::warn!(
+                    "{} has {} RX queues, but only {count} are read: packets of the others fall under the failure policy",
+                    interface.name,
+                    interface.queues
+                );
+            }
+            count
+        }
+    };
+    anyhow::ensure!(
+        count <= interface.queues,
+        "{name} has {have} RX queues, engine.queues asks for {count}; lower it, or add queues with `ethtool -L {name} combined {count}`",
+        name = interface.name,
+        have = interface.queues,
+    );
+    anyhow::ensure!(
+        count <= filter_common::MAX_QUEUES,
+        "{} has {count} RX queues, more than the {} that are supported; set engine.queues",
+        interface.name,
+        filter_common::MAX_QUEUES
+    );
+    Ok(count)
+}
+
+fn load_options(config: &Config, shared: bool) -> LoadOptions {
+    LoadOptions {
+        pin_dir: PathBuf::from(&config.engine.pin_dir),
+        sizes: Sizes {
+            flows: config.limits.max_flows,
+            sources: config.limits.max_sources,
+            blocks: config.limits.max_blocks,
+            prefixes: config.limits.max_list_entries,
+            // Each service has an entry of its own, and its address one for fragments.
+            services: 2 * config::MAX_SERVICES as u32,
+        },
+        shared,
+        log_level: logging::ebpf_level(config.engine.ebpf_log),
+    }
+}
+
+fn announce(state: &State, reason: &str) {
+    let config = &state.config;
+    let queues = state.queue_set().queues.len();
+    tracing::info!(
+        "filtering {} ({} XDP: {reason}; {} queue{}), {} rules, mode {}, on failure {}",
+        state.interface.name,
+        state.xdp_mode,
+        queues,
+        if queues == 1 { "" } else { "s" },
+        state.rules().set.rules().len(),
+        config.scoring.mode,
+        config.engine.on_failure,
+    );
+    if let Some(servers) = &config.engine.server_interface {
+        tracing::info!("bridging {} and {servers}", state.interface.name);
+    }
+    for service in config.services() {
+        tracing::info!(
+            "service {} port {}: inspect {}{}",
+            service.address,
+            service.port,
+            service.inspect,
+            if service.scoring.is_some() {
+                ", judged by a policy of its own"
+            } else {
+                ""
+            }
+        );
+    }
+    tracing::debug!("started at {} ns of the monotonic clock", monotonic_ns());
+}
