@@ -42,7 +42,8 @@ pub enum AttachError {
     /// There is a program already.
     #[error(
         "another XDP program is attached to {interface}; Portcullis does not replace it. \
-         See it with `ip -details link show dev {interface}`, remove it with `ip link set dev {interface} xdp off`"
+         See it with `ip -details link show dev {interface}`, remove it with `ip link set dev {interface} xdp off`, or set engine.replace_foreign = \"replace\"; one that a running program \
+         holds goes with that program"
     )]
     Occupied {
         /// The interface.
@@ -143,7 +144,7 @@ impl Attachment {
     }
 }
 
-fn xdp_link(interface: &str) -> String {
+pub(super) fn xdp_link(interface: &str) -> String {
     format!("link_xdp_{interface}")
 }
 

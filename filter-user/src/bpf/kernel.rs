@@ -194,6 +194,12 @@ impl Kernel {
         Ok(())
     }
 
+    /// Whether an engine, of which this one takes over, has attached a program to the interface.
+    #[must_use]
+    pub fn has_predecessor(&self, interface: &str) -> bool {
+        self.pin_dir.join(super::attach::xdp_link(interface)).exists()
+    }
+
     /// Where maps and links are pinned.
     #[must_use]
     pub fn pin_dir(&self) -> &Path {

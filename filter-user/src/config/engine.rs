@@ -224,6 +224,8 @@ keyword! {
     ForeignProgram {
         /// Stop, and say which program is there.
         Refuse = "refuse",
+        /// Take it off, unless a program that runs holds it.
+        Replace = "replace",
     }
 }
 

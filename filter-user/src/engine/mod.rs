@@ -50,7 +50,7 @@ pub use counters::{EngineCounters, EngineDrop, SharedCounters};
 pub use environment::{Clock, KernelMaps, Rings};
 pub use handover::{Handover, Mailbox};
 pub use pace::PaceLimits;
-pub use records::FlowRecords;
+pub use records::{FlowRecords, Share};
 pub use reports::Event;
 pub use second_tier::Undecided;
 pub use worker::{Command, Worker, WorkerConfig};

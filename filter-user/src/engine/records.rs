@@ -1,7 +1,11 @@
 //! What a thread knows of its flows, written down for the thread that goes on with them: of the engine that takes over, or of this
 //! one with another number of queues.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::IpAddr,
+    time::Duration,
+};
 
 use filter_common::{Address, FlowKey};
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,29 @@ pub struct FlowRecords {
     pub bytes: Vec<u8>,
 }
 
+/// How flows are shared out among loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// There are as many as before, and each goes on with those of its queue.
+    SameQueue,
+    /// There are so many, and each goes on with its part of all.
+    Spread(u32),
+}
+
+impl Share {
+    /// The queue whose loop goes on with a flow that came in by `queue`.
+    fn owner(self, queue: u32, key: &Key) -> u32 {
+        match self {
+            Self::SameQueue => queue,
+            Self::Spread(queues) => {
+                let mut hasher = DefaultHasher::new();
+                key.hash(&mut hasher);
+                (hasher.finish() % u64::from(queues.max(1))) as u32
+            }
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     key: Key,
@@ -43,7 +70,7 @@ struct Record {
 }
 
 /// A [`FlowKey`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Hash, Serialize, Deserialize)]
 struct Key {
     source: IpAddr,
     destination: IpAddr,
@@ -143,16 +170,18 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         records
     }
 
-    /// Goes on with flows of another loop. Those for which there is no room are picked up like any others that are first seen in
-    /// mid-stream.
-    pub fn resume(&mut self, records: &FlowRecords) {
+    /// Goes on with those flows of another loop that are this one's. Those for which there is no room are picked up like any others that
+    /// are first seen in mid-stream.
+    pub fn resume(&mut self, records: &FlowRecords, share: Share) {
         let now = self.clock.now();
         let mut rest = records.bytes.as_slice();
         while !rest.is_empty() {
             match postcard::take_from_bytes::<Record>(rest) {
                 Ok((record, after)) => {
                     rest = after;
-                    self.resume_flow(record, records.queue, now);
+                    if share.owner(records.queue, &record.key) == self.config.queue {
+                        self.resume_flow(record, records.queue, now);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!("flows are lost: their records cannot be read ({error})");
@@ -185,7 +214,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         let Ok(handle) = inserted else { return };
         let Some(flow) = table.get_mut(handle) else { return };
         flow.stream = Stream::continuing(&record.stream, reassembly, handle.slot());
-        flow.requests = judge.resume(record.requests, &key);
+        flow.requests = judge.resume(record.requests, &key, now);
         flow.requests.at_head = record.at_head;
         flow.requests.suspected = record.suspected;
         let class = flow.class();
@@ -211,13 +240,15 @@ impl Judge {
     }
 
     /// Goes on with the requests of a flow.
-    fn resume(&mut self, continuation: filter_score::Continuation, flow: &FlowKey) -> Requests {
+    fn resume(&mut self, continuation: filter_score::Continuation, flow: &FlowKey, now: u64) -> Requests {
         let service = self.services.of(flow.destination, flow.destination_port);
         let mut requests = Requests {
             stream: self.scorer.resume(continuation, service),
             ..Requests::default()
         };
         self.settle(&mut requests, flow);
+        // Who is slow has the whole time again, and no more.
+        self.note_pace(&mut requests, true, 0, now);
         requests
     }
 }

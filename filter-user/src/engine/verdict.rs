@@ -332,7 +332,7 @@ impl Judge {
     }
 
     /// Where nothing is blocked, nobody is too slow either.
-    fn note_pace(&self, requests: &mut Requests, decided: bool, bytes: usize, now: u64) {
+    pub(super) fn note_pace(&self, requests: &mut Requests, decided: bool, bytes: usize, now: u64) {
         let stream = &requests.stream;
         if self.scorer.policies().policy(stream.policy()).mode == Mode::Block {
             requests.pace.note(stream.underway(), decided, bytes, now);

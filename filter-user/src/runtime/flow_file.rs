@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -24,6 +24,14 @@ pub(super) fn write(records: &[FlowRecords]) -> io::Result<PathBuf> {
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&path)?;
+    if let Err(error) = write_to(&mut file, records) {
+        remove(&path);
+        return Err(error);
+    }
+    Ok(path)
+}
+
+fn write_to(file: &mut impl io::Write, records: &[FlowRecords]) -> io::Result<()> {
     file.write_all(MAGIC)?;
     file.write_all(&FlowRecords::FORMAT.to_le_bytes())?;
     for queue in records {
@@ -32,7 +40,7 @@ pub(super) fn write(records: &[FlowRecords]) -> io::Result<PathBuf> {
         file.write_all(&(queue.bytes.len() as u64).to_le_bytes())?;
         file.write_all(&queue.bytes)?;
     }
-    Ok(path)
+    Ok(())
 }
 
 /// Reads such a file, and removes it.

@@ -8,16 +8,17 @@ use std::{
 
 use anyhow::Context as _;
 use filter_common::{Action, settings::Settings};
-use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
 use super::{
     Running, flow_file, maps,
     orders::{Order, Reply, What},
+    process,
     queue_set::QueueSet,
     queues::Parts,
     second_tier,
 };
 use crate::{
+    bpf::Prefix,
     control::{HandedOver, Refusal, RefusalCode, Successor},
     engine::FlowRecords,
     host::{Interface, set_queues},
@@ -29,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The time between handing over and being told what became of it.
 pub(super) struct Pending {
-    successor: Pid,
+    /// Its process; none if it cannot be seen from here.
+    successor: Option<u32>,
     since: Instant,
     stopped: Stopped,
     file: PathBuf,
@@ -40,6 +42,8 @@ pub(super) struct Pending {
 struct Stopped {
     /// Those of the XDP program, as they were.
     settings: Settings,
+    /// The allow list as it was.
+    allowed: Vec<Prefix>,
     records: Arc<Vec<FlowRecords>>,
 }
 
@@ -65,7 +69,10 @@ impl Running {
                     (Err(refusal), result)
                 }
             },
-            What::TakeBack => (Ok(None), self.take_back().await),
+            What::TakeBack => match self.take_back().await {
+                Ok(()) => (Ok(None), Ok(())),
+                Err(error) => (Err(failed(&error)), Err(error)),
+            },
             What::Retire if self.pending.is_some() => {
                 next = Next::Retire;
                 (Ok(None), Ok(()))
@@ -84,8 +91,13 @@ impl Running {
         let Some(pending) = &self.pending else {
             return Ok(());
         };
-        let has_gone = kill(pending.successor, None) == Err(Errno::ESRCH);
+        let successor = pending.successor;
+        let has_gone = successor.is_some_and(|pid| !process::runs(pid));
         if has_gone || pending.since.elapsed() > PATIENCE {
+            if let Some(pid) = successor.filter(|_| !has_gone) {
+                // It must not come back while this one filters.
+                process::kill_engine(pid);
+            }
             self.take_back().await?;
             tracing::error!("the engine that was to take over does not filter; this one goes on");
         }
@@ -121,7 +133,7 @@ impl Running {
         let records = Arc::clone(&stopped.records);
         // From here on it can be taken back.
         self.pending = Some(Pending {
-            successor: Pid::from_raw(successor.pid.cast_signed()),
+            successor: Some(successor.pid).filter(|pid| process::runs(*pid)),
             since: Instant::now(),
             stopped,
             file: PathBuf::new(),
@@ -151,7 +163,13 @@ impl Running {
             flow_file::remove(&pending.file);
         }
         // The successor may have put its own configuration into the maps.
-        maps::fill(&mut self.state.tables(), &self.state.config, &self.protected)?;
+        {
+            let mut tables = self.state.tables();
+            maps::fill(&mut tables, &self.state.config, &self.protected)?;
+            for prefix in &pending.stopped.allowed {
+                tables.allow(*prefix)?;
+            }
+        }
         let queues = self.queues;
         self.resume(queues, &pending.stopped).await
     }
@@ -162,48 +180,98 @@ impl Running {
             Err(refusal) => return (Err(refusal), Ok(())),
         };
         let before = self.queues;
-        let mut refusal = None;
+        let refused = match self.set_channels(count).await {
+            Ok(changed) => match self.resume(count, &stopped).await {
+                Ok(()) => return (Ok(None), Ok(())),
+                Err(error) => {
+                    tracing::error!("not with {count} queues: {error:#}; going back to {before}");
+                    undo_channels(changed).await;
+                    failed(&error)
+                }
+            },
+            Err(refusal) => refusal,
+        };
+        let result = self.resume(before, &stopped).await;
+        (Err(refused), result)
+    }
+
+    /// Gives all sides so many queues, or none. Returns what they had.
+    async fn set_channels(&self, count: u32) -> Result<Vec<(String, u32)>, Refusal> {
         let engine = &self.state.config.engine;
         let sides = [Some(&self.state.interface.name), engine.server_interface.as_ref()];
+        let mut changed = Vec::new();
         for side in sides.into_iter().flatten() {
-            if let Err(error) = set_queues(side, count).await {
-                refusal = Some(Refusal::new(
-                    RefusalCode::Failed,
-                    format!("{side} cannot have {count} queues: {error}"),
-                    format!("`ethtool -l {side}` shows how many it may have"),
-                ));
-            }
+            let had = Interface::find(side)
+                .await
+                .map_or(self.queues, |interface| interface.queues);
+            let result = set_queues(side, count).await;
+            let has = Interface::find(side).await.map(|interface| interface.queues);
+            changed.push((side.clone(), had));
+            let why = match (result, has) {
+                (Ok(()), Ok(has)) if has == count => continue,
+                (Ok(()), Ok(has)) => format!("its driver makes that {has}"),
+                (Err(error), _) => error,
+                (_, Err(error)) => error.to_string(),
+            };
+            undo_channels(changed).await;
+            return Err(Refusal::new(
+                RefusalCode::Failed,
+                format!("{side} cannot have {count} queues: {why}"),
+                format!("`ethtool -l {side}` shows how many it may have"),
+            ));
         }
-        let has = Interface::find(&self.state.interface.name).await;
-        let has = has.map_or(before, |interface| interface.queues);
-        let queues = if refusal.is_none() { count } else { before.min(has) };
-        match self.resume(queues, &stopped).await {
-            Ok(()) => (refusal.map_or(Ok(None), Err), Ok(())),
-            Err(error) => {
-                let refusal = Refusal::new(RefusalCode::Failed, format!("{error:#}"), "see the engine's log");
-                (Err(refusal), Err(error))
-            }
+        Ok(changed)
+    }
+
+    /// What the configuration says about failures holds again.
+    pub(super) fn restore_failure_policy(&self) {
+        let mut tables = self.state.tables();
+        let on_failure = maps::on_failure(&self.state.config);
+        let restored = tables.settings().and_then(|settings| {
+            tables.set_settings(&Settings {
+                on_failure,
+                ..settings
+            })
+        });
+        if let Err(error) = restored {
+            tracing::error!("what cannot be inspected may be dropped: {error}");
         }
     }
 
     /// Stops the threads. Until others run, nothing passes by them: TCP sends it again.
     fn suspend(&mut self) -> Result<Stopped, Refusal> {
-        let failed = |error: crate::bpf::TableError| {
-            Refusal::new(RefusalCode::Failed, error.to_string(), "see the engine's log")
-        };
-        let settings = {
+        let timeout = Duration::from_millis(u64::from(self.state.config.limits.heartbeat_timeout_ms));
+        if let Some(queue) = self.threads.hung(timeout) {
+            return Err(Refusal::new(
+                RefusalCode::Failed,
+                format!("the thread of queue {queue} hangs"),
+                "stop the engine, with SIGKILL if need be, and start it again",
+            ));
+        }
+        let (settings, allowed) = {
             let mut tables = self.state.tables();
-            let settings = tables.settings().map_err(failed)?;
+            let settings = tables.settings().map_err(|error| failed(&error.into()))?;
             let closed = Settings {
                 on_failure: Settings::FAIL_DROP,
                 ..settings
             };
-            tables.set_settings(&closed).map_err(failed)?;
-            settings
+            tables
+                .set_settings(&closed)
+                .map_err(|error| failed(&error.into()))?;
+            (settings, tables.allowed())
+        };
+        let Some(records) = self.threads.suspend() else {
+            self.restore_failure_policy();
+            return Err(Refusal::new(
+                RefusalCode::Failed,
+                "a queue's thread does not stop",
+                "stop the engine, with SIGKILL if need be, and start it again",
+            ));
         };
         Ok(Stopped {
             settings,
-            records: Arc::new(self.threads.suspend()),
+            allowed,
+            records: Arc::new(records),
         })
     }
 
@@ -240,11 +308,25 @@ impl Running {
                 .start(recorders, &stopped.records)
                 .context("the queues' threads cannot start again")?;
         }
+        self.threads.begin()?;
         state.tables().set_settings(&stopped.settings)?;
         self.queues = queues;
         state.replace_queue_set(QueueSet::new(&self.threads, latency, deep, redirected_before));
         Ok(())
     }
+}
+
+/// Gives sides back what they had.
+async fn undo_channels(changed: Vec<(String, u32)>) {
+    for (side, had) in changed {
+        if let Err(error) = set_queues(&side, had).await {
+            tracing::warn!("{side} does not get its {had} queues back: {error}");
+        }
+    }
+}
+
+fn failed(error: &anyhow::Error) -> Refusal {
+    Refusal::new(RefusalCode::Failed, format!("{error:#}"), "see the engine's log")
 }
 
 fn handed_over_already() -> Refusal {

@@ -111,10 +111,7 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
     let key = [random()?, random()?];
     Ok(Settings {
         generation,
-        on_failure: match config.engine.on_failure {
-            FailurePolicy::Drop => Settings::FAIL_DROP,
-            FailurePolicy::Pass => Settings::FAIL_PASS,
-        },
+        on_failure: on_failure(config),
         heartbeat_timeout_ns: u64::from(config.limits.heartbeat_timeout_ms) * 1_000_000,
         credits: config.limits.credits_per_queue(),
         vlan: match (config.engine.vlan, config.engine.forward) {
@@ -144,6 +141,14 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         flood: config.flood.limits(cpus),
         challenge: config.flood.challenge.settings(cpus, key),
     })
+}
+
+/// What becomes of what cannot be inspected.
+pub(super) fn on_failure(config: &Config) -> u32 {
+    match config.engine.on_failure {
+        FailurePolicy::Drop => Settings::FAIL_DROP,
+        FailurePolicy::Pass => Settings::FAIL_PASS,
+    }
 }
 
 /// The settings in force, with what a reload takes of a configuration. The key of challenges stays: sources are answering them.

@@ -21,6 +21,7 @@ mod operator;
 mod orders;
 mod placement;
 mod predecessor;
+mod process;
 mod queue_set;
 mod queues;
 mod reload;
@@ -191,7 +192,13 @@ impl Running {
                         if let Some(log) = &mut self.kernel_log {
                             log.flush();
                         }
-                        events::drain_drops(&mut self.drops);
+                        // A successor reads them from when it has asked for the flows.
+                        if self.pending.is_none() {
+                            events::drain_drops(&mut self.drops);
+                        }
+                        if let Err(error) = self.ensure_interfaces() {
+                            break Err(error);
+                        }
                         state.end_trial();
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
@@ -219,6 +226,7 @@ impl Running {
                 tracing::warn!(
                     "stopped while another engine was taking over: the XDP program stays attached"
                 );
+                self.restore_failure_policy();
                 Ok(())
             }
             Ok(Next::GoOn) => self.stop().await,
@@ -226,10 +234,32 @@ impl Running {
                 tracing::error!(
                     "stopping: {error:#}; the XDP program stays attached and the failure policy holds"
                 );
+                self.restore_failure_policy();
                 self.threads.stop();
+                if self.ensure_interfaces().is_err() {
+                    // There is no successor that would look for it.
+                    self.way.remove().await;
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Sockets and programs of an interface that goes fall silent, and nothing else tells.
+    fn ensure_interfaces(&self) -> anyhow::Result<()> {
+        let servers = match &self.way {
+            Way::Host(_) => None,
+            Way::Bridge(bridge) => Some(&bridge.servers),
+        };
+        for side in [Some(&self.state.interface), servers].into_iter().flatten() {
+            let index = nix::net::if_::if_nametoindex(side.name.as_str());
+            anyhow::ensure!(
+                index == Ok(side.index),
+                "the interface {} has gone; start the engine again when it is back",
+                side.name
+            );
+        }
+        Ok(())
     }
 
     /// Takes the program off first, so that what is still in the rings is all there is to handle.

@@ -6,12 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 
-use super::flow_file;
+use super::{flow_file, process};
 use crate::{
     config::Config,
     control::{Client, ClientError, HandedOver, Request, Response, Status, Successor},
@@ -88,10 +84,15 @@ impl Predecessor {
     }
 
     /// Lets it end. It holds its locks until it has; [`Predecessor::wait_for`] them.
-    pub(super) fn retire(&mut self) {
-        if let Err(error) = self.client.ask(&Request::Retire {}) {
+    ///
+    /// # Errors
+    ///
+    /// When it has gone on by itself.
+    pub(super) fn retire(&mut self) -> anyhow::Result<()> {
+        match self.client.ask(&Request::Retire {}) {
+            Err(refusal @ ClientError::Refused(_)) => Err(refusal.into()),
             // It may have ended before it could answer.
-            tracing::debug!("retiring process {}: {error}", self.pid);
+            _ => Ok(()),
         }
     }
 
@@ -113,8 +114,8 @@ impl Predecessor {
             }
             if waited > PATIENCE && !killed {
                 killed = true;
-                tracing::warn!("process {} does not end ({error}): it is killed", self.pid);
-                let _ = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+                tracing::warn!("process {} does not end ({error})", self.pid);
+                process::kill_engine(self.pid);
             }
             thread::sleep(PAUSE);
         }

@@ -4,7 +4,7 @@ use std::{
     fs,
     sync::{
         Arc,
-        mpsc::{self, SyncSender},
+        mpsc::{self, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -15,12 +15,12 @@ use filter_score::{Policies, Scorer};
 
 use super::placement;
 use crate::{
-    bpf::Tables,
+    bpf::{Tables, monotonic_ns},
     client::Clients,
     config::{Config, Idle},
     deep::Pool,
     engine::{
-        Command, Event, FlowRecords, Handover, PaceLimits, SharedCounters, Worker, WorkerConfig,
+        Command, Event, FlowRecords, Handover, PaceLimits, Share, SharedCounters, Worker, WorkerConfig,
         live::{LiveMaps, SystemClock},
         page::Page,
     },
@@ -42,6 +42,8 @@ const EVIDENCE_BYTES: usize = 32 << 20;
 const LONGEST_SLEEP: Duration = Duration::from_millis(125);
 /// How often a starting thread is looked at.
 const START_PAUSE: Duration = Duration::from_millis(1);
+/// How long threads may take to write their flows down.
+const SUSPENSION: Duration = Duration::from_secs(5);
 /// How long a queue may still be taken.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 const BIND_PAUSE: Duration = Duration::from_millis(1);
@@ -62,7 +64,16 @@ pub(super) struct QueueThread {
     pub(super) counters: Arc<SharedCounters>,
     pub(super) handle: QueueHandle,
     pub(super) commands: SyncSender<Command>,
+    /// Lets the thread begin.
+    gate: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<std::io::Result<FlowRecords>>>,
+}
+
+/// The flows that threads go on with.
+#[derive(Clone)]
+struct Before {
+    records: Arc<Vec<FlowRecords>>,
+    share: Share,
 }
 
 /// All threads.
@@ -102,17 +113,39 @@ impl Parts<'_> {
         } else {
             None
         };
+        let share = if records.len() == recorders.len() {
+            Share::SameQueue
+        } else {
+            Share::Spread(count)
+        };
+        let before = Before {
+            records: Arc::clone(records),
+            share,
+        };
+        let (ready, are_ready) = mpsc::channel();
         let mut threads = QueueThreads { queues: Vec::new() };
         for (queue, recorder) in (0..).zip(recorders) {
             let cpu = cpus.get(queue as usize % cpus.len().max(1)).copied();
-            threads
-                .queues
-                .push(self.start_queue(queue, count, cpu, recorder, handover.as_ref(), records)?);
+            threads.queues.push(self.start_queue(
+                queue,
+                count,
+                cpu,
+                recorder,
+                handover.as_ref(),
+                &before,
+                &ready,
+            )?);
         }
-        threads.wait_until_running()?;
+        drop(ready);
+        // One that ends instead says why later.
+        while are_ready.recv().is_ok() {}
         Ok(threads)
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the threads have in common, and what is each one's own"
+    )]
     fn start_queue(
         &self,
         queue: u32,
@@ -120,7 +153,8 @@ impl Parts<'_> {
         cpu: Option<u32>,
         recorder: LatencyRecorder,
         handover: Option<&Arc<Handover>>,
-        records: &Arc<Vec<FlowRecords>>,
+        before: &Before,
+        ready: &mpsc::Sender<()>,
     ) -> anyhow::Result<QueueThread> {
         let output = self.way.output(queue);
         let output = output.ok_or_else(|| anyhow!("queue {queue} has no device to forward to"))?;
@@ -143,7 +177,8 @@ impl Parts<'_> {
         let counts = Arc::clone(self.counts);
         let services = ServiceNumbers::new(&self.config.services());
         let clients = Arc::clone(self.clients);
-        let records = Arc::clone(records);
+        let (before, ready) = (before.clone(), ready.clone());
+        let (gate, opened) = mpsc::channel();
         let events = self.events.clone();
         let mailbox = handover.map(|handover| handover.inbox(queue));
         let port = self.deep.map(|pool| pool.port(queue as usize));
@@ -169,11 +204,14 @@ impl Parts<'_> {
                     Some(mailbox) => worker.among(mailbox),
                     None => worker,
                 };
-                // Of a queue that is not read any more, others have a part.
-                for before in records.iter().filter(|before| before.queue % queues == queue) {
-                    worker.resume(before);
+                for records in before.records.iter() {
+                    worker.resume(records, before.share);
                 }
-                drop(records);
+                drop((before, ready));
+                // No thread begins before all know their flows: a packet may come in by another queue than before.
+                if opened.recv().is_err() {
+                    return Ok(FlowRecords::default());
+                }
                 match port {
                     Some(port) => worker.with_second_tier(port).run(),
                     None => worker.run(),
@@ -188,6 +226,7 @@ impl Parts<'_> {
             counters,
             handle,
             commands,
+            gate: Some(gate),
             thread: Some(thread),
         })
     }
@@ -199,8 +238,14 @@ impl QueueThreads {
         self.queues.iter().all(|queue| queue.in_parts)
     }
 
-    /// Waits until every loop has gone round once: what came earlier would fall under the failure policy.
-    fn wait_until_running(&mut self) -> anyhow::Result<()> {
+    /// Lets the threads begin, and waits until every loop has gone round once: what came earlier would fall under the failure policy.
+    pub(super) fn begin(&mut self) -> anyhow::Result<()> {
+        for queue in &mut self.queues {
+            if let Some(gate) = queue.gate.take() {
+                // One that has ended does not listen.
+                let _ = gate.send(());
+            }
+        }
         while self.queues.iter().any(|queue| queue.handle.heartbeat() == 0) {
             if let Some(error) = self.failure() {
                 return Err(error);
@@ -227,30 +272,51 @@ impl QueueThreads {
         None
     }
 
-    /// Tells all threads to end, and returns what they know of their flows.
-    pub(super) fn suspend(&mut self) -> Vec<FlowRecords> {
-        for queue in &self.queues {
+    /// Tells all threads to end, and returns what they know of their flows; `None` if one hangs.
+    pub(super) fn suspend(&mut self) -> Option<Vec<FlowRecords>> {
+        let deadline = Instant::now() + SUSPENSION;
+        let mut untold: Vec<_> = (0..self.queues.len()).collect();
+        loop {
             // A thread that has ended does not listen.
-            let _ = queue.commands.send(Command::Suspend);
+            untold.retain(|queue| {
+                let told = self.queues[*queue].commands.try_send(Command::Suspend);
+                matches!(told, Err(TrySendError::Full(_)))
+            });
+            let ends = |queue: &QueueThread| queue.thread.as_ref().is_none_or(JoinHandle::is_finished);
+            if untold.is_empty() && self.queues.iter().all(ends) {
+                break;
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            thread::sleep(START_PAUSE);
         }
         let ended = self
             .queues
             .iter_mut()
             .filter_map(|queue| Some((queue.queue, queue.thread.take()?.join())));
-        ended
-            .filter_map(|(queue, ended)| {
-                if let Ok(Ok(records)) = ended {
-                    return Some(records);
-                }
-                tracing::warn!("the thread of queue {queue} did not end in order: its flows are lost");
-                None
-            })
-            .collect()
+        let records = ended.filter_map(|(queue, ended)| {
+            if let Ok(Ok(records)) = ended {
+                return Some(records);
+            }
+            tracing::warn!("the thread of queue {queue} did not end in order: its flows are lost");
+            None
+        });
+        Some(records.collect())
+    }
+
+    /// A queue whose thread has not shown itself for so long.
+    pub(super) fn hung(&self, timeout: Duration) -> Option<u32> {
+        let oldest = monotonic_ns().saturating_sub(timeout.as_nanos() as u64);
+        let hung = self.queues.iter().find(|queue| queue.handle.heartbeat() < oldest);
+        hung.map(|queue| queue.queue)
     }
 
     /// Tells all threads to end, and waits for them.
     pub(super) fn stop(&mut self) {
-        for queue in &self.queues {
+        for queue in &mut self.queues {
+            // Those that have not begun yet end at the gate.
+            queue.gate = None;
             // A thread that has ended does not listen.
             let _ = queue.commands.send(Command::Stop);
         }

@@ -22,11 +22,11 @@ use super::{
 use crate::{
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
-    config::{self, Config, Offloads, Origin, Queues},
+    config::{self, Config, ForeignProgram, Offloads, Origin, Queues},
     control::{ControlSocket, Protected},
     deep::Pool,
     engine::page::Page,
-    host::{Bridge, Changes, Claim, Interface, Reinjection, Way},
+    host::{Bridge, Changes, Claim, Interface, Reinjection, Way, take_off_program},
     latency::{LatencyBook, LatencyRecorder},
     limit::Counts,
     ring::SharedQueues,
@@ -67,7 +67,7 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
             return Err(error);
         }
     };
-    predecessor.retire();
+    predecessor.retire()?;
     let socket = predecessor.wait_for(|| ControlSocket::bind(&path))?;
     let sides = [
         Some(running.state.interface.clone()),
@@ -113,7 +113,6 @@ impl Running {
 
         let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
         let mut tables = Tables::open(kernel.pin_dir())?;
-        let drops = tables.events()?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
         let offloads = config.engine.offloads == Offloads::Auto;
@@ -151,6 +150,7 @@ impl Running {
                 return Err(error);
             }
         };
+        let drops = tables.events()?;
         let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
         let protection = Arc::clone(&protected);
         let mode = attachment.mode.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
@@ -231,6 +231,9 @@ impl Entry<'_> {
         let redirected_before = tables.counters()?.total(Action::Redirect);
         let queues = recorders.len() as u32;
         let way = make_way(interface, servers, queues, predecessor.is_some(), tables).await?;
+        if config.engine.replace_foreign == ForeignProgram::Replace {
+            take_off_foreign(kernel, interface, &way).await;
+        }
         let clients = Arc::new(Clients::new(config, &config.services()));
         let parts = queues::Parts {
             config,
@@ -245,13 +248,23 @@ impl Entry<'_> {
             deep: self.deep,
             counts: &self.supplies.counts,
         };
-        let attached = parts.start(recorders, &Arc::new(records)).and_then(|threads| {
-            let settings = maps::settings(config, interface, tables)?;
-            let choice = Choice::of(config.engine.xdp_mode, interface, threads.in_parts());
-            tables.set_settings(&settings)?;
-            let attachment = attach(kernel, &way, interface, choice.modes)?;
-            Ok((threads, attachment, choice))
-        });
+        let attached = parts
+            .start(recorders, &Arc::new(records))
+            .and_then(|mut threads| {
+                let settings = maps::settings(config, interface, tables)?;
+                let choice = Choice::of(config.engine.xdp_mode, interface, threads.in_parts());
+                if predecessor.is_some() {
+                    // What comes before the threads have begun is dropped, as the predecessor has set it.
+                    let attachment = attach(kernel, &way, interface, choice.modes)?;
+                    threads.begin()?;
+                    tables.set_settings(&settings)?;
+                    return Ok((threads, attachment, choice));
+                }
+                threads.begin()?;
+                tables.set_settings(&settings)?;
+                let attachment = attach(kernel, &way, interface, choice.modes)?;
+                Ok((threads, attachment, choice))
+            });
         match attached {
             Ok((threads, attachment, choice)) => Ok(Entered {
                 way,
@@ -297,6 +310,23 @@ async fn make_way(
     };
     tables.set_bridge(interface.index, servers.index)?;
     Ok(Way::Bridge(Bridge::new(interface.clone(), servers, queues)?))
+}
+
+/// Takes off programs of others. What cannot be taken off makes attaching fail, which says what to do.
+async fn take_off_foreign(kernel: &Kernel, interface: &Interface, way: &Way) {
+    let servers = match way {
+        Way::Host(_) => None,
+        Way::Bridge(bridge) => Some(&bridge.servers),
+    };
+    for side in [Some(interface), servers].into_iter().flatten() {
+        if side.xdp_mode.is_none() || kernel.has_predecessor(&side.name) {
+            continue;
+        }
+        match take_off_program(side).await {
+            Ok(()) => tracing::warn!("{}: the XDP program of somebody else was taken off", side.name),
+            Err(error) => tracing::warn!("{}: the XDP program of somebody else stays: {error}", side.name),
+        }
+    }
 }
 
 /// Says what a mode loses on this interface.

@@ -3,11 +3,13 @@
 
 use std::{
     net::SocketAddr,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use filter_common::Reason;
+use filter_user::config::Limits;
 use xtask::lab::{RawTcp, frame::flag, wait::wait_until};
 
 use crate::support::{
@@ -23,6 +25,7 @@ in_both_modes!(
     crash_drop,
     hang_pass,
     hang_drop,
+    serial_a_hang_is_noticed_within_a_second,
     full_ring_pass,
     full_ring_drop,
     full_table_pass,
@@ -186,6 +189,36 @@ fn hang_drop(mode: &str) -> Result<()> {
     engine.resume()?;
     wait_until_inspected(&site)?;
     engine.stop()
+}
+
+/// With the heartbeat's limit that is the default, whatever comes a second after the engine stood still falls under the policy.
+fn serial_a_hang_is_noticed_within_a_second(mode: &str) -> Result<()> {
+    const PACKETS: u64 = 20;
+    for (policy, reason) in [(PASS, Reason::HangPass), (DROP, Reason::HangDrop)] {
+        let Some(site) = Site::plain()? else {
+            return Ok(());
+        };
+        let default = format!(
+            "limits.heartbeat_timeout_ms={}",
+            Limits::default().heartbeat_timeout_ms
+        );
+        let engine = start(&site, mode, &[policy, &default])?;
+        let client = RawTcp::new(&site.lab, site::nginx()[0])?;
+        engine.pause()?;
+        thread::sleep(Duration::from_secs(1));
+        let before = counter(site.lab.gateway(), reason)?;
+        for number in 0..PACKETS {
+            let mut syn = client.syn();
+            syn.source_port = 2000 + number as u16;
+            client.send_tcp(syn)?;
+        }
+        wait_until("every packet under the failure policy", SOON, || {
+            counter(site.lab.gateway(), reason).is_ok_and(|now| now >= before + PACKETS)
+        })?;
+        engine.resume()?;
+        engine.stop()?;
+    }
+    Ok(())
 }
 
 /// More than the redirected packets of any visit here, so that only a standing engine has a full ring.

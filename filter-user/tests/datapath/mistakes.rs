@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::Xdp;
 use filter_common::Reason;
 use filter_user::bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, XdpMode};
-use xtask::lab::wait::wait_for;
+use xtask::lab::{namespace::output_of, wait::wait_for};
 
 use crate::support::{
     SOON,
@@ -291,13 +292,9 @@ fn filters(site: &Site, engine: &RunningEngine) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_foreign_program_is_not_replaced() -> Result<()> {
-    let Some(site) = Site::plain()? else {
-        return Ok(());
-    };
-    // Any program does: this one's own, put there by another loader.
-    let other = LoadOptions {
+/// Any program does for that of somebody else: this one's own, by another loader.
+fn foreign_program() -> Result<Kernel> {
+    Ok(Kernel::load(&LoadOptions {
         shared: false,
         pin_dir: "/sys/fs/bpf/other".into(),
         sizes: Sizes {
@@ -308,9 +305,47 @@ fn a_foreign_program_is_not_replaced() -> Result<()> {
             services: 64,
         },
         log_level: 0,
+    })?)
+}
+
+#[test]
+fn a_foreign_program_is_replaced_if_that_is_wanted() -> Result<()> {
+    for (attach, mode) in [("xdpgeneric", "generic"), ("xdpdrv", "native")] {
+        let Some(site) = Site::plain()? else {
+            return Ok(());
+        };
+        let gateway = site.lab.gateway();
+        let pin = "/sys/fs/bpf/foreign";
+        gateway.enter(|| -> Result<()> {
+            let mut kernel = foreign_program()?;
+            let program: &mut Xdp = kernel
+                .ebpf_mut()
+                .program_mut(filter_common::program::XDP)
+                .context("it has one")?
+                .try_into()?;
+            program.pin(pin)?;
+            Ok(())
+        })??;
+        let arguments = ["net", "attach", attach, "pinned", pin, "dev", INTERFACE];
+        output_of(gateway.command("bpftool").args(arguments))?;
+        let (code, error) = run(&site, &["--iface", INTERFACE])?;
+        ensure!(code == 1 && error.contains("replace_foreign"), "{code}: {error}");
+        let mode = format!("engine.xdp_mode={mode}");
+        let engine = RunningEngine::start(&site.lab, &["engine.replace_foreign=replace", &mode])?;
+        ensure!(engine.log().contains("was taken off"), "{}", engine.log());
+        filters(&site, &engine)?;
+        engine.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_foreign_program_is_not_replaced() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
     };
     let _attached = site.lab.gateway().enter(|| -> Result<_> {
-        let mut kernel = Kernel::load(&other)?;
+        let mut kernel = foreign_program()?;
         Ok(Attachment::new(
             &mut kernel,
             Place::Host(INTERFACE),

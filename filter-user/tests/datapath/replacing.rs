@@ -172,8 +172,10 @@ fn a_successor_that_dies_leaves_everything_as_it_was(mode: &str) -> Result<()> {
     let engine = RunningEngine::start(&site.lab, &[mode, PATIENT, DROP])?;
     let finish = in_the_middle(&site)?;
     engine.settled_status()?;
-    let mut other = Command::new("true").spawn().context("starting a process")?;
-    other.wait()?;
+    let mut other = Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .context("starting a process")?;
     let successor = Successor {
         pid: other.id(),
         interface: INTERFACE.to_owned(),
@@ -185,6 +187,8 @@ fn a_successor_that_dies_leaves_everything_as_it_was(mode: &str) -> Result<()> {
         anyhow::bail!("{answer:?}");
     };
     ensure!(handed_over.flows >= 1, "{handed_over:?}");
+    other.kill()?;
+    other.wait()?;
     wait_until("the engine going on", SOON, || {
         engine.log().contains("this one goes on")
     })?;

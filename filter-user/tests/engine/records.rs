@@ -1,12 +1,13 @@
 //! Flows that another loop goes on with.
 
-use filter_user::engine::{EngineDrop, FlowRecords};
+use filter_common::FlowState;
+use filter_user::engine::{EngineDrop, FlowRecords, Share};
 use filter_user::flow::DropReason;
 
 use crate::{
     client::Client,
     requests::{ATTACKS, BENIGN, GET, POST},
-    site::Site,
+    site::{SECOND_NS, Site},
 };
 
 /// The loop that takes over, with servers and maps as they are; and what was decided before.
@@ -20,9 +21,10 @@ fn hand_over(mut from: Site) -> (Site, Vec<String>) {
 }
 
 fn take_over(to: &mut Site, from: &mut Site, records: &FlowRecords) {
+    let share = Share::SameQueue;
     to.worker.maps_mut().flows = std::mem::take(&mut from.worker.maps_mut().flows);
     to.servers = std::mem::take(&mut from.servers);
-    to.worker.resume(records);
+    to.worker.resume(records, share);
 }
 
 #[test]
@@ -105,10 +107,57 @@ fn flows_of_another_queue_are_known_as_this_ones() {
     let mut from = Site::new();
     from.open(&client);
     let records = from.worker.suspend();
-    let mut to = Site::with(|config| config.queue = 1);
-    to.worker.maps_mut().queue = 1;
+    let mut to = Site::with(|config| config.queue = 0);
+    let flows = std::mem::take(&mut from.worker.maps_mut().flows);
+    assert_eq!(flows[&client.key()].queue, 3);
+    to.worker.maps_mut().flows = flows;
+    to.worker.resume(&records, Share::Spread(1));
+    assert_eq!(to.worker.maps_mut().flows[&client.key()].queue, 0);
+}
+
+#[test]
+fn who_stops_in_a_request_is_found_out_by_the_next_loop_too() {
+    const PATIENCE: u64 = 40 * SECOND_NS;
+    let client = Client::v4(40_000);
+    let patient = || {
+        Site::with(|config| {
+            config.pace.patience_ns = PATIENCE;
+            config.table.requesting.timeout = PATIENCE;
+        })
+    };
+    let mut from = patient();
+    from.open(&client);
+    from.send(client.data(0, &POST[..40]));
+    let records = from.worker.suspend();
+    let mut to = patient();
     take_over(&mut to, &mut from, &records);
-    assert_eq!(to.worker.maps_mut().flows[&client.key()].queue, 1);
+    to.advance(PATIENCE / 2);
+    assert_eq!(to.counters().stalled, 0);
+    to.advance(PATIENCE);
+    assert_eq!(to.counters().stalled, 1);
+    assert_eq!(
+        to.worker.maps_mut().flows[&client.key()].path,
+        FlowState::PATH_BLOCK
+    );
+}
+
+#[test]
+fn each_flow_is_taken_by_one_of_all_loops() {
+    let clients: Vec<_> = (0..40).map(|number| Client::v6(40_000 + number)).collect();
+    let mut from = Site::new();
+    for client in &clients {
+        from.open(client);
+    }
+    let records = from.worker.suspend();
+    let taken: Vec<_> = (0..4)
+        .map(|queue| {
+            let mut to = Site::with(|config| config.queue = queue);
+            to.worker.resume(&records, Share::Spread(4));
+            to.counters().flows
+        })
+        .collect();
+    assert_eq!(taken.iter().sum::<u64>(), 40, "{taken:?}");
+    assert!(taken.iter().all(|flows| *flows > 0), "{taken:?}");
 }
 
 #[test]
@@ -145,7 +194,7 @@ fn records_that_cannot_be_read_do_no_harm() {
             ..records.clone()
         };
         let mut to = Site::new();
-        to.worker.resume(&cut);
+        to.worker.resume(&cut, Share::SameQueue);
         assert_eq!(to.counters().flows, 0);
     }
 }
