@@ -368,7 +368,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(500))]
+        #![proptest_config(ProptestConfig::with_cases(200))]
         /// A side of the same format never sends such; yet it must not bring the engine down.
         #[test]
         fn damaged_continuations_do_no_harm(

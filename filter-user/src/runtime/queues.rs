@@ -42,8 +42,8 @@ const EVIDENCE_BYTES: usize = 32 << 20;
 const LONGEST_SLEEP: Duration = Duration::from_millis(125);
 /// How often a starting thread is looked at.
 const START_PAUSE: Duration = Duration::from_millis(1);
-/// How long threads may take to write their flows down.
-const SUSPENSION: Duration = Duration::from_secs(5);
+/// How long threads may take to end, which may mean to write down a million flows.
+const ENDING: Duration = Duration::from_secs(5);
 /// How long a queue may still be taken.
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
 const BIND_PAUSE: Duration = Duration::from_millis(1);
@@ -274,22 +274,8 @@ impl QueueThreads {
 
     /// Tells all threads to end, and returns what they know of their flows; `None` if one hangs.
     pub(super) fn suspend(&mut self) -> Option<Vec<FlowRecords>> {
-        let deadline = Instant::now() + SUSPENSION;
-        let mut untold: Vec<_> = (0..self.queues.len()).collect();
-        loop {
-            // A thread that has ended does not listen.
-            untold.retain(|queue| {
-                let told = self.queues[*queue].commands.try_send(Command::Suspend);
-                matches!(told, Err(TrySendError::Full(_)))
-            });
-            let ends = |queue: &QueueThread| queue.thread.as_ref().is_none_or(JoinHandle::is_finished);
-            if untold.is_empty() && self.queues.iter().all(ends) {
-                break;
-            }
-            if Instant::now() > deadline {
-                return None;
-            }
-            thread::sleep(START_PAUSE);
+        if !self.tell_to_end(&|| Command::Suspend) {
+            return None;
         }
         let ended = self
             .queues
@@ -305,6 +291,27 @@ impl QueueThreads {
         Some(records.collect())
     }
 
+    /// Tells all threads to end, and waits for them; not for ever. Returns whether all have ended.
+    fn tell_to_end(&mut self, command: &dyn Fn() -> Command) -> bool {
+        let deadline = Instant::now() + ENDING;
+        let mut untold: Vec<_> = (0..self.queues.len()).collect();
+        loop {
+            // A thread that has ended does not listen.
+            untold.retain(|queue| {
+                let told = self.queues[*queue].commands.try_send(command());
+                matches!(told, Err(TrySendError::Full(_)))
+            });
+            let ends = |queue: &QueueThread| queue.thread.as_ref().is_none_or(JoinHandle::is_finished);
+            if untold.is_empty() && self.queues.iter().all(ends) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+            thread::sleep(START_PAUSE);
+        }
+    }
+
     /// A queue whose thread has not shown itself for so long.
     pub(super) fn hung(&self, timeout: Duration) -> Option<u32> {
         let oldest = monotonic_ns().saturating_sub(timeout.as_nanos() as u64);
@@ -312,18 +319,20 @@ impl QueueThreads {
         hung.map(|queue| queue.queue)
     }
 
-    /// Tells all threads to end, and waits for them.
+    /// Tells all threads to end, and waits for them. One that hangs is left to the end of the process.
     pub(super) fn stop(&mut self) {
         for queue in &mut self.queues {
             // Those that have not begun yet end at the gate.
             queue.gate = None;
-            // A thread that has ended does not listen.
-            let _ = queue.commands.send(Command::Stop);
         }
+        self.tell_to_end(&|| Command::Stop);
         for queue in &mut self.queues {
-            if let Some(thread) = queue.thread.take()
-                && !matches!(thread.join(), Ok(Ok(_)))
-            {
+            let Some(thread) = queue.thread.take() else {
+                continue;
+            };
+            if !thread.is_finished() {
+                tracing::warn!("the thread of queue {} hangs", queue.queue);
+            } else if !matches!(thread.join(), Ok(Ok(_))) {
                 tracing::warn!("the thread of queue {} did not end in order", queue.queue);
             }
         }

@@ -46,20 +46,19 @@ pub(super) struct Plan {
 /// it.
 pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running, ControlSocket)> {
     let path = plan.config.engine.control_socket.clone();
+    let interface = Interface::find(plan.config.interface()?).await?;
     let predecessor = if replace {
         Predecessor::find(&plan.config)?
     } else {
         None
     };
     let Some(mut predecessor) = predecessor else {
-        let interface = Interface::find(plan.config.interface()?).await?;
         let socket = ControlSocket::bind(&path)?;
         let claims = claims(&plan.config, &interface).await?;
         let mut running = Running::start(plan, interface, None).await?;
         running.claims = claims;
         return Ok((running, socket));
     };
-    let interface = Interface::find(plan.config.interface()?).await?;
     let mut running = match Running::start(plan, interface, Some(&mut predecessor)).await {
         Ok(running) => running,
         Err(error) => {
