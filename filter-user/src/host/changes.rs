@@ -106,7 +106,7 @@ impl Side {
         if !self.before.features.is_empty() {
             let earlier: Vec<_> = self.before.features.iter().map(String::as_str).collect();
             tracing::info!(
-                "an engine that was killed has switched off offloads of {name}; they are on again at the end of this one: {}",
+                "an engine before this one has switched off offloads of {name}; they are on again at the end of this one: {}",
                 earlier.join(", ")
             );
         }
