@@ -53,12 +53,13 @@ fn under_load(site: &Site, work: impl FnOnce() -> Result<()>) -> Result<()> {
 
 fn ensure_all_scored(engine: &RunningEngine) -> Result<()> {
     let status = engine.settled_status()?;
-    ensure!(
-        status.queues.iter().all(|queue| queue.unscored.is_empty()),
-        "{status:#?}"
-    );
-    ensure!(status.requests.allow > 0, "{status:#?}");
-    Ok(())
+    let unscored: Vec<_> = status.queues.iter().flat_map(|queue| &queue.unscored).collect();
+    ensure!(unscored.is_empty(), "not scored: {unscored:?}");
+    engine
+        .wait_for_status("requests of the threads that go on", |status| {
+            status.requests.allow > 0
+        })
+        .map(drop)
 }
 
 fn serial_replaced_under_load(mode: &str) -> Result<()> {
@@ -241,7 +242,8 @@ fn serial_queues_are_changed_under_load(mode: &str) -> Result<()> {
             engine.wait_for_status("load", |status| status.requests.allow > 100)?;
             engine.tell(&["queues", &count.to_string()])?;
             let status = engine.status()?;
-            ensure!(status.queues.len() == count, "{status:#?}");
+            let queues: Vec<_> = status.queues.iter().map(|queue| queue.queue).collect();
+            ensure!(queues.len() == count, "queues {queues:?} instead of {count}");
             ensure_all_scored(&engine)?;
         }
         Ok(())
