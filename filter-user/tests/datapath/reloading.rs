@@ -63,7 +63,6 @@ fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
     thread::scope(|scope| {
         let upload = scope.spawn(|| upload_meanwhile(&site, &goes_on, &uploads));
         let reloads = || -> Result<()> {
-            let mut load = wrk(&site, 10)?;
             for number in 1..=RELOADS {
                 fs::write(&file, pack(&format!("word{number}x")))?;
                 engine.tell(&["reload"])?;
@@ -72,13 +71,13 @@ fn serial_a_hundred_reloads_under_load(mode: &str) -> Result<()> {
                     let answer = curl(&site.lab, server, &format!("/1k?q=word{number}x"), &[])?;
                     ensure!(answer.status == 403, "after reload {number}: {answer:?}");
                 }
-                if load.try_wait()?.is_some() {
-                    ensure_undisturbed(std::mem::replace(&mut load, wrk(&site, 10)?))?;
-                }
             }
-            ensure_undisturbed(load)
+            Ok(())
         };
-        let result = reloads();
+        let result = wrk(&site).and_then(|load| {
+            let reloaded = reloads();
+            reloaded.and(ensure_undisturbed(load))
+        });
         goes_on.store(false, Ordering::Relaxed);
         upload.join().expect("a panic there is one here")?;
         result

@@ -4,6 +4,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -39,9 +40,11 @@ fn under_load(site: &Site, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let (goes_on, uploads) = (AtomicBool::new(true), AtomicUsize::new(0));
     thread::scope(|scope| {
         let upload = scope.spawn(|| upload_meanwhile(site, &goes_on, &uploads));
-        let result = wrk(site, 25).and_then(|load| {
-            work()?;
-            ensure_undisturbed(load)
+        let result = wrk(site).and_then(|load| {
+            let worked = work();
+            // What the last step has broken has time to show.
+            thread::sleep(Duration::from_secs(1));
+            worked.and(ensure_undisturbed(load))
         });
         goes_on.store(false, Ordering::Relaxed);
         let uploaded = upload.join().expect("a panic there is one here");

@@ -6,6 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use xtask::lab::{address::SERVER_V4, nginx, origin::digest};
 
 use super::{
@@ -13,13 +17,13 @@ use super::{
     site::{self, Site},
 };
 
-/// Load from 16 connections that stay open.
-pub(crate) fn wrk(site: &Site, seconds: u32) -> Result<Child> {
+/// Load from 16 connections that stay open, until it is ended.
+pub(crate) fn wrk(site: &Site) -> Result<Child> {
     site.lab
         .client()
         .command("wrk")
         .args(["-t1", "-c16", "--timeout", "20s"])
-        .arg(format!("-d{seconds}s"))
+        .args(["-d", "150s"])
         .arg(format!("http://{SERVER_V4}/1k?q=1"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -27,8 +31,10 @@ pub(crate) fn wrk(site: &Site, seconds: u32) -> Result<Child> {
         .context("starting wrk")
 }
 
-/// Waits for wrk's end: it has lost no connection and got no other answer.
+/// Ends wrk: it has lost no connection and got no other answer.
 pub(crate) fn ensure_undisturbed(load: Child) -> Result<()> {
+    // It reports as at the end of its time.
+    kill(Pid::from_raw(load.id().cast_signed()), Signal::SIGINT).context("ending wrk")?;
     let output = load.wait_with_output().context("waiting for wrk")?;
     let report = String::from_utf8_lossy(&output.stdout);
     ensure!(report.contains("requests in"), "{report}");
