@@ -76,6 +76,9 @@ pub struct Poll {
     pub spin_us: u32,
     /// What comes after that.
     pub idle: Idle,
+    /// Packets that the driver is asked for at once while an empty ring is read again (preferred busy polling); 0: none, its
+    /// interrupts bring them.
+    pub busy_budget: u16,
 }
 
 impl Default for Poll {
@@ -83,6 +86,7 @@ impl Default for Poll {
         Self {
             spin_us: 3,
             idle: Idle::Sleep,
+            busy_budget: 0,
         }
     }
 }

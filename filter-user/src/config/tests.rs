@@ -325,6 +325,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "start it with",
     ),
     (
+        "[engine.poll]\nbusy_budget = 65\n",
+        "portcullis.toml:2:1: engine.poll.busy_budget",
+        "out of range",
+        "use 0 to 64",
+    ),
+    (
         "[engine.poll]\nspin_us = 2000000\n",
         "portcullis.toml:2:1: engine.poll.spin_us",
         "out of range",

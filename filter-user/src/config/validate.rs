@@ -133,6 +133,8 @@ fn engine(config: &Config, findings: &mut Findings) {
         );
     }
     findings.range("engine.poll.spin_us", engine.poll.spin_us, 0..=1_000_000);
+    // What a driver's NAPI takes at most in one turn.
+    findings.range("engine.poll.busy_budget", engine.poll.busy_budget, 0..=64);
     for (key, path) in [
         ("engine.pin_dir", &engine.pin_dir),
         ("engine.control_socket", &engine.control_socket),

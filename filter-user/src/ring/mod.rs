@@ -16,9 +16,10 @@
 //! release builds count.
 #![expect(
     unsafe_code,
-    reason = "descriptors, rings and the mapped queue states are memory shared with the kernel; one system call has no safe wrapper"
+    reason = "descriptors, rings and the mapped queue states are memory shared with the kernel; some system calls have no safe wrapper"
 )]
 
+mod busy_poll;
 mod frame;
 mod queue_rings;
 mod scheduling;

@@ -21,7 +21,7 @@ use xsk_rs::{
     config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig},
 };
 
-use super::Frame;
+use super::{Frame, busy_poll::BusyPoll};
 
 /// Frames taken from the RX ring at once.
 const BATCH: usize = 64;
@@ -55,6 +55,8 @@ pub struct RingConfig {
     pub mode: CopyMode,
     /// Whether the kernel may spread a packet over several frames (Linux 6.6).
     pub multi_buffer: bool,
+    /// Packets that the driver is asked for at once when the RX ring is read again; none: they come by its interrupts.
+    pub busy_budget: u16,
 }
 
 impl RingConfig {
@@ -140,6 +142,7 @@ pub struct QueueRings {
     outstanding: usize,
     /// What [`QueueRings::lost`] has told so far.
     lost: u64,
+    busy: Option<BusyPoll>,
 }
 
 impl QueueRings {
@@ -186,7 +189,16 @@ impl QueueRings {
             owed: half.get() as usize,
             outstanding: 0,
             lost: 0,
+            busy: None,
         };
+        if config.busy_budget > 0 {
+            match BusyPoll::prefer(rings.socket(), config.busy_budget) {
+                Ok(busy) => rings.busy = Some(busy),
+                Err(error) => tracing::warn!(
+                    "no busy polling ({error}; Linux has it since 5.11): interrupts bring packets as before"
+                ),
+            }
+        }
         rings.refill();
         Ok(rings)
     }
@@ -195,6 +207,11 @@ impl QueueRings {
     #[must_use]
     pub fn socket_fd(&self) -> RawFd {
         self.rx.fd().as_raw_fd()
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is this socket's, which stays open as long as the borrow of `self`.
+        unsafe { BorrowedFd::borrow_raw(self.socket_fd()) }
     }
 
     /// Moves received frames to `batch`, at most [`BATCH`]; returns how many.
@@ -206,6 +223,9 @@ impl QueueRings {
         for descriptor in &self.scratch[..count] {
             // SAFETY: the descriptor has just come out of the RX ring.
             batch.push(unsafe { own(&self.umem, *descriptor) });
+        }
+        if count > 0 && self.busy.is_some() {
+            self.learn();
         }
         count
     }
@@ -278,8 +298,12 @@ impl QueueRings {
         Ok(())
     }
 
-    /// Looks at the RX ring some more times, with pauses that leave a core's other thread its resources.
+    /// Looks at the RX ring some more times, with pauses that leave a core's other thread its resources; or has the driver look for
+    /// packets.
     pub fn linger(&mut self) {
+        if let Some(busy) = &self.busy {
+            return busy.poll(self.socket());
+        }
         for _ in 0..LINGER_LOOKS {
             for _ in 0..LINGER_PAUSES {
                 hint::spin_loop();
@@ -310,8 +334,7 @@ impl QueueRings {
     /// Those of `poll(2)`.
     pub fn wait_or(&mut self, timeout: Duration, bells: [Option<BorrowedFd<'_>>; 2]) -> io::Result<()> {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        // SAFETY: the descriptor is this socket's, which stays open during the call.
-        let socket = unsafe { BorrowedFd::borrow_raw(self.socket_fd()) };
+        let socket = self.socket();
         // In place of a bell that is not there, the socket itself.
         let [one, other] = bells.map(|bell| PollFd::new(bell.unwrap_or(socket), PollFlags::POLLIN));
         let fds = &mut [PollFd::new(socket, PollFlags::POLLIN), one, other];
@@ -330,6 +353,22 @@ impl QueueRings {
         };
         let total = statistics.rx_dropped() + statistics.rx_ring_full();
         total.saturating_sub(mem::replace(&mut self.lost, total))
+    }
+
+    /// Goes back to interrupts if the driver cannot be polled.
+    fn learn(&mut self) {
+        let Some(mut busy) = self.busy.take() else { return };
+        match busy.learn(self.socket()) {
+            Some(false) => {
+                tracing::warn!(
+                    "the driver cannot be polled (without zero copy, it mostly cannot): interrupts bring packets as before"
+                );
+                return;
+            }
+            Some(true) => tracing::info!("the driver is polled"),
+            None => {}
+        }
+        self.busy = Some(busy);
     }
 
     fn refill(&mut self) {

@@ -381,6 +381,7 @@ fn bind(
         frame_size: frame_size(interface),
         mode: CopyMode::ZeroCopy,
         multi_buffer: true,
+        busy_budget: config.engine.poll.busy_budget,
     };
     let is_jumbo = interface.mtu + LINK_HEADER > frame_bytes(interface);
     let mut failure = None;

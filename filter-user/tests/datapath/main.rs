@@ -20,6 +20,7 @@ mod links;
 mod mistakes;
 mod offloads;
 mod placement;
+mod polling;
 mod queues;
 mod reloading;
 mod replacing;
