@@ -32,17 +32,17 @@ impl BusyPoll {
         Ok(Self { known: false })
     }
 
-    /// Has the driver receive what has come in, if it can be polled; does not wait.
-    pub(super) fn poll(&self, socket: BorrowedFd<'_>) {
-        // SAFETY: no byte is read or written: an AF_XDP socket takes no buffer (`xsk_recvmsg` in net/xdp/xsk.c). An error changes nothing:
-        // what the driver has received is in the ring.
-        unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
-    }
-
     /// After packets have come in: whether the driver can be polled. Only told once.
     pub(super) fn learn(&mut self, socket: BorrowedFd<'_>) -> Option<bool> {
         (!mem::replace(&mut self.known, true)).then(|| has_napi(socket))
     }
+}
+
+/// Has the driver receive what has come in, if it can be polled; does not wait.
+pub(super) fn poll(socket: BorrowedFd<'_>) {
+    // SAFETY: no byte is read or written: an AF_XDP socket takes no buffer (`xsk_recvmsg` in net/xdp/xsk.c). An error changes nothing: what
+    // the driver has received is in the ring.
+    unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT) };
 }
 
 /// Whether the kernel knows the socket's NAPI instance. Since Linux 6.14 it does from the moment of binding, with zero copy alone

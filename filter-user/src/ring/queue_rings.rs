@@ -21,7 +21,10 @@ use xsk_rs::{
     config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig},
 };
 
-use super::{Frame, busy_poll::BusyPoll};
+use super::{
+    Frame,
+    busy_poll::{self, BusyPoll},
+};
 
 /// Frames taken from the RX ring at once.
 const BATCH: usize = 64;
@@ -301,8 +304,8 @@ impl QueueRings {
     /// Looks at the RX ring some more times, with pauses that leave a core's other thread its resources; or has the driver look for
     /// packets.
     pub fn linger(&mut self) {
-        if let Some(busy) = &self.busy {
-            return busy.poll(self.socket());
+        if self.busy.is_some() {
+            return busy_poll::poll(self.socket());
         }
         for _ in 0..LINGER_LOOKS {
             for _ in 0..LINGER_PAUSES {
