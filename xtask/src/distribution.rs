@@ -1,5 +1,6 @@
 //! Which system this is, and its package manager.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
@@ -73,6 +74,9 @@ pub fn apt_update() -> Result<()> {
     )
 }
 
+/// Packages that bring a service, and the service.
+const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx"), ("prometheus", "prometheus")];
+
 /// Installs packages, never removes one, and lets no service start: the lab runs its own servers inside
 /// its namespaces, and nothing of it may listen on the host.
 pub fn apt_install(packages: &[&str]) -> Result<()> {
@@ -81,7 +85,7 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
     }
     let names = packages.join(" ");
     // invoke-rc.d and deb-systemd-invoke ask policy-rc.d; 101 means "do not start". A guard that the system
-    // already has stays. What nginx's package would enable for the next boot is disabled again.
+    // already has stays. What packages would enable for the next boot is disabled again.
     let mut script = String::from(
         "guard=/usr/sbin/policy-rc.d\n\
          if [ ! -e $guard ]; then\n\
@@ -93,9 +97,14 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
     script.push_str("apt-get install -y --no-install-recommends --no-remove ");
     script.push_str(&names);
     script.push('\n');
-    if packages.contains(&"nginx-light") {
-        script.push_str("if command -v update-rc.d >/dev/null; then update-rc.d nginx disable || true; fi\n");
-        script.push_str("if [ -d /run/systemd/system ]; then systemctl disable nginx || true; fi\n");
+    for (package, service) in SERVICES {
+        if packages.contains(&package) {
+            let _ = write!(
+                script,
+                "if command -v update-rc.d >/dev/null; then update-rc.d {service} disable || true; fi\n\
+                 if [ -d /run/systemd/system ]; then systemctl disable {service} || true; fi\n"
+            );
+        }
     }
     let mut command =
         root_shell(&script).with_context(|| format!("as root, run: apt-get install -y {names}"))?;

@@ -37,7 +37,7 @@ const LIBXDP: &str = "to build libxdp and libbpf for xsk-rs";
 const LAB: &str = "for the lab";
 
 #[rustfmt::skip]
-const ALL: [Requirement; 19] = [
+const ALL: [Requirement; 20] = [
     row("gcc", "to link and to compile C", Probe::Program("cc"), ["gcc", "gcc", "gcc"]),
     row("make", LIBXDP, Probe::Program("make"), ["make", "make", "make"]),
     row("clang", LIBXDP, Probe::Program("clang"), ["clang", "clang", "clang"]),
@@ -57,6 +57,7 @@ const ALL: [Requirement; 19] = [
     row("ethtool", LAB, Probe::Program("ethtool"), ["ethtool", "ethtool", "ethtool"]),
     row("bpftool", LAB, Probe::Program("bpftool"), ["bpftool", "bpftool", "bpf"]),
     row("ping", LAB, Probe::Program("ping"), ["iputils-ping", "iputils", "iputils"]),
+    row("promtool", "to check the metrics", Probe::Program("promtool"), ["prometheus", "golang-github-prometheus", "prometheus"]),
     row("nsenter", LAB, Probe::Program("nsenter"), ["util-linux", "util-linux", "util-linux"]),
 ];
 

@@ -3,6 +3,7 @@
 //! Every key has a default, unknown keys are errors, and all mistakes are reported at once, each with
 //! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
 
+mod api;
 mod baseline;
 mod cidr;
 mod clients;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use document::Document;
 
+pub use api::Api;
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use clients::{ClientHeader, Clients, ProxyProtocol};
@@ -91,6 +93,8 @@ pub struct Config {
     pub lists: Lists,
     /// What the engine reports by itself.
     pub report: Report,
+    /// What programs ask the engine over HTTP.
+    pub api: Api,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
     /// Requests that a client may send.

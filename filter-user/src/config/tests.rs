@@ -54,6 +54,7 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "# [[limit]]",
         "# credits =",
         "# page =",
+        "# socket =",
         "# folder =",
         "# detect_paranoia =",
         "burst = 20000",
@@ -323,6 +324,24 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:2:1: engine.control_socket",
         "absolute",
         "start it with",
+    ),
+    (
+        "[api]\nsocket = 'x.sock'\n",
+        "portcullis.toml:2:1: api.socket",
+        "absolute",
+        "start it with",
+    ),
+    (
+        "[api]\nsocket = '/run/portcullis/control.sock'\n",
+        "portcullis.toml:2:1: api.socket",
+        "the control socket",
+        "another path",
+    ),
+    (
+        "[api]\nconnections = 0\n",
+        "portcullis.toml:2:1: api.connections",
+        "out of range",
+        "use 1 to",
     ),
     (
         "[engine.poll]\nbusy_budget = 65\n",

@@ -28,6 +28,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     decisions(config, &mut findings);
     deep(config, &mut findings);
     lists(config, &mut findings);
+    api(config, &mut findings);
     findings.0
 }
 
@@ -135,26 +136,46 @@ fn engine(config: &Config, findings: &mut Findings) {
     findings.range("engine.poll.spin_us", engine.poll.spin_us, 0..=1_000_000);
     // What a driver's NAPI takes at most in one turn.
     findings.range("engine.poll.busy_budget", engine.poll.busy_budget, 0..=64);
-    for (key, path) in [
-        ("engine.pin_dir", &engine.pin_dir),
-        ("engine.control_socket", &engine.control_socket),
-    ] {
-        if !path.is_absolute() {
-            findings.add(
-                key,
-                format!("`{}` is not an absolute path", path.display()),
-                "start it with `/`",
-            );
-        }
-    }
-    // sockaddr_un holds 108 bytes with the terminating zero.
-    if engine.control_socket.as_os_str().len() > 107 {
+    absolute("engine.pin_dir", &engine.pin_dir, findings);
+    unix_socket("engine.control_socket", &engine.control_socket, findings);
+}
+
+fn absolute(key: &str, path: &Path, findings: &mut Findings) {
+    if !path.is_absolute() {
         findings.add(
-            "engine.control_socket",
+            key,
+            format!("`{}` is not an absolute path", path.display()),
+            "start it with `/`",
+        );
+    }
+}
+
+fn unix_socket(key: &str, path: &Path, findings: &mut Findings) {
+    absolute(key, path, findings);
+    // sockaddr_un holds 108 bytes with the terminating zero.
+    if path.as_os_str().len() > 107 {
+        findings.add(
+            key,
             "a Unix socket's path holds at most 107 bytes",
             "use a shorter path",
         );
     }
+}
+
+fn api(config: &Config, findings: &mut Findings) {
+    let api = &config.api;
+    if let Some(socket) = &api.socket {
+        unix_socket("api.socket", socket, findings);
+        if *socket == config.engine.control_socket {
+            findings.add(
+                "api.socket",
+                "this is the control socket, which speaks another protocol",
+                "use another path",
+            );
+        }
+    }
+    findings.range("api.connections", api.connections, 1..=4096);
+    findings.range("api.timeout_s", api.timeout_s, 1..=300);
 }
 
 fn services(config: &Config, findings: &mut Findings) {

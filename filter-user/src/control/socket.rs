@@ -1,4 +1,4 @@
-//! The listening socket: never open to others, never two engines on one path, no leftovers.
+//! The listening sockets of an engine: never open to others, never two engines on one path, no leftovers.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -14,7 +14,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// A bound control socket with mode 0600; dropped, its path is removed.
+/// A bound socket with mode 0600; dropped, its path is removed.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
@@ -27,7 +27,13 @@ pub struct ControlSocket {
 impl ControlSocket {
     /// Binds `path`. Its directory is made if need be, with mode 0700; a socket that nobody listens on is replaced.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        Self::bind_for("engine.control_socket", path)
+    }
+
+    /// The same, for the socket that `key` of the configuration names.
+    pub fn bind_for(key: &'static str, path: &Path) -> Result<Self, SocketError> {
         let failed = |error| SocketError::Io {
+            key,
             path: path.to_owned(),
             error,
         };
@@ -52,6 +58,7 @@ impl ControlSocket {
         let lock =
             Flock::lock(lock_file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
                 nix::Error::EWOULDBLOCK => SocketError::InUse {
+                    key,
                     path: path.to_owned(),
                 },
                 errno => failed(errno.into()),
@@ -60,11 +67,13 @@ impl ControlSocket {
         match fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.file_type().is_socket() => {
                 return Err(SocketError::NotASocket {
+                    key,
                     path: path.to_owned(),
                 });
             }
             Ok(_) if UnixStream::connect(path).is_ok() => {
                 return Err(SocketError::InUse {
+                    key,
                     path: path.to_owned(),
                 });
             }
@@ -98,7 +107,7 @@ impl ControlSocket {
     }
 
     /// A second handle of the listener, not blocking.
-    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+    pub(crate) fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
 
@@ -121,20 +130,26 @@ impl Drop for ControlSocket {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Another engine answers there.
-    #[error("another engine is running on {}\n  fix: stop it first, or give this one its own engine.control_socket and engine.pin_dir", path.display())]
+    #[error("another engine is running on {}\n  fix: stop it first, or give this one its own {key} and engine.pin_dir", path.display())]
     InUse {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// The socket.
         path: PathBuf,
     },
     /// Something else has that name.
-    #[error("{} exists and is not a socket\n  fix: remove it, or set engine.control_socket to another path", path.display())]
+    #[error("{} exists and is not a socket\n  fix: remove it, or set {key} to another path", path.display())]
     NotASocket {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// What is there.
         path: PathBuf,
     },
     /// The system refused.
-    #[error("cannot make the control socket {}: {error}\n  fix: run as root, or set engine.control_socket to a path that can be written", path.display())]
+    #[error("cannot make the socket {}: {error}\n  fix: run as root, or set {key} to a path that can be written", path.display())]
     Io {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// The socket.
         path: PathBuf,
         /// What happened.

@@ -47,6 +47,7 @@ use tokio::{
 };
 
 use crate::{
+    api::Api,
     bpf::{Attachment, Kernel},
     config::{Config, Origin},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
@@ -142,6 +143,8 @@ struct Running {
     /// Flows were handed over, and it is not known yet what became of them.
     pending: Option<Pending>,
     claims: Vec<Claim>,
+    /// What programs ask; none if it is off, or could not be had.
+    api: Option<Api>,
     protected: Arc<Protected>,
     drops: RingBuf<MapData>,
     kernel_log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -265,6 +268,7 @@ impl Running {
     /// Takes the program off first, so that what is still in the rings is all there is to handle.
     async fn stop(mut self) -> anyhow::Result<()> {
         tracing::info!("stopping");
+        drop(self.api.take());
         self.attachment.detach().context("cannot detach the programs")?;
         tokio::time::sleep(DRAIN).await;
         self.threads.stop();

@@ -1,6 +1,6 @@
 //! How an engine starts: alone, or in place of the one that runs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -20,10 +20,11 @@ use super::{
     xdp_mode::Choice,
 };
 use crate::{
+    api::Api,
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{self, Config, ForeignProgram, Offloads, Origin, Queues},
-    control::{ControlSocket, Protected},
+    control::{ControlSocket, Engine, Protected},
     deep::Pool,
     engine::page::Page,
     host::{Bridge, Changes, Claim, Interface, Reinjection, Way, take_off_program},
@@ -54,9 +55,16 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     };
     let Some(mut predecessor) = predecessor else {
         let socket = ControlSocket::bind(&path)?;
+        let api_socket = match api_path(&plan.config) {
+            Some(path) => Some(ControlSocket::bind_for("api.socket", &path)?),
+            None => None,
+        };
         let claims = claims(&plan.config, &interface).await?;
         let mut running = Running::start(plan, interface, None).await?;
         running.claims = claims;
+        if let Some(socket) = api_socket {
+            running.serve_api(socket);
+        }
         return Ok((running, socket));
     };
     let mut running = match Running::start(plan, interface, Some(&mut predecessor)).await {
@@ -75,7 +83,20 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     running.claims =
         predecessor.wait_for(|| sides.iter().flatten().map(Claim::take).collect::<Result<_, _>>())?;
     predecessor.wait_for(|| running.kernel.claim())?;
+    if let Some(path) = api_path(&running.state.config) {
+        // The engine filters by now, and goes on without.
+        match predecessor.wait_for(|| ControlSocket::bind_for("api.socket", &path)) {
+            Ok(socket) => running.serve_api(socket),
+            Err(error) => tracing::error!("no API: {error}"),
+        }
+    }
     Ok((running, socket))
+}
+
+fn api_path(config: &Config) -> Option<PathBuf> {
+    let api = &config.api;
+    api.enabled
+        .then(|| api.socket_beside(&config.engine.control_socket))
 }
 
 async fn servers(config: &Config) -> anyhow::Result<Option<Interface>> {
@@ -179,11 +200,29 @@ impl Running {
             orders,
             pending: None,
             claims: Vec::new(),
+            api: None,
             protected,
             drops,
             kernel_log,
             kernel,
         })
+    }
+}
+
+impl Running {
+    /// An engine goes on without its API.
+    fn serve_api(&mut self, socket: ControlSocket) {
+        let path = socket.path().to_owned();
+        let config = &self.state.config;
+        let heartbeat = Duration::from_millis(config.limits.heartbeat_timeout_ms.into());
+        let engine: Arc<dyn Engine> = Arc::clone(&self.state) as _;
+        match Api::start(socket, &config.api, engine, heartbeat) {
+            Ok(api) => {
+                tracing::info!("API on {}", path.display());
+                self.api = Some(api);
+            }
+            Err(error) => tracing::error!("no API: {error}"),
+        }
     }
 }
 

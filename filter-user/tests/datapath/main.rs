@@ -6,6 +6,7 @@
 mod support;
 
 mod accounting;
+mod api;
 mod attacks;
 mod blocking;
 mod blocklist;

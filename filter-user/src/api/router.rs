@@ -1,0 +1,108 @@
+//! Which path asks what.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, Uri, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tower_http::timeout::TimeoutLayer;
+
+use super::{Context, error::Problem, health, metrics};
+use crate::{
+    control::{Engine, ModelStatus, RulesStatus, Status},
+    latency::Stage,
+};
+
+/// All paths. An answer that takes longer than `timeout` is a 503.
+pub(super) fn new(context: Context, timeout: Duration) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(exposition))
+        .route("/v1/stats", get(stats))
+        .route("/v1/rules", get(rules))
+        .route("/v1/model", get(model))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            timeout,
+        ))
+        .with_state(context)
+}
+
+type Answer<T> = Result<T, Problem>;
+
+async fn status(context: &Context) -> Answer<Status> {
+    context.call(Engine::status).await
+}
+
+async fn health(State(context): State<Context>) -> Answer<impl IntoResponse> {
+    let health = health::Health::of(&status(&context).await?, context.heartbeat_timeout);
+    let code = if health.is_failing() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    Ok((code, Json(health)))
+}
+
+async fn ready(State(context): State<Context>) -> Answer<impl IntoResponse> {
+    let health = health::Health::of(&status(&context).await?, context.heartbeat_timeout);
+    let code = if health.is_ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok((code, Json(health)))
+}
+
+async fn exposition(State(context): State<Context>) -> Answer<impl IntoResponse> {
+    let text = context
+        .call(|engine| {
+            let latencies = engine.latencies(false);
+            let stages = Stage::ALL.map(|stage| (stage, latencies.merged(stage)));
+            metrics::text(&engine.status(), &stages)
+        })
+        .await?
+        .map_err(|error| {
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the metrics have no text form: {error}"),
+                "report this",
+            )
+        })?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text))
+}
+
+async fn stats(State(context): State<Context>) -> Answer<Json<Status>> {
+    Ok(Json(status(&context).await?))
+}
+
+async fn rules(State(context): State<Context>) -> Answer<Json<RulesStatus>> {
+    Ok(Json(status(&context).await?.rules))
+}
+
+async fn model(State(context): State<Context>) -> Answer<Json<ModelStatus>> {
+    Ok(Json(status(&context).await?.rules.model))
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("there is nothing at {}", uri.path()),
+        "try /health, /ready, /metrics, /v1/stats, /v1/rules or /v1/model",
+    )
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path does not take that method",
+        "the Allow header names those it takes",
+    )
+}

@@ -1,0 +1,66 @@
+//! Accepts connections, at most so many, and gives each its time.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+/// The most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// After an error of accepting: out of descriptors or memory, which takes clients some time to give back.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Bounds of what clients may take.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// Connections at once. Further ones wait in the listener's backlog.
+    pub(super) connections: usize,
+    /// How long a client may take to send the head of a request, or be silent before it.
+    pub(super) timeout: Duration,
+}
+
+/// Serves until dropped.
+pub(super) async fn serve(listener: UnixListener, router: Router, limits: Limits) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = serve_connection(stream, router.clone(), limits.timeout);
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("API: cannot accept: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: UnixStream, router: Router, timeout: Duration) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("API: a connection ended: {error}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Clients over a real socket, with an engine of plain tables behind the API.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::Instant,
+};
+
+use super::*;
+use crate::control::testing::Tables;
+
+struct Served {
+    _api: Api,
+    path: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+fn served(settings: &config::Api) -> Served {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("api.sock");
+    let socket = ControlSocket::bind_for("api.socket", &path).expect("bound");
+    let engine: Arc<dyn Engine> = Arc::new(Tables::new());
+    let api = Api::start(socket, settings, engine, Duration::from_secs(1)).expect("started");
+    Served {
+        _api: api,
+        path,
+        _directory: directory,
+    }
+}
+
+impl Served {
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(&self.path).expect("it listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        stream
+    }
+
+    /// Sends bytes, and returns all that comes until the connection ends.
+    fn say(&self, text: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(text.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer and its end");
+        answer
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.say(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ));
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (status, body.to_owned())
+    }
+
+    fn json(&self, path: &str) -> (u16, serde_json::Value) {
+        let (status, body) = self.get(path);
+        (status, serde_json::from_str(&body).expect("JSON"))
+    }
+}
+
+#[test]
+fn the_state_is_told() {
+    let served = served(&config::Api::default());
+    let (code, health) = served.json("/health");
+    assert_eq!((code, &health["status"]), (200, &"ok".into()));
+    assert_eq!(health["components"]["queues"]["status"], "ok");
+    assert_eq!(served.json("/ready").0, 200);
+    let (code, stats) = served.json("/v1/stats");
+    assert_eq!(
+        (code, &stats["version"], &stats["requests"]["block"]),
+        (200, &"1.2.3".into(), &1.into())
+    );
+    assert_eq!(served.json("/v1/rules").0, 200);
+    assert_eq!(served.json("/v1/model").0, 200);
+}
+
+#[test]
+fn the_metrics_are_told_with_help_and_type() {
+    let served = served(&config::Api::default());
+    let (status, text) = served.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "# TYPE portcullis_xdp_packets_total counter",
+        "portcullis_xdp_packets_total{action=\"drop\",reason=\"source_blocked\"} 3",
+        "portcullis_requests_total{decision=\"allow\"} 2",
+        "portcullis_latency_seconds_bucket{stage=\"driver_to_forwarded\",le=\"0.00001\"} 1",
+        "portcullis_latency_seconds_bucket{stage=\"driver_to_forwarded\",le=\"0.000002\"} 0",
+        "portcullis_latency_seconds_count{stage=\"driver_to_forwarded\"} 1",
+    ] {
+        assert!(
+            text.lines().any(|other| other == line),
+            "{line} is not in:\n{text}"
+        );
+    }
+    assert!(text.contains("process_resident_memory_bytes "), "{text}");
+    let mut seen = std::collections::HashSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').expect("a value");
+        assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+        assert!(seen.insert(series), "{series} is there twice");
+    }
+}
+
+/// A state in which there is something of everything.
+fn eventful() -> crate::control::Status {
+    let mut status = Tables::new().status();
+    let one = |name: &str| std::iter::once((name.to_owned(), 1)).collect();
+    status.queues[0].dropped = one("table_full");
+    status.queues[0].unscored = one("table_full");
+    status.requests.families = one("sqli");
+    status.clients = one("proxied");
+    status.deep = Some(crate::control::DeepStatus {
+        breaker: "open".into(),
+        requests: one("answered"),
+        ..crate::control::DeepStatus::default()
+    });
+    status
+}
+
+#[test]
+fn the_document_names_all_metrics_and_no_other() {
+    let text = metrics::text(
+        &eventful(),
+        &[(
+            crate::latency::Stage::DriverToForwarded,
+            crate::latency::empty_histogram(),
+        )],
+    )
+    .expect("it has a form");
+    let told: std::collections::BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| name.starts_with("portcullis_"))
+        .collect();
+    let document = include_str!("../../../docs/api.md");
+    let named: std::collections::BTreeSet<_> = document
+        .split('`')
+        .filter(|word| word.starts_with("portcullis_"))
+        .collect();
+    let limits = |name: &&&str| {
+        name.strip_suffix("_limit")
+            .is_some_and(|name| named.contains(name))
+    };
+    let unnamed: Vec<_> = told.difference(&named).filter(|name| !limits(name)).collect();
+    assert!(unnamed.is_empty(), "not in docs/api.md: {unnamed:?}");
+    let unknown: Vec<_> = named.difference(&told).collect();
+    assert!(unknown.is_empty(), "only in docs/api.md: {unknown:?}");
+}
+
+#[test]
+fn wrong_calls_are_refused_with_a_remedy() {
+    let served = served(&config::Api::default());
+    let (status, problem) = served.json("/v2/everything");
+    assert_eq!(status, 404);
+    assert!(
+        problem["remedy"]
+            .as_str()
+            .is_some_and(|remedy| remedy.contains("/metrics"))
+    );
+    let answer = served.say("DELETE /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(answer.to_lowercase().contains("allow: get"), "{answer}");
+    assert!(served.say("not HTTP\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    let huge = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    let mut stream = served.connect();
+    // It may be refused before all of it is sent.
+    let _ = stream.write_all(huge.as_bytes());
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
+        "{answer}"
+    );
+    assert_eq!(served.get("/health").0, 200);
+}
+
+#[test]
+fn silent_clients_lose_their_place() {
+    let settings = config::Api {
+        connections: 2,
+        timeout_s: 1,
+        ..config::Api::default()
+    };
+    let served = served(&settings);
+    let mut silent = served.connect();
+    let mut slow = served.connect();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost:").expect("sent");
+    let began = Instant::now();
+    // Waits for a place, and gets it.
+    assert_eq!(served.get("/health").0, 200);
+    assert!(began.elapsed() < Duration::from_secs(15));
+    for stream in [&mut silent, &mut slow] {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("it was ended");
+    }
+}
+
+#[test]
+fn its_end_removes_the_socket_and_ends_connections() {
+    let Served {
+        _api: api,
+        path,
+        _directory: directory,
+    } = served(&config::Api::default());
+    let mut open = UnixStream::connect(&path).expect("it listens");
+    drop(api);
+    assert!(!path.exists());
+    // Ended, or reset if it was never accepted.
+    assert!(matches!(open.read(&mut [0; 8]), Ok(0) | Err(_)));
+    drop(directory);
+}

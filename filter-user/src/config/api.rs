@@ -1,0 +1,40 @@
+//! `[api]`: what programs ask the engine over HTTP.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What programs ask the engine over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Its Unix socket, with mode 0600; see [`Api::socket_beside`] where none is named.
+    pub socket: Option<PathBuf>,
+    /// Connections at once; more wait to be accepted.
+    pub connections: u32,
+    /// Seconds that a client may take to send the head of a request, and the engine to answer one.
+    pub timeout_s: u32,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            socket: None,
+            connections: 64,
+            timeout_s: 10,
+        }
+    }
+}
+
+impl Api {
+    /// The socket: the one that is named, or one beside the engine's control socket, `control.http.sock` beside `control.sock`, so that
+    /// engines with control sockets of their own do not meet.
+    #[must_use]
+    pub fn socket_beside(&self, control_socket: &Path) -> PathBuf {
+        let beside = || control_socket.with_extension("http.sock");
+        self.socket.clone().unwrap_or_else(beside)
+    }
+}
