@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    extract::rejection::{JsonRejection, QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -37,6 +38,17 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The engine answered something else than what it was asked.
+    pub(super) fn confused() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the engine answered something else",
+            "report this",
+        )
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         use crate::control::RefusalCode as Code;
@@ -52,6 +64,26 @@ impl From<Refusal> for Problem {
             Code::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, refusal.message, refusal.remedy)
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(
+            rejection.status(),
+            rejection.body_text(),
+            "send a JSON object with `Content-Type: application/json`",
+        )
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(
+            rejection.status(),
+            rejection.body_text(),
+            "see docs/api.md for what may stand behind the `?`",
+        )
     }
 }
 

@@ -3,12 +3,18 @@
 //! It has a thread and a runtime of its own: however many ask, the control socket, the supervisor and the queues' threads have
 //! nothing to do with it but for the calls of [`Engine`] that answers take.
 
+mod access;
+mod allows;
+mod blocks;
 mod error;
 mod exposition;
 mod health;
+mod listener;
 mod metrics;
+mod reload;
 mod router;
 mod server;
+mod token;
 
 use std::{
     io,
@@ -21,8 +27,11 @@ use tokio::sync::oneshot;
 
 use crate::{
     config,
-    control::{ControlSocket, Engine},
+    control::{Engine, Protected, Request, Response, dispatch},
 };
+use access::Access;
+
+pub use listener::{ListenError, Listeners};
 
 /// Calls of the engine that may run at once; further ones wait.
 const CALLS: usize = 4;
@@ -36,24 +45,33 @@ pub struct Api {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What was asked is done.
+#[derive(Debug, serde::Serialize)]
+struct Done {
+    message: String,
+}
+
 /// What answers are made of.
 #[derive(Clone)]
 pub(crate) struct Context {
     engine: Arc<dyn Engine>,
+    protected: Arc<Protected>,
     /// A queue that has not shown itself for so long hangs.
     heartbeat_timeout: Duration,
 }
 
 impl Api {
-    /// Answers the clients of `socket` for `engine`. A queue of it that has shown nothing for `heartbeat_timeout` counts as hung.
+    /// Answers those who connect to `listeners` for `engine`. A queue of it that has shown nothing for `heartbeat_timeout` counts as
+    /// hung.
     ///
     /// # Errors
     ///
-    /// When the thread, its runtime or the socket cannot be set up.
+    /// When the thread, its runtime or a listener cannot be set up.
     pub fn start(
-        socket: ControlSocket,
+        listeners: Listeners,
         settings: &config::Api,
         engine: Arc<dyn Engine>,
+        protected: Arc<Protected>,
         heartbeat_timeout: Duration,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -61,31 +79,44 @@ impl Api {
             .max_blocking_threads(CALLS)
             .thread_name("pc-api-call")
             .build()?;
-        let listener = {
+        let listening = {
             let _within = runtime.enter();
-            tokio::net::UnixListener::from_std(socket.listener()?)?
+            listeners.listen()?
         };
         let limits = server::Limits {
             connections: settings.connections as usize,
             timeout: Duration::from_secs(settings.timeout_s.into()),
         };
-        let router = router::new(
-            Context {
-                engine,
-                heartbeat_timeout,
-            },
-            limits.timeout,
-        );
+        let context = Context {
+            engine,
+            protected,
+            heartbeat_timeout,
+        };
+        let router = router::new(context, limits.timeout);
+        let bearers = Access::Bearers(Arc::clone(&listeners.tokens));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    () = server::serve(listener, router, limits) => {}
-                    _ = stopped => {}
+                let mut servers = tokio::task::JoinSet::new();
+                // Who can open the socket is root, and may do everything.
+                let access = Access::Everyone;
+                servers.spawn(server::serve(
+                    listening.unix,
+                    access.guard(router.clone()),
+                    limits.clone(),
+                ));
+                for listener in listening.tcp {
+                    servers.spawn(server::serve(
+                        listener,
+                        bearers.clone().guard(router.clone()),
+                        limits.clone(),
+                    ));
                 }
+                // They end with it.
+                let _ = stopped.await;
             });
             runtime.shutdown_timeout(ENDING);
-            drop(socket);
+            drop(listeners);
         })?;
         Ok(Self {
             stop: Some(stop),
@@ -106,6 +137,22 @@ impl Drop for Api {
 }
 
 impl Context {
+    /// Has the engine do what an operator could ask on the control socket, too.
+    async fn ask(&self, request: Request) -> Result<Response, error::Problem> {
+        let protected = Arc::clone(&self.protected);
+        self.call(move |engine| dispatch(engine, &protected, request))
+            .await?
+            .map_err(error::Problem::from)
+    }
+
+    /// Has it do what has no other answer than that it is done.
+    async fn tell(&self, request: Request) -> Result<axum::Json<Done>, error::Problem> {
+        match self.ask(request).await? {
+            Response::Done { message } => Ok(axum::Json(Done { message })),
+            _ => Err(error::Problem::confused()),
+        }
+    }
+
     /// Calls the engine, off the API's own thread.
     async fn call<T: Send + 'static>(
         &self,

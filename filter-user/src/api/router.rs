@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, Uri, header},
     response::IntoResponse,
-    routing::get,
+    routing::{delete, get, post},
 };
 use tower_http::timeout::TimeoutLayer;
 
-use super::{Context, error::Problem, health, metrics};
+use super::{Context, allows, blocks, error::Problem, health, metrics, reload};
 use crate::{
     control::{Engine, ModelStatus, RulesStatus, Status},
     latency::Stage,
 };
+
+/// The most bytes of a request's body.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// All paths. An answer that takes longer than `timeout` is a 503.
 pub(super) fn new(context: Context, timeout: Duration) -> Router {
@@ -26,8 +29,16 @@ pub(super) fn new(context: Context, timeout: Duration) -> Router {
         .route("/v1/stats", get(stats))
         .route("/v1/rules", get(rules))
         .route("/v1/model", get(model))
+        .route("/v1/blocks", get(blocks::list).post(blocks::add))
+        .route("/v1/blocks/{*target}", delete(blocks::remove))
+        .route("/v1/allows", get(allows::list).post(allows::add))
+        .route("/v1/allows/{*target}", delete(allows::remove))
+        .route("/v1/reload", post(reload::reload))
+        .route("/v1/reload/confirm", post(reload::confirm))
+        .route("/v1/reload/revert", post(reload::revert))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             timeout,
@@ -95,7 +106,7 @@ async fn unknown(uri: Uri) -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         format!("there is nothing at {}", uri.path()),
-        "try /health, /ready, /metrics, /v1/stats, /v1/rules or /v1/model",
+        "docs/api.md names what there is: /health, /ready, /metrics, /v1/stats and more",
     )
 }
 

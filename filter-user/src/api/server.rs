@@ -1,6 +1,6 @@
 //! Accepts connections, at most so many, and gives each its time.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -9,7 +9,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{UnixListener, UnixStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
 };
@@ -28,8 +29,33 @@ pub(super) struct Limits {
     pub(super) timeout: Duration,
 }
 
+/// Something that connections come from.
+pub(super) trait Listener: Send + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next one.
+    fn connection(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn connection(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn connection(&self) -> io::Result<TcpStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
 /// Serves until dropped.
-pub(super) async fn serve(listener: UnixListener, router: Router, limits: Limits) {
+pub(super) async fn serve(listener: impl Listener, router: Router, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -37,8 +63,8 @@ pub(super) async fn serve(listener: UnixListener, router: Router, limits: Limits
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match listener.connection().await {
+            Ok(stream) => {
                 let connection = serve_connection(stream, router.clone(), limits.timeout);
                 connections.spawn(async move {
                     connection.await;
@@ -53,7 +79,11 @@ pub(super) async fn serve(listener: UnixListener, router: Router, limits: Limits
     }
 }
 
-async fn serve_connection(stream: UnixStream, router: Router, timeout: Duration) {
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    router: Router,
+    timeout: Duration,
+) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)

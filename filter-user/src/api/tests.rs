@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
     time::Instant,
@@ -13,18 +14,26 @@ use crate::control::testing::Tables;
 struct Served {
     _api: Api,
     path: PathBuf,
+    address: Option<SocketAddr>,
     _directory: tempfile::TempDir,
 }
 
 fn served(settings: &config::Api) -> Served {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("api.sock");
-    let socket = ControlSocket::bind_for("api.socket", &path).expect("bound");
+    let control = directory.path().join("a.sock");
+    let listeners = Listeners::bind(settings, &control).expect("bound");
+    let addresses = listeners.places();
     let engine: Arc<dyn Engine> = Arc::new(Tables::new());
-    let api = Api::start(socket, settings, engine, Duration::from_secs(1)).expect("started");
+    let protected = Arc::new(Protected::configured(&[crate::control::testing::net(
+        "192.0.2.1",
+    )]));
+    let api = Api::start(listeners, settings, engine, protected, Duration::from_secs(1)).expect("started");
     Served {
         _api: api,
-        path,
+        path: directory.path().join("a.http.sock"),
+        address: addresses
+            .split_once("http://")
+            .map(|(_, address)| address.parse().expect("an address")),
         _directory: directory,
     }
 }
@@ -182,6 +191,146 @@ fn wrong_calls_are_refused_with_a_remedy() {
     assert_eq!(served.get("/health").0, 200);
 }
 
+/// A request with a body, and more header lines.
+fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn status_of(answer: &str) -> u16 {
+    let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    code.expect(answer)
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[test]
+fn sources_are_blocked_allowed_and_listed() {
+    let served = served(&config::Api::default());
+    let say = |method: &str, path: &str, body: &str| {
+        let answer = served.say(&request(method, path, JSON, body));
+        (status_of(&answer), answer)
+    };
+    let block = r#"{"target":"198.51.100.0/24","for_s":60,"reason":"too \"loud\""}"#;
+    assert_eq!(say("POST", "/v1/blocks", block).0, 201);
+    let (_, blocks) = served.json("/v1/blocks?limit=5");
+    assert_eq!(blocks["blocks"][0]["target"], "198.51.100.0/24");
+    assert_eq!(blocks["blocks"][0]["reason"], "too \"loud\"");
+    assert_eq!(
+        served.json("/v1/blocks?after=198.51.100.0/24").1["blocks"],
+        serde_json::json!([])
+    );
+    assert_eq!(say("DELETE", "/v1/blocks/198.51.100.0/24", "").0, 200);
+    assert_eq!(say("DELETE", "/v1/blocks/198.51.100.0/24", "").0, 404);
+    assert_eq!(say("POST", "/v1/allows", r#"{"target":"2001:db8::/32"}"#).0, 201);
+    assert_eq!(
+        served.json("/v1/allows").1["allows"],
+        serde_json::json!(["2001:db8::/32"])
+    );
+    assert_eq!(say("DELETE", "/v1/allows/2001:db8::/32", "").0, 200);
+    for (path, body, code) in [
+        ("/v1/blocks", r#"{"target":"192.0.2.0/24"}"#, 403),
+        ("/v1/blocks", r#"{"target":"everyone"}"#, 400),
+        ("/v1/blocks", r#"{"target":"198.51.100.7","for_s":0}"#, 400),
+        ("/v1/blocks", r#"{"target":"198.51.100.7","for_s":-1}"#, 422),
+        (
+            "/v1/blocks",
+            r#"{"target":"198.51.100.7","until":"tomorrow"}"#,
+            422,
+        ),
+        ("/v1/blocks", "{", 400),
+        ("/v1/allows", "[]", 422),
+    ] {
+        let (status, answer) = say("POST", path, body);
+        assert_eq!(status, code, "{body}: {answer}");
+        assert!(answer.contains(r#""remedy":""#), "{body}: {answer}");
+    }
+    let long = format!(r#"{{"target":"198.51.100.7","reason":"{}"}}"#, "x".repeat(70_000));
+    assert_eq!(say("POST", "/v1/blocks", &long).0, 413);
+    let untyped = served.say(&request("POST", "/v1/blocks", "", block));
+    assert_eq!(status_of(&untyped), 415);
+    assert_eq!(served.get("/v1/blocks?limit=many").0, 400);
+}
+
+#[test]
+fn a_reload_is_tried_and_taken_back() {
+    let served = served(&config::Api::default());
+    let say = |path: &str, body: &str| {
+        let headers = if body.is_empty() { "" } else { JSON };
+        status_of(&served.say(&request("POST", path, headers, body)))
+    };
+    // This engine's files are broken, but on trial.
+    assert_eq!(say("/v1/reload", ""), 422);
+    assert_eq!(say("/v1/reload", r#"{"confirm_within_s":60}"#), 200);
+    assert_eq!(say("/v1/reload/confirm", ""), 200);
+    assert_eq!(say("/v1/reload", r#"{"confirm_within_s":1}"#), 400);
+    assert_eq!(say("/v1/reload/revert", ""), 404);
+}
+
+#[test]
+fn over_tcp_a_token_says_who_may_do_what() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let token = |name: &str, role, text: &str| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+        config::Token {
+            name: name.into(),
+            role,
+            file,
+        }
+    };
+    let (reads, changes) = ("r".repeat(40), "c".repeat(40));
+    let settings = config::Api {
+        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        tokens: vec![
+            token("reads", config::Role::Viewer, &reads),
+            token("changes", config::Role::Operator, &changes),
+        ],
+        ..config::Api::default()
+    };
+    let served = served(&settings);
+    let address = served.address.expect("it listens");
+    let say = |method: &str, path: &str, headers: &str, body: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream
+            .write_all(request(method, path, headers, body).as_bytes())
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    for headers in [
+        String::new(),
+        format!("Authorization: Bearer {}\r\n", "x".repeat(40)),
+        format!("Authorization: Bearer {reads}x\r\n"),
+        format!("Authorization: Basic {reads}\r\n"),
+        "Authorization: Bearer\r\n".into(),
+        format!("X-Authorization: Bearer {reads}\r\n"),
+    ] {
+        for path in ["/metrics", "/health", "/nowhere"] {
+            let answer = say("GET", path, &headers, "");
+            assert_eq!(status_of(&answer), 401, "{headers}{answer}");
+            assert!(
+                answer.to_lowercase().contains("www-authenticate: bearer"),
+                "{answer}"
+            );
+        }
+    }
+    let viewer = format!("Authorization: bearer {reads}\r\n{JSON}");
+    let operator = format!("Authorization: Bearer {changes}\r\n{JSON}");
+    let block = r#"{"target":"198.51.100.7"}"#;
+    assert_eq!(status_of(&say("GET", "/metrics", &viewer, "")), 200);
+    assert_eq!(status_of(&say("POST", "/v1/blocks", &viewer, block)), 403);
+    assert_eq!(status_of(&say("POST", "/v1/blocks", &operator, block)), 201);
+    assert_eq!(status_of(&say("GET", "/v1/blocks", &operator, "")), 200);
+    // Who can open the socket needs none.
+    assert_eq!(served.get("/v1/blocks").0, 200);
+}
+
 #[test]
 fn silent_clients_lose_their_place() {
     let settings = config::Api {
@@ -209,6 +358,7 @@ fn its_end_removes_the_socket_and_ends_connections() {
         _api: api,
         path,
         _directory: directory,
+        ..
     } = served(&config::Api::default());
     let mut open = UnixStream::connect(&path).expect("it listens");
     drop(api);

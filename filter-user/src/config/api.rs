@@ -1,8 +1,14 @@
 //! `[api]`: what programs ask the engine over HTTP.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
+
+use super::engine::keyword;
 
 /// What programs ask the engine over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,10 +18,37 @@ pub struct Api {
     pub enabled: bool,
     /// Its Unix socket, with mode 0600; see [`Api::socket_beside`] where none is named.
     pub socket: Option<PathBuf>,
-    /// Connections at once; more wait to be accepted.
+    /// Addresses that it is also served on, to those who have a token.
+    pub listen: Vec<SocketAddr>,
+    /// Who may ask there.
+    pub tokens: Vec<Token>,
+    /// Connections at once, on the socket and on each address; more wait to be accepted.
     pub connections: u32,
     /// Seconds that a client may take to send the head of a request, and the engine to answer one.
     pub timeout_s: u32,
+}
+
+/// Who may ask over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// What it is called in the log.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: Role,
+    /// The file that holds it, on one line.
+    pub file: PathBuf,
+}
+
+keyword! {
+    /// What the bearer of a token may do.
+    #[derive(PartialOrd, Ord)]
+    Role {
+        /// Read.
+        Viewer = "viewer",
+        /// Read, and change what is blocked, allowed and in force.
+        Operator = "operator",
+    }
 }
 
 impl Default for Api {
@@ -23,6 +56,8 @@ impl Default for Api {
         Self {
             enabled: true,
             socket: None,
+            listen: Vec::new(),
+            tokens: Vec::new(),
             connections: 64,
             timeout_s: 10,
         }

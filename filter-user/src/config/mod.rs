@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use document::Document;
 
-pub use api::Api;
+pub use api::{Api, Role, Token};
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use clients::{ClientHeader, Clients, ProxyProtocol};
@@ -199,6 +199,9 @@ impl Config {
             resolve(path);
         }
         resolve(&mut self.report.directory);
+        for token in &mut self.api.tokens {
+            resolve(&mut token.file);
+        }
     }
 }
 

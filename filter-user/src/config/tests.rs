@@ -338,6 +338,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "another path",
     ),
     (
+        "[api]\nlisten = ['127.0.0.1:9180']\n",
+        "portcullis.toml:2:1: api.listen",
+        "no token",
+        "openssl rand",
+    ),
+    (
         "[api]\nconnections = 0\n",
         "portcullis.toml:2:1: api.connections",
         "out of range",

@@ -9,6 +9,9 @@ use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr};
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
 
+/// Addresses that the API is served on, and tokens, at most.
+const MAX_API_ENTRIES: usize = 64;
+
 /// A mistake before its place in the text is known.
 pub(super) struct Finding {
     pub(super) key: String,
@@ -171,6 +174,23 @@ fn api(config: &Config, findings: &mut Findings) {
                 "api.socket",
                 "this is the control socket, which speaks another protocol",
                 "use another path",
+            );
+        }
+    }
+    if !api.listen.is_empty() && api.tokens.is_empty() {
+        findings.add(
+            "api.listen",
+            "nobody could ask there: there is no token",
+            "add `tokens = [{ name = \"prometheus\", role = \"viewer\", file = \"prometheus.token\" }]`, and make that file with \
+             `(umask 077; openssl rand -hex 32 > prometheus.token)`",
+        );
+    }
+    for (key, count) in [("api.listen", api.listen.len()), ("api.tokens", api.tokens.len())] {
+        if count > MAX_API_ENTRIES {
+            findings.add(
+                key,
+                format!("{count} are too many"),
+                format!("use at most {MAX_API_ENTRIES}"),
             );
         }
     }

@@ -20,6 +20,7 @@ pub use protocol::{
     MAX_RESPONSE_BYTES, MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, Successor,
     TRIAL_S, VERSION, Versioned,
 };
+pub(crate) use server::dispatch;
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
 pub use status::{

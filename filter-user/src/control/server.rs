@@ -166,7 +166,12 @@ fn parse(line: &[u8]) -> Result<Request, Refusal> {
         .body)
 }
 
-fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> Result<Response, Refusal> {
+/// Has the engine do what is asked, if it is sound.
+pub(crate) fn dispatch<E: Engine + ?Sized>(
+    engine: &E,
+    protected: &Protected,
+    request: Request,
+) -> Result<Response, Refusal> {
     let done = |message: String| Ok(Response::Done { message });
     match request {
         Request::Status {} => Ok(Response::Status(Box::new(engine.status()))),
@@ -257,7 +262,7 @@ fn dispatch<E: Engine>(engine: &E, protected: &Protected, request: Request) -> R
     }
 }
 
-fn set_queues<E: Engine>(engine: &E, count: u32) -> Result<String, Refusal> {
+fn set_queues<E: Engine + ?Sized>(engine: &E, count: u32) -> Result<String, Refusal> {
     if !(1..=filter_common::MAX_QUEUES).contains(&count) {
         return Err(Refusal::new(
             RefusalCode::BadRequest,
@@ -304,7 +309,7 @@ fn check_block(for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
 }
 
 /// Blocks what is not on the never-block list; that is refused in its place.
-fn block_all<E: Engine>(
+fn block_all<E: Engine + ?Sized>(
     engine: &E,
     protected: &Protected,
     targets: &[IpNet],

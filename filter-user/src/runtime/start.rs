@@ -20,7 +20,7 @@ use super::{
     xdp_mode::Choice,
 };
 use crate::{
-    api::Api,
+    api::{Api, Listeners},
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{self, Config, ForeignProgram, Offloads, Origin, Queues},
@@ -55,15 +55,15 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     };
     let Some(mut predecessor) = predecessor else {
         let socket = ControlSocket::bind(&path)?;
-        let api_socket = match api_path(&plan.config) {
-            Some(path) => Some(ControlSocket::bind_for("api.socket", &path)?),
-            None => None,
+        let listeners = match &plan.config.api {
+            api if api.enabled => Some(Listeners::bind(api, &path)?),
+            _ => None,
         };
         let claims = claims(&plan.config, &interface).await?;
         let mut running = Running::start(plan, interface, None).await?;
         running.claims = claims;
-        if let Some(socket) = api_socket {
-            running.serve_api(socket);
+        if let Some(listeners) = listeners {
+            running.serve_api(listeners);
         }
         return Ok((running, socket));
     };
@@ -83,20 +83,14 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     running.claims =
         predecessor.wait_for(|| sides.iter().flatten().map(Claim::take).collect::<Result<_, _>>())?;
     predecessor.wait_for(|| running.kernel.claim())?;
-    if let Some(path) = api_path(&running.state.config) {
+    if running.state.config.api.enabled {
         // The engine filters by now, and goes on without.
-        match predecessor.wait_for(|| ControlSocket::bind_for("api.socket", &path)) {
-            Ok(socket) => running.serve_api(socket),
+        match predecessor.wait_for(|| Listeners::bind(&running.state.config.api, &path)) {
+            Ok(listeners) => running.serve_api(listeners),
             Err(error) => tracing::error!("no API: {error}"),
         }
     }
     Ok((running, socket))
-}
-
-fn api_path(config: &Config) -> Option<PathBuf> {
-    let api = &config.api;
-    api.enabled
-        .then(|| api.socket_beside(&config.engine.control_socket))
 }
 
 async fn servers(config: &Config) -> anyhow::Result<Option<Interface>> {
@@ -211,14 +205,15 @@ impl Running {
 
 impl Running {
     /// An engine goes on without its API.
-    fn serve_api(&mut self, socket: ControlSocket) {
-        let path = socket.path().to_owned();
+    fn serve_api(&mut self, listeners: Listeners) {
+        let places = listeners.places();
         let config = &self.state.config;
         let heartbeat = Duration::from_millis(config.limits.heartbeat_timeout_ms.into());
         let engine: Arc<dyn Engine> = Arc::clone(&self.state) as _;
-        match Api::start(socket, &config.api, engine, heartbeat) {
+        let protected = Arc::clone(&self.protected);
+        match Api::start(listeners, &config.api, engine, protected, heartbeat) {
             Ok(api) => {
-                tracing::info!("API on {}", path.display());
+                tracing::info!("API on {places}");
                 self.api = Some(api);
             }
             Err(error) => tracing::error!("no API: {error}"),

@@ -26,13 +26,11 @@ fn ask(lab: &Lab, path: &str) -> Result<String> {
 }
 
 /// The value of one series.
-fn value(metrics: &str, series: &str) -> Result<f64> {
-    let line = metrics
+fn value<'a>(metrics: &'a str, series: &str) -> Result<&'a str> {
+    let value = metrics
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.with_context(|| format!("no {series} in {metrics}"))?
-        .parse()
-        .context("a number")
+    value.with_context(|| format!("no {series} in {metrics}"))
 }
 
 /// What Prometheus' own checker says of metrics: nothing, if they are right.
@@ -78,13 +76,13 @@ fn prometheus_reads_what_the_engine_does() -> Result<()> {
         ("portcullis_rules", status.rules.count),
     ] {
         let found = value(&metrics, series)?;
-        ensure!(found == f64::from(u32::try_from(expected)?), "{series}: {found}");
+        ensure!(found == expected.to_string(), "{series}: {found}");
     }
     let scored = value(
         &metrics,
         r#"portcullis_latency_seconds_count{stage="dequeued_to_verdict"}"#,
     )?;
-    ensure!(scored > 0.0, "{metrics}");
+    ensure!(scored != "0", "{metrics}");
     let said = promtool(&metrics)?;
     ensure!(said.is_empty(), "{said}");
 

@@ -1,0 +1,98 @@
+//! Where the API is served.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+};
+
+use super::token::{Token, TokenError};
+use crate::{
+    config,
+    control::{ControlSocket, SocketError},
+};
+
+/// What is bound, and the tokens of those who come by TCP.
+#[derive(Debug)]
+pub struct Listeners {
+    socket: ControlSocket,
+    tcp: Vec<TcpListener>,
+    pub(super) tokens: Arc<Vec<Token>>,
+}
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The Unix socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// An address.
+    #[error(
+        "cannot serve the API on {address}: {source}\n  fix: free that address, or take it out of api.listen"
+    )]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// The same, for a runtime.
+pub(super) struct Listening {
+    pub(super) unix: tokio::net::UnixListener,
+    pub(super) tcp: Vec<tokio::net::TcpListener>,
+}
+
+impl Listeners {
+    /// Binds the socket beside `control_socket`, or the one that is named, and all addresses, and reads the tokens.
+    ///
+    /// # Errors
+    ///
+    /// See [`ListenError`].
+    pub fn bind(settings: &config::Api, control_socket: &Path) -> Result<Self, ListenError> {
+        let tokens: Vec<_> = settings
+            .tokens
+            .iter()
+            .map(Token::read)
+            .collect::<Result<_, _>>()?;
+        let bind = |&address: &SocketAddr| {
+            TcpListener::bind(address)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .map_err(|source| ListenError::Address { address, source })
+        };
+        Ok(Self {
+            socket: ControlSocket::bind_for("api.socket", &settings.socket_beside(control_socket))?,
+            tcp: settings.listen.iter().map(bind).collect::<Result<_, _>>()?,
+            tokens: Arc::new(tokens),
+        })
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn places(&self) -> String {
+        let socket = self.socket.path().display().to_string();
+        let addresses = self.tcp.iter().filter_map(|listener| listener.local_addr().ok());
+        let addresses = addresses.map(|address| format!("http://{address}"));
+        std::iter::once(socket)
+            .chain(addresses)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Handles for the runtime that this is called in.
+    pub(super) fn listen(&self) -> io::Result<Listening> {
+        let tcp = self
+            .tcp
+            .iter()
+            .map(|listener| tokio::net::TcpListener::from_std(listener.try_clone()?));
+        Ok(Listening {
+            unix: tokio::net::UnixListener::from_std(self.socket.listener()?)?,
+            tcp: tcp.collect::<io::Result<_>>()?,
+        })
+    }
+}
