@@ -164,6 +164,73 @@ fn the_document_names_all_metrics_and_no_other() {
     assert!(unknown.is_empty(), "only in docs/api.md: {unknown:?}");
 }
 
+/// Words that are words of a metric's name, and what stands behind them in braces.
+fn metrics_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.match_indices("portcullis_").map(|(at, _)| {
+        let rest = &text[at..];
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, rest) = rest.split_at(rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
+        let labels = rest
+            .strip_prefix('{')
+            .and_then(|rest| Some(rest.split_once('}')?.0));
+        (name, labels.unwrap_or_default())
+    })
+}
+
+/// What alerts and dashboard ask for is there: metrics, and values of the labels that the program fills.
+#[test]
+fn alerts_and_dashboard_know_what_there_is() {
+    let stages = crate::latency::Stage::ALL.map(|stage| (stage, crate::latency::empty_histogram()));
+    let text = metrics::text(&eventful(), &stages).expect("it has a form");
+    let known: std::collections::BTreeSet<_> = metrics_in(&text).map(|(name, _)| name).collect();
+    let reasons: Vec<_> = filter_common::Reason::ALL
+        .iter()
+        .map(|reason| reason.name())
+        .collect();
+    for (file, content) in [
+        ("alerts.yml", include_str!("../../../docs/monitoring/alerts.yml")),
+        (
+            "alerts_test.yml",
+            include_str!("../../../docs/monitoring/alerts_test.yml"),
+        ),
+        (
+            "dashboard.json",
+            include_str!("../../../docs/monitoring/dashboard.json"),
+        ),
+    ] {
+        // In JSON, quotes are escaped.
+        let content = content.replace("\\\"", "\"");
+        for (name, labels) in metrics_in(&content) {
+            assert!(known.contains(name), "{file}: there is no {name}");
+            for label in labels.split(", ") {
+                let Some((label, values)) = label.split_once('=') else {
+                    continue;
+                };
+                for value in values.trim_start_matches('~').trim_matches('"').split('|') {
+                    let is_there = match label {
+                        "reason" if name.starts_with("portcullis_xdp") => reasons
+                            .iter()
+                            .any(|reason| reason.split_once('_').is_some_and(|(_, bare)| bare == value)),
+                        "action" | "stage" | "decision" | "state" => {
+                            let pair = format!("{label}=\"{value}\"");
+                            value == "drop" || value == "pass" || text.contains(&pair)
+                        }
+                        _ => true,
+                    };
+                    assert!(is_there, "{file}: {name} has no {label} {value}");
+                }
+            }
+        }
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../docs/monitoring/dashboard.json")).expect("JSON");
+    assert!(
+        dashboard["panels"]
+            .as_array()
+            .is_some_and(|panels| panels.len() > 20)
+    );
+}
+
 #[test]
 fn wrong_calls_are_refused_with_a_remedy() {
     let served = served(&config::Api::default());
