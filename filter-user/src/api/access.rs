@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
 
-use super::{error::Problem, token::Token};
+use super::{error::Problem, router::CHECK, token::Token};
 use crate::config::Role;
+
+/// Who asks: the name of a token, or of the socket.
+#[derive(Clone, Debug)]
+pub(super) struct Client(pub(super) Arc<str>);
 
 /// Who may ask.
 #[derive(Clone, Debug)]
@@ -26,13 +30,13 @@ impl Access {
     /// The same paths, for those who may.
     pub(super) fn guard(self, router: Router) -> Router {
         match self {
-            Self::Everyone => router,
+            Self::Everyone => router.layer(Extension(Client("socket".into()))),
             Self::Bearers(tokens) => router.layer(middleware::from_fn_with_state(tokens, check)),
         }
     }
 }
 
-async fn check(State(tokens): State<Arc<Vec<Token>>>, request: Request, next: Next) -> Response {
+async fn check(State(tokens): State<Arc<Vec<Token>>>, mut request: Request, next: Next) -> Response {
     let Some(token) = shown(request.headers()).and_then(|shown| tokens.iter().find(|token| token.is(shown)))
     else {
         let problem = Problem::new(
@@ -42,7 +46,8 @@ async fn check(State(tokens): State<Arc<Vec<Token>>>, request: Request, next: Ne
         );
         return ([(header::WWW_AUTHENTICATE, "Bearer")], problem).into_response();
     };
-    if token.role < needed(request.method()) {
+    let needed = needed(&request);
+    if token.role < needed {
         return Problem::new(
             StatusCode::FORBIDDEN,
             format!("the token {} may only read", token.name),
@@ -50,7 +55,7 @@ async fn check(State(tokens): State<Arc<Vec<Token>>>, request: Request, next: Ne
         )
         .into_response();
     }
-    if token.role == Role::Operator && needed(request.method()) == Role::Operator {
+    if needed == Role::Operator {
         tracing::info!(
             "API: {} {} by the token {}",
             request.method(),
@@ -58,12 +63,14 @@ async fn check(State(tokens): State<Arc<Vec<Token>>>, request: Request, next: Ne
             token.name
         );
     }
+    let client = Client(format!("token {}", token.name).into());
+    request.extensions_mut().insert(client);
     next.run(request).await
 }
 
-/// What reading or changing takes.
-fn needed(method: &Method) -> Role {
-    if method.is_safe() {
+/// What reading, having requests judged, or changing takes.
+fn needed(request: &Request) -> Role {
+    if request.method().is_safe() || request.uri().path().starts_with(CHECK) {
         Role::Viewer
     } else {
         Role::Operator

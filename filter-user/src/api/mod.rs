@@ -6,6 +6,7 @@
 mod access;
 mod allows;
 mod blocks;
+mod check;
 mod error;
 mod exposition;
 mod health;
@@ -92,7 +93,8 @@ impl Api {
             protected,
             heartbeat_timeout,
         };
-        let router = router::new(context, limits.timeout);
+        let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
+        let router = router::new(context, checks, limits.timeout);
         let bearers = Access::Bearers(Arc::clone(&listeners.tokens));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {

@@ -1,6 +1,6 @@
 //! Which path asks what.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -11,7 +11,12 @@ use axum::{
 };
 use tower_http::timeout::TimeoutLayer;
 
-use super::{Context, allows, blocks, error::Problem, health, metrics, reload};
+use super::{
+    Context, allows, blocks,
+    check::{self, Checks},
+    error::Problem,
+    health, metrics, reload,
+};
 use crate::{
     control::{Engine, ModelStatus, RulesStatus, Status},
     latency::Stage,
@@ -20,8 +25,16 @@ use crate::{
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
+/// Requests are shown and judged below it; nothing changes.
+pub(super) const CHECK: &str = "/v1/check";
+
 /// All paths. An answer that takes longer than `timeout` is a 503.
-pub(super) fn new(context: Context, timeout: Duration) -> Router {
+pub(super) fn new(context: Context, checks: Arc<Checks>, timeout: Duration) -> Router {
+    let checks = Router::new()
+        .route(CHECK, post(check::one))
+        .route(&format!("{CHECK}/batch"), post(check::batch))
+        .layer(DefaultBodyLimit::max(check::MAX_BODY_BYTES))
+        .with_state(checks);
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -39,11 +52,12 @@ pub(super) fn new(context: Context, timeout: Duration) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(context)
+        .merge(checks)
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             timeout,
         ))
-        .with_state(context)
 }
 
 type Answer<T> = Result<T, Problem>;

@@ -321,6 +321,194 @@ fn sources_are_blocked_allowed_and_listed() {
     assert_eq!(served.get("/v1/blocks?limit=many").0, 400);
 }
 
+fn post(served: &Served, path: &str, body: &str) -> (u16, serde_json::Value, String) {
+    let answer = served.say(&request("POST", path, JSON, body));
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (
+        status_of(&answer),
+        serde_json::from_str(body).expect("JSON"),
+        head.to_lowercase(),
+    )
+}
+
+/// The first answer may wait until the rules are compiled.
+fn patient() -> config::Api {
+    config::Api {
+        timeout_s: 60,
+        check: config::CheckApi {
+            deadline_ms: 60_000,
+            ..config::CheckApi::default()
+        },
+        ..config::Api::default()
+    }
+}
+
+const ATTACK: &str = r#"{"method":"POST","path":"/login","query_params":{"next":"/"},"headers":{"Content-Type":"application/x-www-form-urlencoded"},"body":"user=1'+UNION+SELECT+password+FROM+users--"}"#;
+const BENIGN: &str = r#"{"method":"GET","path":"/search","query_params":{"q":"garden chairs"}}"#;
+
+#[test]
+fn requests_are_judged_and_known_again() {
+    let served = served(&patient());
+    let (status, judged, _) = post(&served, "/v1/check", ATTACK);
+    assert_eq!(status, 200, "{judged}");
+    assert_eq!(judged["prediction"], "malicious");
+    assert_eq!(judged["is_anomaly"], true);
+    assert!(judged["anomaly_score"].as_f64() >= judged["threshold"].as_f64());
+    assert!(
+        judged["explanation"]
+            .as_str()
+            .is_some_and(|why| why.contains("sqli")),
+        "{judged}"
+    );
+    assert_eq!(judged["cached"], false);
+    let (_, again, _) = post(&served, "/v1/check", ATTACK);
+    assert_eq!(again["cached"], true);
+    assert_eq!(again["explanation"], judged["explanation"]);
+    assert_ne!(again["request_id"], judged["request_id"]);
+    let (_, benign, _) = post(&served, "/v1/check", BENIGN);
+    assert_eq!(
+        (&benign["prediction"], &benign["is_anomaly"]),
+        (&"benign".into(), &false.into())
+    );
+    for key in ["confidence", "processing_time_ms"] {
+        assert!(benign[key].as_f64().is_some_and(|value| value >= 0.0), "{benign}");
+    }
+    assert!(
+        benign["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')),
+        "{benign}"
+    );
+}
+
+#[test]
+fn a_batch_has_each_answer_in_its_place() {
+    let served = served(&patient());
+    let requests: Vec<_> = (0..300)
+        .map(|n| if n % 3 == 0 { ATTACK } else { BENIGN })
+        .collect();
+    let body = format!(r#"{{"requests":[{},{{"nothing":1}}]}}"#, requests.join(","));
+    let (status, answer, _) = post(&served, "/v1/check/batch", &body);
+    assert_eq!(status, 200, "{answer}");
+    let results = answer["results"].as_array().expect("results");
+    assert_eq!(results.len(), 301);
+    for (n, result) in results[..300].iter().enumerate() {
+        let expected = if n % 3 == 0 { "malicious" } else { "benign" };
+        assert_eq!(result["prediction"], expected, "{n}: {result}");
+    }
+    assert!(
+        results[300]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("no request"))
+    );
+    let many = vec!["{\"path\":\"/\"}"; 1001].join(",");
+    assert_eq!(
+        post(&served, "/v1/check/batch", &format!(r#"{{"requests":[{many}]}}"#)).0,
+        413
+    );
+    assert_eq!(
+        post(&served, "/v1/check/batch", r#"{"requests":[]}"#).1["results"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn what_is_no_request_is_not_judged() {
+    let served = served(&patient());
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{}",
+        r#"{"raw_base64":"?"}"#,
+        "\0",
+        &"[".repeat(5000),
+    ] {
+        let (status, problem, _) = post(&served, "/v1/check", body);
+        assert_eq!(status, 422, "{body}: {problem}");
+        assert!(
+            problem["remedy"]
+                .as_str()
+                .is_some_and(|remedy| remedy.contains("raw_base64"))
+        );
+    }
+    let huge = format!(r#"{{"path":"/","body":"{}"}}"#, "x".repeat(4 << 20));
+    assert_eq!(post(&served, "/v1/check", &huge).0, 413);
+    // What does not parse as HTTP is judged, as on the wire.
+    let (status, judged, _) = post(&served, "/v1/check", r#"{"raw_base64":"bm90IEhUVFANCg0K"}"#);
+    assert_eq!(
+        (status, &judged["prediction"]),
+        (200, &"malicious".into()),
+        "{judged}"
+    );
+}
+
+#[test]
+fn too_many_checks_are_refused_in_time() {
+    let settings = config::Api {
+        check: config::CheckApi {
+            client_rate: 100,
+            ..patient().check
+        },
+        ..patient()
+    };
+    let served = served(&settings);
+    let batch = format!(r#"{{"requests":[{}]}}"#, vec![BENIGN; 100].join(","));
+    assert_eq!(post(&served, "/v1/check/batch", &batch).0, 200);
+    let (status, problem, head) = post(&served, "/v1/check/batch", &batch);
+    assert_eq!((status, &problem["error"]), (429, &"rate_limited".into()));
+    assert!(head.contains("retry-after: 1"), "{head}");
+
+    let settings = config::Api {
+        check: config::CheckApi {
+            queue: 1000,
+            deadline_ms: 300,
+            client_rate: 0,
+            total_rate: 0,
+            ..config::CheckApi::default()
+        },
+        ..config::Api::default()
+    };
+    let served = self::served(&settings);
+    // None of them known, and each as slow as can be had: some are late, and some find no place.
+    let slow = |n| {
+        format!(
+            r#"{{"path":"/{n}","body":"{}"}}"#,
+            "a=%2527 union/**/&".repeat(300)
+        )
+    };
+    let batch = |call| {
+        let requests: Vec<_> = (0..600).map(|n| slow(call * 600 + n)).collect();
+        format!(r#"{{"requests":[{}]}}"#, requests.join(","))
+    };
+    let batches = [0, 1, 2, 3].map(batch);
+    let began = Instant::now();
+    let errors: Vec<_> = thread::scope(|scope| {
+        let served = &served;
+        let calls = batches
+            .each_ref()
+            .map(|batch| scope.spawn(move || post(served, "/v1/check/batch", batch)));
+        calls
+            .map(|call| call.join().expect("an answer"))
+            .into_iter()
+            .filter(|(status, ..)| *status != 200)
+            .map(|(status, problem, head)| {
+                assert!(status == 503 && head.contains("retry-after: "), "{head}");
+                problem["error"].as_str().expect("why").to_owned()
+            })
+            .collect()
+    });
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(errors.iter().any(|error| error == "queue_full"), "{errors:?}");
+    assert!(
+        errors.iter().any(|error| error == "deadline_exceeded"),
+        "{errors:?}"
+    );
+    // When the late ones have been passed over, there is room again.
+    assert!((0..50).any(|_| {
+        thread::sleep(Duration::from_millis(200));
+        post(&served, "/v1/check", BENIGN).0 == 200
+    }));
+}
+
 #[test]
 fn a_reload_is_tried_and_taken_back() {
     let served = served(&config::Api::default());

@@ -26,6 +26,36 @@ pub struct Api {
     pub connections: u32,
     /// Seconds that a client may take to send the head of a request, and the engine to answer one.
     pub timeout_s: u32,
+    /// Requests that programs have judged.
+    pub check: CheckApi,
+}
+
+/// Requests that programs have judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckApi {
+    /// Threads that judge.
+    pub workers: u32,
+    /// Requests that may wait or be judged; further ones are refused.
+    pub queue: u32,
+    /// Milliseconds until an answer that has not come is given up.
+    pub deadline_ms: u32,
+    /// Requests a second of one client; 0: no limit.
+    pub client_rate: u32,
+    /// Requests a second of all together; 0: no limit.
+    pub total_rate: u32,
+}
+
+impl Default for CheckApi {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            queue: 4096,
+            deadline_ms: 1000,
+            client_rate: 10_000,
+            total_rate: 20_000,
+        }
+    }
 }
 
 /// Who may ask over TCP.
@@ -60,6 +90,7 @@ impl Default for Api {
             tokens: Vec::new(),
             connections: 64,
             timeout_s: 10,
+            check: CheckApi::default(),
         }
     }
 }

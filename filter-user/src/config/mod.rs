@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use document::Document;
 
-pub use api::{Api, Role, Token};
+pub use api::{Api, CheckApi, Role, Token};
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use clients::{ClientHeader, Clients, ProxyProtocol};

@@ -195,6 +195,11 @@ fn api(config: &Config, findings: &mut Findings) {
         }
     }
     findings.range("api.connections", api.connections, 1..=4096);
+    let check = &api.check;
+    findings.range("api.check.workers", check.workers, 1..=64);
+    // At least one whole batch.
+    findings.range("api.check.queue", check.queue, 1000..=1_000_000);
+    findings.range("api.check.deadline_ms", check.deadline_ms, 1..=60_000);
     findings.range("api.timeout_s", api.timeout_s, 1..=300);
 }
 

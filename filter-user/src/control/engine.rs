@@ -1,7 +1,8 @@
 //! What the control server asks of the engine.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use filter_score::Policies;
 use ipnet::IpNet;
 
 use super::{
@@ -40,6 +41,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// A page of the allow list.
     fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal>;
+
+    /// The policies that requests are judged by.
+    fn policies(&self) -> Arc<Policies>;
 
     /// The latency histograms since the start or the last reset; with `reset`, later ones start anew.
     fn latencies(&self, reset: bool) -> Latencies;

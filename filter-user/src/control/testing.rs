@@ -93,6 +93,17 @@ impl Engine for Tables {
         }
     }
 
+    /// Those of the configuration's defaults.
+    fn policies(&self) -> Arc<filter_score::Policies> {
+        static POLICIES: std::sync::OnceLock<Arc<filter_score::Policies>> = std::sync::OnceLock::new();
+        Arc::clone(POLICIES.get_or_init(|| {
+            let config = crate::config::Config::default();
+            let origin = crate::config::Origin::read(None, &[]).expect("the defaults");
+            let tuned = crate::tuning::Tuned::load(&config, &origin, &[], None).expect("they are right");
+            tuned.policies
+        }))
+    }
+
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {
         let entry = BlockEntry {
             target,

@@ -1,9 +1,13 @@
 //! What operators ask of the running engine.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use filter_common::{Action, Reason, block::Block};
-use filter_score::Family;
+use filter_score::{Family, Policies};
 use ipnet::IpNet;
 
 use super::{
@@ -92,6 +96,10 @@ impl Engine for State {
             blocks: Fill::new(self.blocked.load(Ordering::Relaxed), limits.max_blocks.into()),
             held_bytes: Fill::new(sum(&counters, |counters| counters.held_bytes), limits.held_bytes),
         }
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.rules_state().in_force.tuned.policies)
     }
 
     fn block(&self, target: IpNet, for_s: Option<u64>, reason: &str) -> Result<(), Refusal> {

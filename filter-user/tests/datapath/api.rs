@@ -86,6 +86,21 @@ fn prometheus_reads_what_the_engine_does() -> Result<()> {
     let said = promtool(&metrics)?;
     ensure!(said.is_empty(), "{said}");
 
+    // What programs show is judged as on the wire, and counts nowhere.
+    let socket = site.lab.directory().join("control.http.sock");
+    let judged = output_of(
+        Command::new("curl")
+            .args(["--silent", "--show-error", "--fail-with-body", "--unix-socket"])
+            .arg(&socket)
+            .args([
+                "--json",
+                r#"{"path":"/1k","query_params":{"q":"1 UNION SELECT password FROM users"}}"#,
+            ])
+            .arg("http://localhost/v1/check"),
+    )?;
+    ensure!(judged.contains(r#""prediction":"malicious""#), "{judged}");
+    ensure!(engine.settled_status()?.requests.total() == 4);
+
     let engine = engine.replace(&site.lab, &["reputation.threshold=1000000"])?;
     xtask::lab::wait::wait_until("the successor's API", crate::support::SOON, || {
         ask(&site.lab, "/v1/stats").is_ok_and(|stats| stats.contains(&format!(r#""pid":{}"#, engine.pid())))

@@ -1,0 +1,193 @@
+//! `/v1/check` and `/v1/check/batch`: judges requests that programs show, as the engine judges those on the wire.
+
+mod judged;
+mod pool;
+mod rate;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Extension, Json,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{access::Client, error::Problem};
+use crate::{config::CheckApi, control::Engine, scan::parse_request};
+use judged::Judged;
+pub(super) use pool::Pool;
+use pool::Unanswered;
+use rate::Rates;
+
+/// The most requests of a batch.
+const MAX_BATCH: usize = 1000;
+/// The most bytes of a call's body.
+pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// What judging takes.
+pub(super) struct Checks {
+    pool: Pool,
+    rates: Rates,
+}
+
+impl Checks {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub(super) fn start(settings: &CheckApi, engine: &Arc<dyn Engine>) -> std::io::Result<Self> {
+        Ok(Self {
+            pool: Pool::start(settings, engine)?,
+            rates: Rates::new(settings),
+        })
+    }
+
+    /// Judges requests; each has its answer in its place.
+    async fn judge(&self, client: &Client, requests: Vec<Vec<u8>>) -> Result<Vec<Judged>, Failure> {
+        let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        if let Err(wait_s) = self.rates.take(&client.0, count, Instant::now()) {
+            return Err(Failure::TooMany { wait_s });
+        }
+        Ok(self.pool.judge(requests).await?)
+    }
+}
+
+/// Why there is no judgement.
+pub(super) enum Failure {
+    Problem(Problem),
+    /// The client, or all together, are over their rate.
+    TooMany {
+        wait_s: u64,
+    },
+    Unanswered(Unanswered),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Unanswered(unanswered)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, error, remedy, wait_s) = match self {
+            Self::Problem(problem) => return problem.into_response(),
+            Self::TooMany { wait_s } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "ask less often, or raise api.check.client_rate and api.check.total_rate",
+                wait_s,
+            ),
+            Self::Unanswered(Unanswered::Full) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "queue_full",
+                "try again, or raise api.check.workers and api.check.queue",
+                1,
+            ),
+            Self::Unanswered(Unanswered::Late) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "deadline_exceeded",
+                "try again, or raise api.check.workers and api.check.deadline_ms",
+                1,
+            ),
+            Self::Unanswered(Unanswered::Failed) => {
+                return Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the worker failed",
+                    "see the engine's log",
+                )
+                .into_response();
+            }
+        };
+        let problem = Problem::new(status, error, remedy);
+        ([(header::RETRY_AFTER, wait_s)], problem).into_response()
+    }
+}
+
+pub(super) async fn one(
+    State(checks): State<Arc<Checks>>,
+    Extension(client): Extension<Client>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Judged>, Failure> {
+    let request = parse_request(&body.map_err(Problem::from)?).map_err(malformed)?;
+    let judged = checks.judge(&client, vec![request]).await?;
+    let judged = judged.into_iter().next();
+    Ok(Json(judged.ok_or_else(Problem::confused)?))
+}
+
+/// Several requests.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    requests: Vec<&'a RawValue>,
+}
+
+/// Their judgements, in their order.
+#[derive(Serialize)]
+pub(super) struct Results {
+    results: Vec<Outcome>,
+}
+
+/// One request of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Judged(Box<Judged>),
+    Malformed { error: String },
+}
+
+pub(super) async fn batch(
+    State(checks): State<Arc<Checks>>,
+    Extension(client): Extension<Client>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Results>, Failure> {
+    let body = body.map_err(Problem::from)?;
+    let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
+    if batch.requests.len() > MAX_BATCH {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("{} requests are more than {MAX_BATCH}", batch.requests.len()),
+            "send less at once",
+        )
+        .into());
+    }
+    let parsed: Vec<_> = batch
+        .requests
+        .iter()
+        .map(|request| parse_request(request.get().as_bytes()))
+        .collect();
+    let sound = parsed.iter().flatten().cloned().collect();
+    let mut judged = checks.judge(&client, sound).await?.into_iter();
+    let results = parsed.into_iter().map(|parsed| match parsed {
+        Ok(_) => judged.next().map_or_else(
+            || Outcome::Malformed {
+                error: "it was not judged".into(),
+            },
+            |judged| Outcome::Judged(Box::new(judged)),
+        ),
+        Err(error) => Outcome::Malformed { error },
+    });
+    Ok(Json(Results {
+        results: results.collect(),
+    }))
+}
+
+fn malformed(error: String) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        error,
+        "send {\"method\", \"path\", \"query_params\", \"headers\", \"body\"} or {\"raw_base64\"}, as docs/api.md has it",
+    )
+}
