@@ -67,7 +67,7 @@ impl FlowKey {
 pub struct FlowState {
     /// One of the `PATH` constants. All zero, as written by hand, is a block.
     pub path: u32,
-    /// RX queue that saw the flow first.
+    /// The engine's queue that saw the flow first.
     pub queue: u16,
     /// The largest segment the server takes, bytes without headers, from its SYN+ACK; 0 if it was not seen or did not
     /// say.

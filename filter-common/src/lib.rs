@@ -77,8 +77,10 @@ pub mod map {
     pub const SOCKETS: &str = "SOCKETS";
     /// The two interfaces of a bridge.
     pub const BRIDGE: &str = "BRIDGE";
+    /// Which queues of the engine are those of an interface.
+    pub const INTERFACES: &str = "INTERFACES";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 21] = [
+    pub const PINNED: [&str; 22] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
@@ -100,6 +102,7 @@ pub mod map {
         EVENTS,
         SOCKETS,
         BRIDGE,
+        INTERFACES,
     ];
 }
 
@@ -125,5 +128,8 @@ pub mod bridge {
     pub const SIDES: u32 = 2;
 }
 
-/// Most RX queues of one interface that the maps have room for.
+/// Most interfaces that one engine filters.
+pub const MAX_INTERFACES: u32 = 8;
+
+/// Most RX queues of all filtered interfaces together that the maps have room for.
 pub const MAX_QUEUES: u32 = 64;

@@ -3,7 +3,7 @@
 //! Credits count frames of the packet memory, of which a large packet takes several: that is what the rings have room
 //! for.
 
-/// Value of the `QUEUES` map, one per RX queue. The two halves lie on cache lines of their own, because the
+/// Value of the `QUEUES` map, one per RX queue, numbered through over all filtered interfaces. The two halves lie on cache lines of their own, because the
 /// kernel writes the first for every redirected packet and the engine the second.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,16 @@ impl QueueState {
     pub const HEARTBEAT_OFFSET: usize = 72;
 }
 
+/// Value of the `INTERFACES` map, by an interface's index: which of the engine's queues are its RX queues.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceQueues {
+    /// The number of its RX queue 0.
+    pub first: u32,
+    /// How many are read.
+    pub count: u32,
+}
+
 /// Frames that a packet of `length` bytes takes, where one holds `frame_bytes`; 0 stands for a frame of any size.
 #[inline(always)]
 #[must_use]
@@ -38,6 +48,7 @@ pub const fn frames(length: u32, frame_bytes: u32) -> u32 {
     }
 }
 
+const _: () = assert!(size_of::<InterfaceQueues>() == 8);
 const _: () = assert!(size_of::<QueueState>() == 128);
 const _: () = assert!(core::mem::offset_of!(QueueState, consumed) == QueueState::CONSUMED_OFFSET);
 const _: () = assert!(core::mem::offset_of!(QueueState, heartbeat_ns) == QueueState::HEARTBEAT_OFFSET);

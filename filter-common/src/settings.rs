@@ -57,6 +57,8 @@ impl Settings {
     pub const FORWARD_HOST: u32 = 0;
     /// Out of the interface on the other side.
     pub const FORWARD_BRIDGE: u32 = 1;
+    /// Into this host's stack, from several interfaces: which queues are those of each is in the map `INTERFACES`.
+    pub const FORWARD_SEVERAL: u32 = 2;
 
     /// Fragments are dropped.
     pub const FRAGMENTS_DROP: u32 = 0;

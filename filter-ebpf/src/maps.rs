@@ -6,13 +6,13 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use filter_common::{
-    Address, Counters, FlowKey, FlowState, MAX_QUEUES,
+    Address, Counters, FlowKey, FlowState, MAX_INTERFACES, MAX_QUEUES,
     block::Block,
     bridge,
     challenge::{ChallengeState, Proof},
     event::DropEvent,
     flood::{Leases, SourceRates, Totals},
-    queue::QueueState,
+    queue::{InterfaceQueues, QueueState},
     service::{Service, ServiceKey},
     settings::Settings,
     source::Source,
@@ -66,3 +66,5 @@ pub(crate) static EVENTS: RingBuf<DropEvent, EVENT_BYTES> = RingBuf::new();
 pub(crate) static SOCKETS: XskMap<{ MAX_QUEUES as usize }> = XskMap::new();
 #[btf_map]
 pub(crate) static BRIDGE: DevMap<{ bridge::SIDES as usize }> = DevMap::new();
+#[btf_map]
+pub(crate) static INTERFACES: HashMap<u32, InterfaceQueues, { MAX_INTERFACES as usize }> = HashMap::new();

@@ -9,13 +9,16 @@ use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata, queue::Queue
 
 use crate::{
     count, forward, limits,
-    maps::{FLOWS, QUEUES, SOCKETS},
+    maps::{FLOWS, INTERFACES, QUEUES, SETTINGS, SOCKETS},
     policy::Decision,
 };
 
 /// Bytes of metadata, as the helper counts them.
 const STAMP: i32 = 16;
 const _: () = assert!(STAMP as usize == Metadata::SIZE);
+
+/// What is the number of no queue.
+const NO_QUEUE: u32 = u32::MAX;
 
 /// Redirects the packet to the socket of its RX queue.
 #[inline(always)]
@@ -63,13 +66,13 @@ pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
     }
 }
 
-/// The RX queue and its state, if the queue's engine can take another packet at the time `now`.
+/// The queue and its state, if the queue's engine can take another packet at the time `now`.
 ///
 /// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
 /// heartbeat and from the credits in the queue's state.
 #[inline(always)]
 fn ready(ctx: &XdpContext, decision: &Decision, now: u64) -> Result<(u32, *mut QueueState), Failure> {
-    let queue = ctx.rx_queue_index();
+    let queue = number(ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
     let Some(state) = QUEUES.get_ptr_mut(queue) else {
         return Err(Failure::Absent);
     };
@@ -94,6 +97,23 @@ fn ready(ctx: &XdpContext, decision: &Decision, now: u64) -> Result<(u32, *mut Q
         return Err(Failure::RingFull);
     }
     Ok((queue, state))
+}
+
+/// The engine's number of an RX queue, or [`NO_QUEUE`]: with one interface they are the same, with several they are numbered
+/// through. A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn number(interface: u32, queue: u32) -> u32 {
+    if SETTINGS
+        .get(0)
+        .is_none_or(|settings| settings.forward != Settings::FORWARD_SEVERAL)
+    {
+        return queue;
+    }
+    // SAFETY: written by userspace only, while nothing is redirected.
+    match unsafe { INTERFACES.get(interface) } {
+        Some(queues) if queue < queues.count => queues.first.wrapping_add(queue),
+        _ => NO_QUEUE,
+    }
 }
 
 #[inline(always)]

@@ -142,6 +142,7 @@ mod tests {
             pid: 1,
             uptime_s,
             interface: String::new(),
+            interfaces: Vec::new(),
             xdp_mode: XdpMode::Native,
             forward: Forward::Host,
             mode: Mode::Block,

@@ -72,7 +72,7 @@ pub enum AttachError {
 /// Where the programs go.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
-    /// Filter and egress observer on one interface.
+    /// Filter and egress observer on an interface.
     Host(&'a str),
     /// The filter on the clients' side of a bridge, and what brings replies back on the servers' side: in native mode by XDP, in
     /// generic mode on the ingress hook.
@@ -88,9 +88,19 @@ pub enum Place<'a> {
 #[derive(Debug)]
 pub struct Attachment {
     /// The filter, and what goes with it.
-    links: [PinnedLink; 2],
-    /// Where the filter runs; `None` if it was taken over from a predecessor.
-    pub mode: Option<XdpMode>,
+    links: Vec<PinnedLink>,
+    /// Where the filter runs in each of the places; `None` if it was taken over from a predecessor.
+    pub modes: Vec<Option<XdpMode>>,
+}
+
+/// The programs in one place.
+struct Attached {
+    filter: PinnedLink,
+    helper: PinnedLink,
+    /// Of the filter, unless it was there before.
+    mode: Option<XdpMode>,
+    /// Whether the helper was not there before.
+    helper_is_new: bool,
 }
 
 impl Attachment {
@@ -101,7 +111,55 @@ impl Attachment {
     ///
     /// See [`AttachError`].
     pub fn new(kernel: &mut Kernel, place: Place<'_>, modes: &[XdpMode]) -> Result<Self, AttachError> {
-        let ((helper, is_new), interface) = match place {
+        Self::everywhere(kernel, &[(place, modes)])
+    }
+
+    /// The same in several places, each with its modes: in all of them or in none.
+    ///
+    /// # Errors
+    ///
+    /// See [`AttachError`].
+    pub fn everywhere(kernel: &mut Kernel, places: &[(Place<'_>, &[XdpMode])]) -> Result<Self, AttachError> {
+        let mut attached: Vec<Attached> = Vec::with_capacity(places.len());
+        for (place, modes) in places {
+            match Attached::new(kernel, *place, modes) {
+                Ok(here) => attached.push(here),
+                Err(error) => {
+                    attached.into_iter().for_each(Attached::undo);
+                    return Err(error);
+                }
+            }
+        }
+        let ours: Vec<_> = places
+            .iter()
+            .flat_map(|(place, modes)| ours(*place, modes))
+            .collect();
+        remove_stale(kernel.pin_dir(), &ours);
+        Ok(Self {
+            modes: attached.iter().map(|here| here.mode).collect(),
+            links: attached
+                .into_iter()
+                .flat_map(|here| [here.filter, here.helper])
+                .collect(),
+        })
+    }
+
+    /// Takes all programs off the interfaces.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be removed.
+    pub fn detach(self) -> io::Result<()> {
+        for link in self.links {
+            link.unpin()?;
+        }
+        Ok(())
+    }
+}
+
+impl Attached {
+    fn new(kernel: &mut Kernel, place: Place<'_>, modes: &[XdpMode]) -> Result<Self, AttachError> {
+        let ((helper, helper_is_new), interface) = match place {
             Place::Host(interface) => {
                 let hook = (program::EGRESS, TcAttachType::Egress);
                 (attach_tc(kernel, hook, interface)?, interface)
@@ -118,29 +176,34 @@ impl Attachment {
         let (filter, mode) = match attach_xdp(kernel, program::XDP, interface, modes) {
             Ok(attached) => attached,
             Err(error) => {
-                if is_new && let Err(error) = helper.unpin() {
-                    tracing::warn!("cannot take the other program off again: {error}");
+                if helper_is_new {
+                    take_off(helper);
                 }
                 return Err(error);
             }
         };
-        remove_stale(kernel.pin_dir(), &ours(place, modes));
         Ok(Self {
-            links: [filter, helper],
+            filter,
+            helper,
             mode,
+            helper_is_new,
         })
     }
 
-    /// Takes both programs off the interface.
-    ///
-    /// # Errors
-    ///
-    /// When a pin cannot be removed.
-    pub fn detach(self) -> io::Result<()> {
-        for link in self.links {
-            link.unpin()?;
+    /// Takes off what was not there before.
+    fn undo(self) {
+        if self.mode.is_some() {
+            take_off(self.filter);
         }
-        Ok(())
+        if self.helper_is_new {
+            take_off(self.helper);
+        }
+    }
+}
+
+fn take_off(link: PinnedLink) {
+    if let Err(error) = link.unpin() {
+        tracing::warn!("cannot take a program off again: {error}");
     }
 }
 

@@ -12,7 +12,7 @@ use aya::{
     programs::ProgramError,
 };
 use filter_common::{
-    Address, Counters, FlowKey, FlowState, MAX_QUEUES,
+    Address, Counters, FlowKey, FlowState, MAX_INTERFACES, MAX_QUEUES,
     block::Block,
     challenge::{ChallengeState, Proof},
     flood::{Leases, SourceRates, Totals},
@@ -314,6 +314,13 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
             4,
             size_of::<filter_common::queue::QueueState>(),
             MAX_QUEUES,
+        ),
+        shape(
+            map::INTERFACES,
+            Hash,
+            4,
+            size_of::<filter_common::queue::InterfaceQueues>(),
+            MAX_INTERFACES,
         ),
         shape(
             map::RATES,

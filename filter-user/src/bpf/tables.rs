@@ -17,6 +17,7 @@ use filter_common::{
     challenge::{ChallengeState, Proof},
     flood::{SourceRates, Totals},
     map,
+    queue::InterfaceQueues,
     service::{Service, ServiceKey},
     settings::Settings,
     source::Source,
@@ -187,6 +188,28 @@ impl Tables {
             })?;
         }
         Ok(())
+    }
+
+    /// Says which queues are those of each interface, by the interfaces' indexes; of others there are none. Nothing may be redirected
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When the map is missing or the kernel refuses.
+    pub fn set_interfaces(&self, interfaces: &[(u32, InterfaceQueues)]) -> Result<(), TableError> {
+        let mut map: HashMap<MapData, u32, InterfaceQueues> =
+            open(&self.pin_dir, map::INTERFACES, Map::HashMap)?;
+        let stale: Vec<_> = map
+            .keys()
+            .flatten()
+            .filter(|index| interfaces.iter().all(|(wanted, _)| wanted != index))
+            .collect();
+        for index in stale {
+            map.remove(&index).map_err(failed(map::INTERFACES))?;
+        }
+        interfaces
+            .iter()
+            .try_for_each(|(index, queues)| map.insert(index, queues, 0).map_err(failed(map::INTERFACES)))
     }
 
     /// The ring buffer of sampled drops.

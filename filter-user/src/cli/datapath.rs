@@ -7,7 +7,7 @@ use crate::{
 
 /// The datapath, as far as the command line starts it.
 pub trait Datapath {
-    /// Filters the configured interface until the process is told to stop. The configuration has an interface; `origin` is
+    /// Filters the configured interfaces until the process is told to stop. The configuration has an interface; `origin` is
     /// where it is read again from; with `replace`, it takes over from the engine that runs.
     fn run(&self, config: Config, origin: Origin, replace: bool) -> anyhow::Result<()>;
 

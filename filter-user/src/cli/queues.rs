@@ -7,7 +7,7 @@ use clap::Args;
 use super::Connection;
 use crate::control::Request;
 
-/// Give the interface another number of queues while the engine runs.
+/// Give the interface another number of queues while the engine runs; of several, each.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The engine lets go of the queues, as drivers change their number only then, sets it, as

@@ -2,13 +2,16 @@
 
 use clap::Args;
 
+use toml::Value;
+
 use super::{Connection, Datapath};
 use crate::config::{FailurePolicy, Forward, Level, Mode, Origin, Override, XdpMode};
 
-/// Attach to an interface and filter until stopped.
+/// Attach to interfaces and filter until stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo portcullis run --iface eth0
+  sudo portcullis run --iface eth0 --iface eth1
   sudo portcullis run --iface eth0 --bridge eth1
   sudo portcullis run --config gateway.toml --replace
   sudo portcullis run --iface eth0 --mode detect --set 'service=[{port=8080}]'
@@ -16,9 +19,9 @@ use crate::config::{FailurePolicy, Forward, Level, Mode, Origin, Override, XdpMo
 
 The keys of --set are those of the configuration; `portcullis config init` lists them.")]
 pub(super) struct Run {
-    /// The interface to filter
-    #[arg(long, short, value_name = "NAME")]
-    iface: Option<String>,
+    /// The interface to filter; can be repeated
+    #[arg(long, short, value_name = "NAME", value_delimiter = ',')]
+    iface: Vec<String>,
 
     /// Take over from the engine that runs, without a gap: its queues, maps and flows
     #[arg(long)]
@@ -54,17 +57,21 @@ impl Run {
         let replace = self.replace;
         let origin = Origin::read(connection.config.as_deref(), &self.into_overrides(connection))?;
         let config = origin.config()?;
-        config.interface()?;
+        config.interfaces()?;
         datapath.run(config, origin, replace)
     }
 
     /// The options as keys of the configuration; they win over `--set`.
     fn into_overrides(self, connection: &Connection) -> Vec<Override> {
         let mut overrides = self.overrides;
+        if !self.iface.is_empty() {
+            let origin = format!("--iface {}", self.iface.join(","));
+            let names = self.iface.into_iter().map(Value::String).collect();
+            overrides.push(Override::option(origin, "engine.interface", Value::Array(names)));
+        }
         let forward = self.bridge.as_ref().map(|_| Forward::Bridge.to_string());
         let socket = connection.socket.as_ref().map(|path| path.display().to_string());
         for (option, key, value) in [
-            ("--iface", "engine.interface", self.iface),
             ("--bridge", "engine.server_interface", self.bridge),
             ("--bridge", "engine.forward", forward),
             ("--mode", "scoring.mode", self.mode.map(|mode| mode.to_string())),

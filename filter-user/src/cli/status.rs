@@ -114,9 +114,7 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
             counter.action, counter.reason, counter.packets
         )?;
     }
-    for queue in &status.queues {
-        print_queue(queue, out)?;
-    }
+    print_queues(status, out)?;
     if let Some(left) = status.reload_on_trial_s {
         writeln!(
             out,
@@ -145,14 +143,36 @@ fn print_deep(deep: &DeepStatus, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn print_queue(queue: &QueueStatus, out: &mut dyn Write) -> io::Result<()> {
+/// The queues, and the interfaces first if there are several.
+fn print_queues(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
+    let several = status.interfaces.len() > 1;
+    for interface in status.interfaces.iter().filter(|_| several) {
+        writeln!(
+            out,
+            "interface {:<15}  {} XDP",
+            interface.name, interface.xdp_mode
+        )?;
+    }
+    for queue in &status.queues {
+        print_queue(queue, several, out)?;
+    }
+    Ok(())
+}
+
+/// With its place, if there are `several` interfaces.
+fn print_queue(queue: &QueueStatus, several: bool, out: &mut dyn Write) -> io::Result<()> {
     let cpu = queue
         .cpu
         .map_or("no CPU of its own".to_owned(), |cpu| format!("CPU {cpu}"));
     let copy = if queue.zero_copy { "zero copy" } else { "copy" };
+    let place = if several {
+        format!("{} queue {}, ", queue.interface, queue.rx_queue)
+    } else {
+        String::new()
+    };
     writeln!(
         out,
-        "queue {}   {cpu}, {copy}, heartbeat {} ms ago, {} flows",
+        "queue {}   {place}{cpu}, {copy}, heartbeat {} ms ago, {} flows",
         queue.queue, queue.heartbeat_age_ms, queue.flows
     )?;
     writeln!(

@@ -144,7 +144,7 @@ fn run_puts_options_over_the_configuration() {
     ]);
     assert_eq!((text.as_str(), code), ("", ExitCode::SUCCESS));
     let config = config.expect("it ran");
-    assert_eq!(config.interface(), Ok("eth1"));
+    assert_eq!(config.interfaces().expect("named").names(), ["eth1"]);
     assert_eq!(config.scoring.mode, crate::config::Mode::Detect);
     assert_eq!(config.engine.on_failure, crate::config::FailurePolicy::Drop);
     assert_eq!(config.engine.log, crate::config::Level::Warn);
@@ -157,6 +157,13 @@ fn run_puts_options_over_the_configuration() {
         (7, 128, 8080)
     );
     assert_eq!(config.engine.control_socket.to_str(), Some("/tmp/x.sock"));
+
+    // Several interfaces, in one option or in more.
+    for several in [&["--iface", "eth1,eth0"][..], &["--iface", "eth1", "-i", "eth0"]] {
+        let (.., config) = portcullis(&[&["run", "--config", "/dev/null"], several].concat());
+        let config = config.expect("it ran");
+        assert_eq!(config.interfaces().expect("named").names(), ["eth1", "eth0"]);
+    }
 
     // No file at all: an interface is enough.
     let (.., config) = portcullis(&["run", "--config", "/dev/null", "--iface", "eth9"]);
@@ -386,8 +393,10 @@ fn config_init_and_show_are_configurations() {
     assert_eq!(
         Config::parse("show", &show, None, &[])
             .expect("valid")
-            .interface(),
-        Ok("eth7")
+            .interfaces()
+            .expect("named")
+            .names(),
+        ["eth7"]
     );
     let (json, ..) = portcullis(&["config", "show", "--config", "/dev/null", "--json"]);
     assert_eq!(

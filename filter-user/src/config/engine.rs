@@ -4,19 +4,21 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::Interfaces;
+
 /// Where the engine attaches, and how its threads run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// The network interface to filter; `--iface` overrides it.
-    pub interface: Option<String>,
+    /// The network interface to filter, or several; `--iface` overrides it.
+    pub interface: Option<Interfaces>,
     /// How accepted packets go on.
     pub forward: Forward,
     /// The interface that the servers are behind, of a bridge; `--bridge` overrides it.
     pub server_interface: Option<String>,
     /// What becomes of packets that should be inspected and cannot be.
     pub on_failure: FailurePolicy,
-    /// How many receive queues are read.
+    /// How many receive queues of each interface are read.
     pub queues: Queues,
     /// The CPU of each queue's thread, in queue order; empty: the allowed CPUs in turn.
     pub cpus: Vec<u32>,
@@ -40,7 +42,7 @@ pub struct Engine {
     pub vlan: VlanPolicy,
     /// What becomes of IP fragments to an inspected service.
     pub fragments: FragmentPolicy,
-    /// What to do if another XDP program is attached to the interface.
+    /// What to do if another XDP program is attached to an interface.
     pub replace_foreign: ForeignProgram,
 }
 

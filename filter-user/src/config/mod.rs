@@ -13,6 +13,7 @@ mod document;
 mod engine;
 mod exclusion;
 mod flood;
+mod interfaces;
 mod limit;
 mod limits;
 mod lists;
@@ -44,6 +45,7 @@ pub use engine::{
 };
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
+pub use interfaces::Interfaces;
 pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
@@ -163,9 +165,9 @@ impl Config {
         scoring.tuning(&self.limits, self.deep.enabled)
     }
 
-    /// The interface to filter, which only running an engine needs.
-    pub fn interface(&self) -> Result<&str, ConfigError> {
-        self.engine.interface.as_deref().ok_or_else(|| {
+    /// The interfaces to filter, which only running an engine needs.
+    pub fn interfaces(&self) -> Result<&Interfaces, ConfigError> {
+        self.engine.interface.as_ref().ok_or_else(|| {
             ConfigError::from(Mistake {
                 origin: "portcullis".to_owned(),
                 position: None,

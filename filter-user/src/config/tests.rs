@@ -15,7 +15,7 @@ fn the_empty_file_is_the_default() {
     let config = parse("").expect("the defaults are valid");
     assert_eq!(config, Config::default());
     assert_eq!(config.services(), [Service::http()]);
-    assert!(config.interface().is_err());
+    assert!(config.interfaces().is_err());
 }
 
 /// The dotted keys of a configuration's values.
@@ -318,6 +318,48 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:2:1: engine.interface",
         "cannot be the name",
         "ip link",
+    ),
+    (
+        "[engine]\ninterface = ['eth0', 'a b']\n",
+        "portcullis.toml:2:1: engine.interface",
+        "`a b` cannot be the name",
+        "ip link",
+    ),
+    (
+        "[engine]\ninterface = ['eth0', 'eth1', 'eth0']\n",
+        "portcullis.toml:2:1: engine.interface",
+        "`eth0` is named twice",
+        "name it once",
+    ),
+    (
+        "[engine]\ninterface = []\n",
+        "portcullis.toml:2:1: engine.interface",
+        "0 interfaces",
+        "name 1 to 8",
+    ),
+    (
+        "[engine]\ninterface = ['1', '2', '3', '4', '5', '6', '7', '8', '9']\n",
+        "portcullis.toml:2:1: engine.interface",
+        "9 interfaces",
+        "name 1 to 8",
+    ),
+    (
+        "[engine]\ninterface = ['eth0', 'eth1']\nforward = 'bridge'\nserver_interface = 'eth2'\n",
+        "portcullis.toml:2:1: engine.interface",
+        "a bridge has one interface",
+        "forward = \"host\"",
+    ),
+    (
+        "[engine]\ninterface = ['eth0', 'eth1']\nqueues = 2\ncpus = [0, 1]\n",
+        "portcullis.toml:4:1: engine.cpus",
+        "2 CPUs for 4 queues",
+        "one CPU a queue",
+    ),
+    (
+        "[engine]\ninterface = 7\n",
+        "portcullis.toml:2:13: engine.interface",
+        "the name of an interface or a list of names",
+        "config init",
     ),
     (
         "[engine]\ncontrol_socket = 'x.sock'\n",
@@ -625,7 +667,7 @@ fn overrides_win_and_are_named_in_mistakes() {
         Override::option("--mode detect", "scoring.mode", "detect"),
     ];
     let config = Config::parse("f", text, None, &overrides).expect("valid");
-    assert_eq!(config.interface(), Ok("eth1"));
+    assert_eq!(config.interfaces().expect("named").names(), ["eth1"]);
     assert_eq!(config.engine.poll.spin_us, 0);
     assert_eq!(config.service[0].port, 8080);
     assert_eq!(config.lists.block.len(), 1);
@@ -649,6 +691,28 @@ fn overrides_win_and_are_named_in_mistakes() {
     for text in ["novalue", "=1", "a..b=1"] {
         assert!(Override::parse(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn one_interface_is_a_name_and_several_are_a_list() {
+    for (text, written, joined) in [
+        ("interface = 'eth0'", "interface = \"eth0\"", "eth0"),
+        ("interface = ['eth0']", "interface = \"eth0\"", "eth0"),
+        (
+            "interface = ['eth1', 'eth0']",
+            "interface = [\"eth1\", \"eth0\"]",
+            "eth1,eth0",
+        ),
+    ] {
+        let config = Config::parse("f", &format!("[engine]\n{text}\n"), None, &[]).expect("valid");
+        assert_eq!(config.interfaces().expect("named").to_string(), joined);
+        let toml = config.to_toml();
+        assert!(toml.contains(written), "{toml}");
+        assert_eq!(Config::parse("f", &toml, None, &[]).expect("valid"), config);
+    }
+    let change = set("engine.interface=['eth0', 'eth1']");
+    let config = Config::parse("f", "[engine]\ninterface = 'eth7'\n", None, &[change]).expect("valid");
+    assert_eq!(config.interfaces().expect("named").names(), ["eth0", "eth1"]);
 }
 
 #[test]

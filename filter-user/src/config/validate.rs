@@ -4,6 +4,8 @@ mod clients;
 
 use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
+use filter_common::MAX_INTERFACES;
+
 use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr};
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
@@ -77,6 +79,50 @@ fn is_interface_name(name: &str) -> bool {
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
 }
 
+/// The kernel's own rule, as a mistake.
+fn interface_name(key: &str, name: &str, findings: &mut Findings) {
+    if !is_interface_name(name) {
+        findings.add(
+            key,
+            format!("`{name}` cannot be the name of a network interface"),
+            "use a name that `ip link` shows",
+        );
+    }
+}
+
+fn interfaces(engine: &Engine, findings: &mut Findings) {
+    const KEY: &str = "engine.interface";
+    if let Some(name) = &engine.server_interface {
+        interface_name("engine.server_interface", name, findings);
+    }
+    let Some(interfaces) = &engine.interface else {
+        return;
+    };
+    let names = interfaces.names();
+    for (i, name) in names.iter().enumerate() {
+        interface_name(KEY, name, findings);
+        if names[..i].contains(name) {
+            findings.add(KEY, format!("`{name}` is named twice"), "name it once");
+        }
+    }
+    if !(1..=MAX_INTERFACES as usize).contains(&names.len()) {
+        findings.add(
+            KEY,
+            format!("{} interfaces for one engine", names.len()),
+            format!("name 1 to {MAX_INTERFACES}"),
+        );
+    } else if names.len() > 1 && engine.forward == Forward::Bridge {
+        findings.add(
+            KEY,
+            format!(
+                "a bridge has one interface that clients come in by, not {}",
+                names.len()
+            ),
+            "name one, or set `forward = \"host\"`",
+        );
+    }
+}
+
 fn forwarding(engine: &Engine, findings: &mut Findings) {
     match (engine.forward, &engine.server_interface) {
         (Forward::Host, None) => {}
@@ -91,7 +137,8 @@ fn forwarding(engine: &Engine, findings: &mut Findings) {
             "add `--bridge eth1`, or `server_interface = \"eth1\"`: the one that the servers are behind",
         ),
         (Forward::Bridge, Some(name)) => {
-            if engine.interface.as_ref() == Some(name) {
+            let clients = engine.interface.as_ref();
+            if clients.is_some_and(|clients| clients.names().contains(name)) {
                 findings.add(
                     "engine.server_interface",
                     format!("`{name}` is the interface that clients come in by"),
@@ -104,24 +151,13 @@ fn forwarding(engine: &Engine, findings: &mut Findings) {
 
 fn engine(config: &Config, findings: &mut Findings) {
     let engine = &config.engine;
-    for (key, name) in [
-        ("engine.interface", &engine.interface),
-        ("engine.server_interface", &engine.server_interface),
-    ] {
-        if let Some(name) = name
-            && !is_interface_name(name)
-        {
-            findings.add(
-                key,
-                format!("`{name}` cannot be the name of a network interface"),
-                "use a name that `ip link` shows",
-            );
-        }
-    }
+    interfaces(engine, findings);
     forwarding(engine, findings);
     if let super::Queues::Count(queues) = engine.queues {
         findings.range("engine.queues", queues, 1..=256);
-        if !engine.cpus.is_empty() && engine.cpus.len() != queues as usize {
+        let interfaces = engine.interface.as_ref().map_or(1, |all| all.names().len());
+        let queues = interfaces.saturating_mul(queues as usize);
+        if !engine.cpus.is_empty() && engine.cpus.len() != queues {
             findings.add(
                 "engine.cpus",
                 format!("{} CPUs for {queues} queues", engine.cpus.len()),

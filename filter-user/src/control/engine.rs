@@ -68,7 +68,7 @@ pub trait Engine: Send + Sync + 'static {
     /// The successor has taken over: ends, and leaves everything as it is.
     fn retire(&self) -> Result<(), Refusal>;
 
-    /// Gives the interface so many queues, and reads all of them.
+    /// Gives each interface so many queues, and reads all of them.
     fn set_queues(&self, count: u32) -> Result<(), Refusal>;
 
     /// Changes what is logged.

@@ -114,7 +114,7 @@ pub enum Request {
     TakeBack {},
     /// It has taken over: end.
     Retire {},
-    /// Give the interface so many queues, and read all of them.
+    /// Give each interface so many queues, and read all of them.
     Queues {
         /// How many.
         count: u32,
@@ -133,7 +133,7 @@ pub enum Request {
 pub struct Successor {
     /// Its process.
     pub pid: u32,
-    /// The interface that it filters.
+    /// The interface that it filters; of several, the names with commas between them.
     pub interface: String,
     /// On a bridge, the interface that the servers are behind.
     pub server_interface: Option<String>,

@@ -16,9 +16,12 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since it started.
     pub uptime_s: f64,
-    /// The interface it filters.
+    /// The interface it filters; of several, the names with commas between them.
     pub interface: String,
-    /// How the XDP program is attached; never `auto`.
+    /// The interfaces, in the order in which their queues are numbered.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceStatus>,
+    /// How the XDP program is attached to the first of them; never `auto`.
     pub xdp_mode: XdpMode,
     /// How accepted packets go on.
     pub forward: Forward,
@@ -62,6 +65,15 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
+/// A filtered interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// How the XDP program is attached to it; never `auto`.
+    pub xdp_mode: XdpMode,
+}
+
 /// The rules in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RulesStatus {
@@ -103,8 +115,14 @@ pub struct PacketCounter {
 /// One receive queue and its thread.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct QueueStatus {
-    /// The queue's number.
+    /// The queue's number, over all interfaces.
     pub queue: u32,
+    /// Its interface.
+    #[serde(default)]
+    pub interface: String,
+    /// Its number there.
+    #[serde(default)]
+    pub rx_queue: u32,
     /// The CPU its thread is pinned to.
     pub cpu: Option<u32>,
     /// Whether the kernel hands over frames without copying them.

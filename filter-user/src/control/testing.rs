@@ -58,6 +58,7 @@ impl Engine for Tables {
             pid: 7,
             uptime_s: 1.5,
             interface: "eth0".into(),
+            interfaces: Vec::new(),
             xdp_mode: XdpMode::Native,
             forward: Forward::Host,
             mode: Mode::Block,

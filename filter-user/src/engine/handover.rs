@@ -3,6 +3,10 @@
 //!
 //! Each thread has a bounded, lock-free inbox; the buffers are made at start and go round. A packet for which there is none, or
 //! no room in the inbox, is dropped and counted: TCP sends it again.
+//!
+//! With several interfaces the packets may come in by another one. A frame is for the hardware address of the interface that it came
+//! in by, which tells the thread that knows the flow what to do: what goes on into the stack by this thread's own device gets the
+//! address that the stack expects there, and what goes back to the client takes the same way to the other thread, which sends it.
 
 use std::{io, sync::Arc};
 
@@ -20,12 +24,24 @@ const PARCELS: usize = 256;
 /// Packets from other threads that are handled in one round.
 const BATCH: usize = 64;
 
-/// A packet on its way.
+/// A frame on its way.
 #[derive(Debug)]
 struct Parcel {
     bytes: Vec<u8>,
-    arrival: Arrival,
+    what: What,
 }
+
+/// What a frame is to the thread that gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A packet of a flow that it knows.
+    Packet(Arrival),
+    /// Made for a client that is behind its interface.
+    Answer,
+}
+
+/// A hardware address.
+type Address = [u8; 6];
 
 #[derive(Debug)]
 struct Inbox {
@@ -38,6 +54,8 @@ struct Inbox {
 pub struct Handover {
     inboxes: Vec<Inbox>,
     buffers: ArrayQueue<Vec<u8>>,
+    /// Those of the queues' interfaces; empty if there is but one interface.
+    addresses: Vec<Address>,
 }
 
 impl Handover {
@@ -47,7 +65,16 @@ impl Handover {
     ///
     /// Those of eventfd(2).
     pub fn new(queues: u32, bytes: usize) -> io::Result<Arc<Self>> {
-        let inboxes = (0..queues).map(|_| {
+        Self::between(&vec![Address::default(); queues as usize], bytes)
+    }
+
+    /// The same for queues of several interfaces, each with the hardware address of its interface.
+    ///
+    /// # Errors
+    ///
+    /// Those of eventfd(2).
+    pub fn between(addresses: &[Address], bytes: usize) -> io::Result<Arc<Self>> {
+        let inboxes = addresses.iter().map(|_| {
             Ok(Inbox {
                 parcels: ArrayQueue::new(PARCELS),
                 bell: Bell::new()?,
@@ -55,7 +82,9 @@ impl Handover {
         });
         let buffers = ArrayQueue::new(PARCELS);
         while buffers.push(Vec::with_capacity(bytes)).is_ok() {}
+        let is_one = addresses.windows(2).all(|pair| pair[0] == pair[1]);
         Ok(Arc::new(Self {
+            addresses: if is_one { Vec::new() } else { addresses.to_vec() },
             inboxes: inboxes.collect::<io::Result<_>>()?,
             buffers,
         }))
@@ -85,8 +114,31 @@ impl Mailbox {
         queue != self.queue && queue < self.handover.inboxes.len()
     }
 
-    /// Sends a copy of a packet to the thread of `queue`. False if there is no room.
-    pub(super) fn send(&self, queue: u16, frame: &[u8], arrival: Arrival) -> bool {
+    /// A queue of the interface with this hardware address, if that is another one than this thread's.
+    pub(super) fn other_interface(&self, address: &[u8]) -> Option<u16> {
+        let addresses = &self.handover.addresses;
+        if *addresses.get(self.queue)? == *address {
+            return None;
+        }
+        let queue = addresses.iter().position(|other| *other == *address)?;
+        u16::try_from(queue).ok()
+    }
+
+    /// Makes a frame that came in by another interface one for this thread's own: the stack takes no other from its device.
+    pub(super) fn readdress(&self, frame: &mut [u8]) {
+        let Some(own) = self.handover.addresses.get(self.queue) else {
+            return;
+        };
+        if let Some(destination) = frame.first_chunk_mut::<6>()
+            && destination != own
+            && self.handover.addresses.contains(destination)
+        {
+            *destination = *own;
+        }
+    }
+
+    /// Sends a copy of a frame to the thread of `queue`. False if there is no room.
+    pub(super) fn send(&self, queue: u16, frame: &[u8], what: What) -> bool {
         let Some(inbox) = self.handover.inboxes.get(usize::from(queue)) else {
             return false;
         };
@@ -99,7 +151,7 @@ impl Mailbox {
             return false;
         }
         bytes.extend_from_slice(frame);
-        match inbox.parcels.push(Parcel { bytes, arrival }) {
+        match inbox.parcels.push(Parcel { bytes, what }) {
             Ok(()) => {
                 inbox.bell.ring();
                 true
@@ -111,10 +163,10 @@ impl Mailbox {
         }
     }
 
-    /// The next packet for this thread; its buffer has to be [given back](Self::give_back).
-    pub(super) fn next(&self) -> Option<(Vec<u8>, Arrival)> {
+    /// The next frame for this thread; its buffer has to be [given back](Self::give_back).
+    pub(super) fn next(&self) -> Option<(Vec<u8>, What)> {
         let parcel = self.inbox().parcels.pop()?;
-        Some((parcel.bytes, parcel.arrival))
+        Some((parcel.bytes, parcel.what))
     }
 
     pub(super) fn give_back(&self, bytes: Vec<u8>) {
@@ -137,7 +189,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
     /// The queue whose thread knows the flow of a packet, if that is another one. The map has it from the flow's first packet.
     pub(super) fn other_owner(&mut self, inspected: &Inspected) -> Option<u16> {
         let mailbox = self.mailbox.as_ref()?;
-        if inspected.segment.flags.has(Flags::SYN) {
+        if self.takes_over || inspected.segment.flags.has(Flags::SYN) {
             return None;
         }
         let state = self.maps.flow(&inspected.key)?;
@@ -146,7 +198,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     pub(super) fn hand_over(&mut self, owner: u16, frame: R::Frame, arrival: Arrival) {
         let mailbox = self.mailbox.as_ref();
-        if mailbox.is_none_or(|mailbox| !mailbox.send(owner, frame.as_ref(), arrival)) {
+        if mailbox.is_none_or(|mailbox| !mailbox.send(owner, frame.as_ref(), What::Packet(arrival))) {
             return self.discard(frame, EngineDrop::HandoverFull);
         }
         self.counters.received -= 1;
@@ -156,25 +208,30 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     /// Handles what other threads have handed over. Returns whether there was anything.
     pub(super) fn take_handed_over(&mut self) -> bool {
-        // Without it, nothing is handed on: the flow is this thread's, whatever the map says meanwhile.
-        let Some(mailbox) = self.mailbox.take() else {
-            return false;
-        };
         let mut any = false;
         for _ in 0..BATCH {
-            let Some((mut bytes, arrival)) = mailbox.next() else {
+            let Some((mut bytes, what)) = self.mailbox.as_ref().and_then(Mailbox::next) else {
                 break;
             };
             any = true;
-            let now = self.clock.now();
-            if self.is_stale(arrival, now) {
-                self.lose(EngineDrop::Stale);
-            } else {
-                self.handle_whole(&mut bytes, arrival, now);
+            match what {
+                What::Answer => self.send_back(&bytes),
+                What::Packet(arrival) => {
+                    let now = self.clock.now();
+                    if self.is_stale(arrival, now) {
+                        self.lose(EngineDrop::Stale);
+                    } else {
+                        // The flow is this thread's, whatever the map says meanwhile.
+                        self.takes_over = true;
+                        self.handle_whole(&mut bytes, arrival, now);
+                        self.takes_over = false;
+                    }
+                }
             }
-            mailbox.give_back(bytes);
+            if let Some(mailbox) = &self.mailbox {
+                mailbox.give_back(bytes);
+            }
         }
-        self.mailbox = Some(mailbox);
         any
     }
 }
@@ -183,8 +240,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 mod tests {
     use super::*;
 
-    fn arrival() -> Arrival {
-        Arrival::new(None, 7)
+    fn arrival() -> What {
+        What::Packet(Arrival::new(None, 7))
     }
 
     #[test]
@@ -216,6 +273,29 @@ mod tests {
         other.give_back(other.next().expect("it was sent").0);
         assert!(one.send(1, &[0; 10], arrival()));
         assert!(one.is_other(1) && !one.is_other(0) && !one.is_other(2));
+    }
+
+    #[test]
+    fn frames_know_their_interface_where_there_are_several() {
+        let [one, two, foreign] = [1, 2, 3].map(|last| [2, 0, 0, 0, 0, last]);
+        let handover = Handover::between(&[one, one, two], 10).expect("eventfds");
+        let (first, last) = (handover.inbox(0), handover.inbox(2));
+        assert_eq!(first.other_interface(&two), Some(2));
+        assert_eq!(last.other_interface(&one), Some(0));
+        for address in [one, foreign] {
+            assert_eq!(first.other_interface(&address), None);
+        }
+        for (came, goes) in [(one, one), (two, one), (foreign, foreign)] {
+            let mut frame = [&came[..], b"rest"].concat();
+            first.readdress(&mut frame);
+            assert_eq!(frame, [&goes[..], b"rest"].concat());
+        }
+        first.readdress(&mut two[..5].to_vec());
+        let alone = Handover::between(&[one, one], 10).expect("eventfds").inbox(0);
+        assert_eq!(alone.other_interface(&two), None);
+        let mut frame = two;
+        alone.readdress(&mut frame);
+        assert_eq!(frame, two);
     }
 
     #[test]

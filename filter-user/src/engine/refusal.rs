@@ -4,6 +4,7 @@ use filter_common::{FlowState, packet::tcp_flag};
 
 use super::{
     Clock, KernelMaps, Rings, Worker,
+    handover::What,
     inspect::{Inspected, inspect},
     page::Answer,
     respond::{self, Reply, SEGMENT_BYTES, Towards},
@@ -94,6 +95,19 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
 
     fn inject(&mut self, from: &Inspected, frame: &R::Frame, reply: &Reply<'_>) {
         respond::build(frame.as_ref(), from, reply, &mut self.scratch);
+        if let Some(mailbox) = &self.mailbox {
+            match reply.towards {
+                Towards::Server => mailbox.readdress(&mut self.scratch),
+                Towards::Client => {
+                    if let Some(queue) = mailbox.other_interface(&self.scratch[6..12]) {
+                        // It is counted where it is sent.
+                        let sent = mailbox.send(queue, &self.scratch, What::Answer);
+                        self.counters.not_injected += u64::from(!sent);
+                        return;
+                    }
+                }
+            }
+        }
         match self.rings.allocate(&self.scratch) {
             Some(made) => {
                 self.counters.injected += 1;
@@ -101,6 +115,17 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                     Towards::Client => self.rings.transmit(made),
                     Towards::Server => self.rings.forward(made),
                 }
+            }
+            None => self.counters.not_injected += 1,
+        }
+    }
+
+    /// Sends what another thread has made for a client that is behind this one's interface.
+    pub(super) fn send_back(&mut self, bytes: &[u8]) {
+        match self.rings.allocate(bytes) {
+            Some(made) => {
+                self.counters.injected += 1;
+                self.rings.transmit(made);
             }
             None => self.counters.not_injected += 1,
         }

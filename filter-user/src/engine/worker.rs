@@ -56,7 +56,7 @@ const EVIDENCE_RESERVE: usize = 16;
 /// Bounds, policies and timing of one loop.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
-    /// The RX queue; part of request ids.
+    /// The queue's number in the engine; part of request ids.
     pub queue: u32,
     /// The failure policy.
     pub on_failure: FailurePolicy,
@@ -124,6 +124,8 @@ pub struct Worker<R: Rings, M, C> {
     suspends: bool,
     /// Packets from and to the threads of other queues, if there are any.
     pub(super) mailbox: Option<Mailbox>,
+    /// A packet that another thread has handed over is being handled.
+    pub(super) takes_over: bool,
     batch: Vec<R::Frame>,
     joined: Joined,
     pub(super) fragments: Fragments,
@@ -198,6 +200,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
             commands,
             suspends: false,
             mailbox: None,
+            takes_over: false,
         }
     }
 
@@ -528,7 +531,10 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         }
     }
 
-    pub(super) fn send_on(&mut self, frame: R::Frame, arrival: Arrival) {
+    pub(super) fn send_on(&mut self, mut frame: R::Frame, arrival: Arrival) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.readdress(frame.as_mut());
+        }
         self.counters.forwarded += 1;
         self.forwarded.push(arrival.time_ns);
         self.rings.forward(frame);

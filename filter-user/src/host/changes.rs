@@ -41,7 +41,7 @@ impl Changes {
     /// Nothing but what engines before have left. The servers' side is that of a bridge; `offloads` says whether those that
     /// hinder are to be switched off.
     #[must_use]
-    pub fn new(interface: &Interface, servers: Option<&Interface>, offloads: bool) -> Self {
+    pub fn new(interfaces: &[Interface], servers: Option<&Interface>, offloads: bool) -> Self {
         let side = |interface: &Interface| {
             let record = Record::open(interface);
             Side {
@@ -52,7 +52,7 @@ impl Changes {
         };
         Self {
             is_bridge: servers.is_some(),
-            sides: std::iter::once(interface).chain(servers).map(side).collect(),
+            sides: interfaces.iter().chain(servers).map(side).collect(),
             offloads,
         }
     }

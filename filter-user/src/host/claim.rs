@@ -1,4 +1,4 @@
-//! One engine for one interface.
+//! One engine for each interface.
 //!
 //! Two engines with pin directories and control sockets of their own would take each other's reinjection devices for
 //! those of a dead predecessor. A lock that ends with its process tells the living from the dead.

@@ -1,4 +1,4 @@
-//! The host's network configuration: the filtered interface, what an engine changes about it, and the way accepted packets
+//! The host's network configuration: the filtered interfaces, what an engine changes about them, and the way accepted packets
 //! take from there: the devices they re-enter the stack through, or the other side of a bridge.
 
 mod bridge;

@@ -16,6 +16,7 @@ use super::{
     queue_set::QueueSet,
     queues::Parts,
     second_tier,
+    slots::Slots,
 };
 use crate::{
     bpf::Prefix,
@@ -110,11 +111,11 @@ impl Running {
         }
         let refused = |message: String, remedy: &str| Err(Refusal::new(RefusalCode::Failed, message, remedy));
         let engine = &self.state.config.engine;
-        if successor.interface != self.state.interface.name
+        if successor.interface != self.state.interface_names()
             || successor.server_interface != engine.server_interface
         {
             return refused(
-                format!("this engine filters {}", self.state.interface.name),
+                format!("this engine filters {}", self.state.interface_names()),
                 "replace it with one that filters the same",
             );
         }
@@ -170,21 +171,28 @@ impl Running {
                 tables.allow(*prefix)?;
             }
         }
-        let queues = self.queues;
-        self.resume(queues, &pending.stopped).await
+        let slots = self.slots.clone();
+        self.resume(slots, &pending.stopped).await
     }
 
     async fn change_queues(&mut self, count: u32) -> (Reply, anyhow::Result<()>) {
+        let slots = match Slots::new(vec![count; self.state.interfaces.len()]) {
+            Ok(slots) => slots,
+            Err(error) => return (Err(failed(&error)), Ok(())),
+        };
         let stopped = match self.suspend() {
             Ok(stopped) => stopped,
             Err(refusal) => return (Err(refusal), Ok(())),
         };
-        let before = self.queues;
+        let before = self.slots.clone();
         let refused = match self.set_channels(count).await {
-            Ok(changed) => match self.resume(count, &stopped).await {
+            Ok(changed) => match self.resume(slots, &stopped).await {
                 Ok(()) => return (Ok(None), Ok(())),
                 Err(error) => {
-                    tracing::error!("not with {count} queues: {error:#}; going back to {before}");
+                    tracing::error!(
+                        "not with {count} queues: {error:#}; going back to {}",
+                        before.total()
+                    );
                     undo_channels(changed).await;
                     failed(&error)
                 }
@@ -198,12 +206,12 @@ impl Running {
     /// Gives all sides so many queues, or none. Returns what they had.
     async fn set_channels(&self, count: u32) -> Result<Vec<(String, u32)>, Refusal> {
         let engine = &self.state.config.engine;
-        let sides = [Some(&self.state.interface.name), engine.server_interface.as_ref()];
+        let filtered = self.state.interfaces.iter().map(|interface| &interface.name);
         let mut changed = Vec::new();
-        for side in sides.into_iter().flatten() {
+        for side in filtered.chain(&engine.server_interface) {
             let had = Interface::find(side)
                 .await
-                .map_or(self.queues, |interface| interface.queues);
+                .map_or(count, |interface| interface.queues);
             let result = set_queues(side, count).await;
             let has = Interface::find(side).await.map(|interface| interface.queues);
             changed.push((side.clone(), had));
@@ -275,10 +283,11 @@ impl Running {
         })
     }
 
-    /// Starts threads for so many queues that go on where those before them have stopped.
-    async fn resume(&mut self, queues: u32, stopped: &Stopped) -> anyhow::Result<()> {
+    /// Starts threads for these queues that go on where those before them have stopped.
+    async fn resume(&mut self, slots: Slots, stopped: &Stopped) -> anyhow::Result<()> {
         let state = Arc::clone(&self.state);
-        self.way.set_queues(&state.interface, queues).await?;
+        let queues = slots.total();
+        self.way.set_queues(&state.interfaces, slots.of_each()).await?;
         let (policies, clients) = {
             let rules = state.rules_state();
             (
@@ -293,7 +302,8 @@ impl Running {
             let tables = state.tables();
             let parts = Parts {
                 config: &state.config,
-                interface: &state.interface,
+                interfaces: &state.interfaces,
+                slots: &slots,
                 way: &self.way,
                 tables: &tables,
                 shared: &self.supplies.shared,
@@ -310,7 +320,7 @@ impl Running {
         }
         self.threads.begin()?;
         state.tables().set_settings(&stopped.settings)?;
-        self.queues = queues;
+        self.slots = slots;
         state.replace_queue_set(QueueSet::new(&self.threads, latency, deep, redirected_before));
         Ok(())
     }

@@ -104,7 +104,11 @@ fn services(config: &Config) -> Vec<(ServiceKey, Service)> {
 }
 
 /// The settings of the XDP program; their generation is one more than that of those in force.
-pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) -> anyhow::Result<Settings> {
+pub(super) fn settings(
+    config: &Config,
+    interfaces: &[Interface],
+    tables: &Tables,
+) -> anyhow::Result<Settings> {
     let cpus = cpus()?;
     let generation = tables.settings()?.generation.checked_add(1).unwrap_or(1);
     let random = || getrandom::u64().context("cannot get random bytes for the key of challenges");
@@ -128,14 +132,15 @@ pub(super) fn settings(config: &Config, interface: &Interface, tables: &Tables) 
         new_source_requests: config.suspicious.new_source_requests,
         soft_limit: config.suspicious.soft_limit_rps,
         sample_mask: SAMPLE - 1,
-        frame_bytes: queues::frame_bytes(interface),
+        frame_bytes: queues::frame_bytes(interfaces),
         forward: match config.engine.forward {
+            Forward::Host if interfaces.len() > 1 => Settings::FORWARD_SEVERAL,
             Forward::Host => Settings::FORWARD_HOST,
             Forward::Bridge => Settings::FORWARD_BRIDGE,
         },
         clients: match config.engine.forward {
             Forward::Host => 0,
-            Forward::Bridge => interface.index,
+            Forward::Bridge => interfaces.first().map_or(0, |clients| clients.index),
         },
         source_mask: Address::v6([0xff; 16]).masked_v6(config.reputation.ipv6_prefix),
         flood: config.flood.limits(cpus),

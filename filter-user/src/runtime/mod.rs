@@ -26,6 +26,7 @@ mod queue_set;
 mod queues;
 mod reload;
 mod second_tier;
+mod slots;
 mod start;
 mod state;
 mod xdp_mode;
@@ -62,6 +63,7 @@ use handover::{Next, Pending};
 use keeper::Keeper;
 use orders::Order;
 use queues::QueueThreads;
+use slots::Slots;
 use start::Plan;
 use state::State;
 
@@ -72,7 +74,7 @@ const REPUTATION: Duration = Duration::from_secs(30);
 /// How long packets still in the rings have after the program is detached.
 const DRAIN: Duration = Duration::from_millis(50);
 
-/// Filters the configured interface until a signal ends it; with `replace`, in place of the engine that runs.
+/// Filters the configured interfaces until a signal ends it; with `replace`, in place of the engine that runs.
 ///
 /// # Errors
 ///
@@ -131,8 +133,8 @@ impl Signals {
 struct Running {
     state: Arc<State>,
     threads: QueueThreads,
-    /// How many queues are read.
-    queues: u32,
+    /// The queues that are read.
+    slots: Slots,
     attachment: Attachment,
     way: Way,
     changes: Changes,
@@ -254,7 +256,7 @@ impl Running {
             Way::Host(_) => None,
             Way::Bridge(bridge) => Some(&bridge.servers),
         };
-        for side in [Some(&self.state.interface), servers].into_iter().flatten() {
+        for side in self.state.interfaces.iter().chain(servers) {
             let index = nix::net::if_::if_nametoindex(side.name.as_str());
             anyhow::ensure!(
                 index == Ok(side.index),

@@ -25,11 +25,13 @@ use crate::{
     client::ClientCount,
     config::{self, Level},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, PacketCounter, Page,
-        QueueStatus, Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus, Status, Successor,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, InterfaceStatus,
+        PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus,
+        Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
     flow::DropReason,
+    host::Interface,
     latency::Latencies,
 };
 
@@ -62,15 +64,21 @@ impl Engine for State {
             Fill::new(reputation.len() as u64, reputation.capacity() as u64)
         };
         let limits = &self.config.limits;
+        let interfaces: Vec<_> = self
+            .interfaces
+            .iter()
+            .zip(&self.xdp_modes)
+            .map(interface)
+            .collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs_f64(),
-            interface: self.interface.name.clone(),
-            xdp_mode: match self.xdp_mode {
-                XdpMode::Generic => config::XdpMode::Generic,
-                XdpMode::Native => config::XdpMode::Native,
-            },
+            interface: self.interface_names(),
+            xdp_mode: interfaces
+                .first()
+                .map_or(config::XdpMode::Auto, |first| first.xdp_mode),
+            interfaces,
             forward: self.config.engine.forward,
             mode: self.rules_state().mode,
             on_failure: self.config.engine.on_failure,
@@ -276,7 +284,9 @@ impl State {
         };
         let in_flight = queue.handle.redirected().saturating_sub(queue.handle.consumed());
         QueueStatus {
-            queue: queue.number,
+            queue: queue.slot.number,
+            interface: self.interfaces[queue.slot.interface].name.clone(),
+            rx_queue: queue.slot.rx_queue,
             cpu: queue.cpu,
             zero_copy: queue.zero_copy,
             heartbeat_age_ms: age.as_millis() as u64,
@@ -332,6 +342,16 @@ impl State {
             warnings.push(format!("the last reload was refused: {error}"));
         }
         warnings
+    }
+}
+
+fn interface((interface, mode): (&Interface, &XdpMode)) -> InterfaceStatus {
+    InterfaceStatus {
+        name: interface.name.clone(),
+        xdp_mode: match mode {
+            XdpMode::Generic => config::XdpMode::Generic,
+            XdpMode::Native => config::XdpMode::Native,
+        },
     }
 }
 

@@ -31,7 +31,7 @@ impl Predecessor {
     ///
     /// # Errors
     ///
-    /// When the one there cannot be asked, or filters another interface.
+    /// When the one there cannot be asked, or filters other interfaces.
     pub(super) fn find(config: &Config) -> anyhow::Result<Option<Self>> {
         let path = &config.engine.control_socket;
         let mut client = match Client::connect(path) {
@@ -57,7 +57,7 @@ impl Predecessor {
     pub(super) fn take_over(&mut self, config: &Config) -> anyhow::Result<Vec<FlowRecords>> {
         let successor = Successor {
             pid: std::process::id(),
-            interface: config.interface()?.to_owned(),
+            interface: config.interfaces()?.to_string(),
             server_interface: config.engine.server_interface.clone(),
             format: FlowRecords::FORMAT,
         };
@@ -124,10 +124,10 @@ impl Predecessor {
 
 /// Whether the engines filter the same.
 fn check(status: &Status, config: &Config) -> anyhow::Result<()> {
-    let interface = config.interface()?;
+    let interface = config.interfaces()?.to_string();
     anyhow::ensure!(
         status.interface == interface,
-        "the running engine filters {}, not {interface}; --replace takes over the same interface: stop that engine, or give this \
+        "the running engine filters {}, not {interface}; --replace takes over the same interfaces: stop that engine, or give this \
          one its own engine.control_socket and engine.pin_dir",
         status.interface
     );

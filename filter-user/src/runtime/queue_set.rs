@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::queues::QueueThreads;
+use super::{queues::QueueThreads, slots::Slot};
 use crate::{
     control::{Refusal, RefusalCode},
     deep::Pool,
@@ -36,7 +36,7 @@ impl QueueSet {
         redirected_before: u64,
     ) -> Self {
         let queues = threads.queues.iter().map(|thread| Queue {
-            number: thread.queue,
+            slot: thread.slot,
             cpu: thread.cpu,
             zero_copy: thread.zero_copy,
             counters: Arc::clone(&thread.counters),
@@ -54,7 +54,7 @@ impl QueueSet {
 
 /// What the control plane keeps of a queue.
 pub(super) struct Queue {
-    pub(super) number: u32,
+    pub(super) slot: Slot,
     pub(super) cpu: Option<u32>,
     pub(super) zero_copy: bool,
     pub(super) counters: Arc<SharedCounters>,
@@ -85,7 +85,7 @@ impl Queue {
                 error => {
                     return Err(Refusal::new(
                         RefusalCode::Failed,
-                        format!("queue {} takes no commands: {error}", self.number),
+                        format!("queue {} takes no commands: {error}", self.slot.number),
                         "try again; `portcullis status` shows whether the queue is alive",
                     ));
                 }

@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use filter_score::{Policies, Scorer};
 
-use super::placement;
+use super::{
+    placement,
+    slots::{Slot, Slots},
+};
 use crate::{
     bpf::{Tables, monotonic_ns},
     client::Clients,
@@ -57,7 +60,7 @@ const LINK_HEADER: u32 = 14 + 8;
 
 /// One queue's thread, and what the control plane holds of it.
 pub(super) struct QueueThread {
-    pub(super) queue: u32,
+    pub(super) slot: Slot,
     pub(super) cpu: Option<u32>,
     pub(super) zero_copy: bool,
     in_parts: bool,
@@ -84,7 +87,8 @@ pub(super) struct QueueThreads {
 /// What the queues' threads are made of.
 pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
-    pub(super) interface: &'a Interface,
+    pub(super) interfaces: &'a [Interface],
+    pub(super) slots: &'a Slots,
     pub(super) way: &'a Way,
     pub(super) tables: &'a Tables,
     pub(super) shared: &'a Arc<SharedQueues>,
@@ -98,18 +102,27 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Binds the rings of every queue and starts its thread, pinned to a CPU; one queue for each recorder. The threads go on with the
-    /// flows of those before them.
+    /// Binds the rings of every queue and starts its thread, pinned to a CPU; there is a recorder for each queue. The threads go on with
+    /// the flows of those before them.
     pub(super) fn start(
         &self,
         recorders: Vec<LatencyRecorder>,
         records: &Arc<Vec<FlowRecords>>,
     ) -> anyhow::Result<QueueThreads> {
         let cpus = placement::cpus(&self.config.engine.cpus)?;
-        let count = recorders.len() as u32;
+        let count = self.slots.total();
+        let indexes = self.interfaces.iter().map(|interface| interface.index);
+        // No thread of before redirects any more, and none has begun.
+        self.tables
+            .set_interfaces(&indexes.zip(self.slots.ranges()).collect::<Vec<_>>())?;
         let handover = if count > 1 {
-            let bytes = frame_bytes(self.interface) as usize;
-            Some(Handover::new(count, bytes).context("cannot connect the queues' threads")?)
+            let bytes = frame_bytes(self.interfaces) as usize;
+            let addresses: Vec<_> = self
+                .slots
+                .iter()
+                .map(|slot| self.interfaces[slot.interface].address)
+                .collect();
+            Some(Handover::between(&addresses, bytes).context("cannot connect the queues' threads")?)
         } else {
             None
         };
@@ -124,17 +137,11 @@ impl Parts<'_> {
         };
         let (ready, are_ready) = mpsc::channel();
         let mut threads = QueueThreads { queues: Vec::new() };
-        for (queue, recorder) in (0..).zip(recorders) {
-            let cpu = cpus.get(queue as usize % cpus.len().max(1)).copied();
-            threads.queues.push(self.start_queue(
-                queue,
-                count,
-                cpu,
-                recorder,
-                handover.as_ref(),
-                &before,
-                &ready,
-            )?);
+        for (slot, recorder) in self.slots.iter().zip(recorders) {
+            let cpu = cpus.get(slot.number as usize % cpus.len().max(1)).copied();
+            threads
+                .queues
+                .push(self.start_queue(slot, cpu, recorder, handover.as_ref(), &before, &ready)?);
         }
         drop(ready);
         // One that ends instead says why later.
@@ -142,23 +149,21 @@ impl Parts<'_> {
         Ok(threads)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what the threads have in common, and what is each one's own"
-    )]
     fn start_queue(
         &self,
-        queue: u32,
-        queues: u32,
+        slot: Slot,
         cpu: Option<u32>,
         recorder: LatencyRecorder,
         handover: Option<&Arc<Handover>>,
         before: &Before,
         ready: &mpsc::Sender<()>,
     ) -> anyhow::Result<QueueThread> {
-        let output = self.way.output(queue);
+        let queue = slot.number;
+        let interface = &self.interfaces[slot.interface];
+        let frame_size = frame_size(self.interfaces);
+        let output = self.way.output(slot.interface, slot.rx_queue);
         let output = output.ok_or_else(|| anyhow!("queue {queue} has no device to forward to"))?;
-        let (rings, ring) = bind(self.config, self.interface, queue, output)?;
+        let (rings, ring) = bind(self.config, (interface, slot.rx_queue), frame_size, output)?;
         let handle = self.shared.queue(queue);
         let maps = LiveMaps::new(Tables::open(self.tables.pin_dir())?, handle.clone());
         // Only now: packets that come earlier would be counted as consumed twice.
@@ -171,7 +176,13 @@ impl Parts<'_> {
             .with_baseline(self.config.scoring.baseline.entries as usize, &cache_key()?);
         let counters = Arc::new(SharedCounters::default());
         let (commands, receiver) = mpsc::sync_channel(COMMANDS);
-        let config = worker_config(self.config, self.interface, queue, queues, self.page);
+        let config = worker_config(
+            self.config,
+            interface,
+            frame_size,
+            (queue, self.slots.total()),
+            self.page,
+        );
         let scheduling = self.config.engine.scheduling;
         let shared = Arc::clone(&counters);
         let counts = Arc::clone(self.counts);
@@ -219,7 +230,7 @@ impl Parts<'_> {
             })
             .context("cannot start a thread")?;
         Ok(QueueThread {
-            queue,
+            slot,
             cpu,
             zero_copy: ring.mode == CopyMode::ZeroCopy,
             in_parts: ring.multi_buffer,
@@ -233,9 +244,13 @@ impl Parts<'_> {
 }
 
 impl QueueThreads {
-    /// Whether packets larger than a frame come in parts; else they are lost.
-    pub(super) fn in_parts(&self) -> bool {
-        self.queues.iter().all(|queue| queue.in_parts)
+    /// Whether packets of an interface that are larger than a frame come in parts; else they are lost.
+    pub(super) fn in_parts(&self, interface: usize) -> bool {
+        let mut its = self
+            .queues
+            .iter()
+            .filter(|queue| queue.slot.interface == interface);
+        its.all(|queue| queue.in_parts)
     }
 
     /// Lets the threads begin, and waits until every loop has gone round once: what came earlier would fall under the failure policy.
@@ -261,7 +276,7 @@ impl QueueThreads {
             if queue.thread.as_ref().is_some_and(JoinHandle::is_finished)
                 && let Some(thread) = queue.thread.take()
             {
-                let number = queue.queue;
+                let number = queue.slot.number;
                 return Some(match thread.join() {
                     Ok(Ok(_)) => anyhow!("the thread of queue {number} ended"),
                     Ok(Err(error)) => anyhow!("queue {number}: {error}"),
@@ -280,7 +295,7 @@ impl QueueThreads {
         let ended = self
             .queues
             .iter_mut()
-            .filter_map(|queue| Some((queue.queue, queue.thread.take()?.join())));
+            .filter_map(|queue| Some((queue.slot.number, queue.thread.take()?.join())));
         let records = ended.filter_map(|(queue, ended)| {
             if let Ok(Ok(records)) = ended {
                 return Some(records);
@@ -316,7 +331,7 @@ impl QueueThreads {
     pub(super) fn hung(&self, timeout: Duration) -> Option<u32> {
         let oldest = monotonic_ns().saturating_sub(timeout.as_nanos() as u64);
         let hung = self.queues.iter().find(|queue| queue.handle.heartbeat() < oldest);
-        hung.map(|queue| queue.queue)
+        hung.map(|queue| queue.slot.number)
     }
 
     /// Tells all threads to end, and waits for them. One that hangs is left to the end of the process.
@@ -331,9 +346,9 @@ impl QueueThreads {
                 continue;
             };
             if !thread.is_finished() {
-                tracing::warn!("the thread of queue {} hangs", queue.queue);
+                tracing::warn!("the thread of queue {} hangs", queue.slot.number);
             } else if !matches!(thread.join(), Ok(Ok(_))) {
-                tracing::warn!("the thread of queue {} did not end in order", queue.queue);
+                tracing::warn!("the thread of queue {} did not end in order", queue.slot.number);
             }
         }
     }
@@ -353,12 +368,14 @@ pub(super) fn cache_key() -> anyhow::Result<[u8; 16]> {
 }
 
 /// Bytes of a packet that one frame of the UMEM holds.
-pub(super) fn frame_bytes(interface: &Interface) -> u32 {
-    RingConfig::frame_bytes(frame_size(interface))
+pub(super) fn frame_bytes(interfaces: &[Interface]) -> u32 {
+    RingConfig::frame_bytes(frame_size(interfaces))
 }
 
-fn frame_size(interface: &Interface) -> u32 {
-    if interface.mtu + LINK_HEADER <= RingConfig::frame_bytes(SMALL_FRAME) {
+/// The same for all, as the XDP program counts frames by it.
+fn frame_size(interfaces: &[Interface]) -> u32 {
+    let mtu = interfaces.iter().map(|interface| interface.mtu).max();
+    if mtu.unwrap_or_default() + LINK_HEADER <= RingConfig::frame_bytes(SMALL_FRAME) {
         SMALL_FRAME
     } else {
         LARGE_FRAME
@@ -368,8 +385,8 @@ fn frame_size(interface: &Interface) -> u32 {
 /// Binds in the best way that works, and says which it is.
 fn bind(
     config: &Config,
-    interface: &Interface,
-    queue: u32,
+    (interface, queue): (&Interface, u32),
+    frame_size: u32,
     (output, output_queue): (&str, u32),
 ) -> anyhow::Result<(QueueRings, RingConfig)> {
     let mut ring = RingConfig {
@@ -378,12 +395,12 @@ fn bind(
         output: output.to_owned(),
         output_queue,
         frames: config.limits.frames_per_queue,
-        frame_size: frame_size(interface),
+        frame_size,
         mode: CopyMode::ZeroCopy,
         multi_buffer: true,
         busy_budget: config.engine.poll.busy_budget,
     };
-    let is_jumbo = interface.mtu + LINK_HEADER > frame_bytes(interface);
+    let is_jumbo = interface.mtu + LINK_HEADER > RingConfig::frame_bytes(frame_size);
     let mut failure = None;
     for (mode, multi_buffer) in [
         (CopyMode::ZeroCopy, true),
@@ -410,7 +427,10 @@ fn bind(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(anyhow!("queue {queue} cannot be read in any way"))
+    Err(anyhow!(
+        "queue {queue} of {} cannot be read in any way",
+        interface.name
+    ))
 }
 
 /// The kernel gives a queue free some time after its last socket was closed.
@@ -449,8 +469,8 @@ fn explain(interface: &Interface, ring: &RingConfig, failure: Option<&std::io::E
 fn worker_config(
     config: &Config,
     interface: &Interface,
-    queue: u32,
-    queues: u32,
+    frame_size: u32,
+    (queue, queues): (u32, u32),
     page: &Page,
 ) -> WorkerConfig {
     let limits = &config.limits;
@@ -467,7 +487,9 @@ fn worker_config(
     WorkerConfig {
         queue,
         on_failure: config.engine.on_failure,
-        mtu: interface.mtu.min(frame_bytes(interface) - LINK_HEADER) as usize,
+        mtu: interface
+            .mtu
+            .min(RingConfig::frame_bytes(frame_size) - LINK_HEADER) as usize,
         table,
         stream: StreamLimits {
             held_bytes: limits.held_bytes_per_flow,

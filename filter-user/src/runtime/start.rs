@@ -16,6 +16,7 @@ use super::{
     queue_set::QueueSet,
     queues::{self, QueueThreads},
     second_tier,
+    slots::Slots,
     state::State,
     xdp_mode::Choice,
 };
@@ -47,7 +48,7 @@ pub(super) struct Plan {
 /// it.
 pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running, ControlSocket)> {
     let path = plan.config.engine.control_socket.clone();
-    let interface = Interface::find(plan.config.interface()?).await?;
+    let interfaces = find(plan.config.interfaces()?).await?;
     let predecessor = if replace {
         Predecessor::find(&plan.config)?
     } else {
@@ -59,15 +60,15 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
             api if api.enabled => Some(Listeners::bind(api, &path)?),
             _ => None,
         };
-        let claims = claims(&plan.config, &interface).await?;
-        let mut running = Running::start(plan, interface, None).await?;
+        let claims = claims(&plan.config, &interfaces).await?;
+        let mut running = Running::start(plan, interfaces, None).await?;
         running.claims = claims;
         if let Some(listeners) = listeners {
             running.serve_api(listeners);
         }
         return Ok((running, socket));
     };
-    let mut running = match Running::start(plan, interface, Some(&mut predecessor)).await {
+    let mut running = match Running::start(plan, interfaces, Some(&mut predecessor)).await {
         Ok(running) => running,
         Err(error) => {
             predecessor.give_back();
@@ -76,12 +77,10 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     };
     predecessor.retire()?;
     let socket = predecessor.wait_for(|| ControlSocket::bind(&path))?;
-    let sides = [
-        Some(running.state.interface.clone()),
-        servers(&running.state.config).await?,
-    ];
-    running.claims =
-        predecessor.wait_for(|| sides.iter().flatten().map(Claim::take).collect::<Result<_, _>>())?;
+    let servers = servers(&running.state.config).await?;
+    let sides = || running.state.interfaces.iter().chain(&servers);
+    let claims = predecessor.wait_for(|| sides().map(Claim::take).collect::<Result<_, _>>())?;
+    running.claims = claims;
     predecessor.wait_for(|| running.kernel.claim())?;
     if running.state.config.api.enabled {
         // The engine filters by now, and goes on without.
@@ -93,6 +92,20 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     Ok((running, socket))
 }
 
+/// All interfaces of the clients.
+async fn find(names: &config::Interfaces) -> anyhow::Result<Vec<Interface>> {
+    let mut found: Vec<Interface> = Vec::new();
+    for name in names.names() {
+        let interface = Interface::find(name).await?;
+        // An interface may have alternative names.
+        if let Some(same) = found.iter().find(|other| other.index == interface.index) {
+            anyhow::bail!("{} and {name} are the same interface; name it once", same.name);
+        }
+        found.push(interface);
+    }
+    Ok(found)
+}
+
 async fn servers(config: &Config) -> anyhow::Result<Option<Interface>> {
     Ok(match &config.engine.server_interface {
         Some(name) => Some(Interface::find(name).await?),
@@ -100,9 +113,9 @@ async fn servers(config: &Config) -> anyhow::Result<Option<Interface>> {
     })
 }
 
-async fn claims(config: &Config, interface: &Interface) -> anyhow::Result<Vec<Claim>> {
+async fn claims(config: &Config, interfaces: &[Interface]) -> anyhow::Result<Vec<Claim>> {
     let servers = servers(config).await?;
-    let sides = [Some(interface), servers.as_ref()].into_iter().flatten();
+    let sides = interfaces.iter().chain(&servers);
     Ok(sides.map(Claim::take).collect::<Result<_, _>>()?)
 }
 
@@ -111,7 +124,7 @@ impl Running {
     /// back if a later step fails.
     async fn start(
         plan: Plan,
-        interface: Interface,
+        interfaces: Vec<Interface>,
         predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
         let Plan {
@@ -121,17 +134,17 @@ impl Running {
             page,
             logging,
         } = plan;
-        let queue_count = queue_count(&config, &interface)?;
+        let slots = slots(&config, &interfaces)?;
         let servers = servers(&config).await?;
         let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
 
         let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
         let mut tables = Tables::open(kernel.pin_dir())?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
-        let deep = second_tier::start(&config, &tuned.policies, queue_count)?;
+        let deep = second_tier::start(&config, &tuned.policies, slots.total())?;
         let offloads = config.engine.offloads == Offloads::Auto;
-        let changes = make_changes(&interface, servers.as_ref(), offloads).await?;
-        let (latency, recorders) = LatencyBook::new(queue_count as usize);
+        let changes = make_changes(&interfaces, servers.as_ref(), offloads).await?;
+        let (latency, recorders) = LatencyBook::new(slots.total() as usize);
         let (events, receiver) = events::channel();
         let supplies = Supplies {
             page,
@@ -142,7 +155,8 @@ impl Running {
 
         let entry = Entry {
             config: &config,
-            interface: &interface,
+            interfaces: &interfaces,
+            slots: &slots,
             protected: &protected,
             policies: &tuned.policies,
             supplies: &supplies,
@@ -155,7 +169,7 @@ impl Running {
             way,
             threads,
             attachment,
-            choice,
+            choices,
             redirected_before,
         } = match entered {
             Ok(entered) => entered,
@@ -167,24 +181,30 @@ impl Running {
         let drops = tables.events()?;
         let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
         let protection = Arc::clone(&protected);
-        let mode = attachment.mode.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
-        let reason = choice.reason_for(attachment.mode);
-        warn_of(mode, &interface, &way, threads.in_parts());
+        let mut modes = Vec::new();
+        let mut reasons = Vec::new();
+        for (i, (interface, choice)) in interfaces.iter().zip(&choices).enumerate() {
+            let attached = attachment.modes.get(i).copied().flatten();
+            let mode = attached.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
+            warn_of(mode, interface, &way, threads.in_parts(i));
+            modes.push(mode);
+            reasons.push(choice.reason_for(attached));
+        }
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
         let state = State::new(
-            config, origin, interface, mode, tuned, tables, set, logging, protection, orders_in,
+            config, origin, interfaces, modes, tuned, tables, set, logging, protection, orders_in,
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
         state.publish_blocks(&state.tables());
         let keeper = Keeper::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
-        announce(&state, reason);
+        announce(&state, &reasons, &slots);
         Ok(Self {
             state,
             threads,
-            queues: queue_count,
+            slots,
             attachment,
             way,
             changes,
@@ -224,7 +244,8 @@ impl Running {
 /// What it takes to begin to filter.
 struct Entry<'a> {
     config: &'a Config,
-    interface: &'a Interface,
+    interfaces: &'a [Interface],
+    slots: &'a Slots,
     protected: &'a Protected,
     policies: &'a Arc<Policies>,
     supplies: &'a Supplies,
@@ -236,7 +257,7 @@ struct Entered {
     way: Way,
     threads: QueueThreads,
     attachment: Attachment,
-    choice: Choice,
+    choices: Vec<Choice>,
     redirected_before: u64,
 }
 
@@ -252,7 +273,10 @@ impl Entry<'_> {
         mut predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Entered> {
         let Self {
-            config, interface, ..
+            config,
+            interfaces,
+            slots,
+            ..
         } = self;
         // From here on a predecessor filters nothing any more.
         let records = match &mut predecessor {
@@ -262,15 +286,15 @@ impl Entry<'_> {
         maps::fill(tables, config, self.protected)?;
         // As long as there are no sockets in their map, none is redirected.
         let redirected_before = tables.counters()?.total(Action::Redirect);
-        let queues = recorders.len() as u32;
-        let way = make_way(interface, servers, queues, predecessor.is_some(), tables).await?;
+        let way = make_way(interfaces, servers, slots, predecessor.is_some(), tables).await?;
         if config.engine.replace_foreign == ForeignProgram::Replace {
-            take_off_foreign(kernel, interface, &way).await;
+            take_off_foreign(kernel, interfaces, &way).await;
         }
         let clients = Arc::new(Clients::new(config, &config.services()));
         let parts = queues::Parts {
             config,
-            interface,
+            interfaces,
+            slots,
             way: &way,
             tables,
             shared: &self.supplies.shared,
@@ -284,26 +308,30 @@ impl Entry<'_> {
         let attached = parts
             .start(recorders, &Arc::new(records))
             .and_then(|mut threads| {
-                let settings = maps::settings(config, interface, tables)?;
-                let choice = Choice::of(config.engine.xdp_mode, interface, threads.in_parts());
+                let settings = maps::settings(config, interfaces, tables)?;
+                let choices: Vec<_> = interfaces
+                    .iter()
+                    .enumerate()
+                    .map(|(i, interface)| Choice::of(config.engine.xdp_mode, interface, threads.in_parts(i)))
+                    .collect();
                 if predecessor.is_some() {
                     // What comes before the threads have begun is dropped, as the predecessor has set it.
-                    let attachment = attach(kernel, &way, interface, choice.modes)?;
+                    let attachment = attach(kernel, &way, interfaces, &choices)?;
                     threads.begin()?;
                     tables.set_settings(&settings)?;
-                    return Ok((threads, attachment, choice));
+                    return Ok((threads, attachment, choices));
                 }
                 threads.begin()?;
                 tables.set_settings(&settings)?;
-                let attachment = attach(kernel, &way, interface, choice.modes)?;
-                Ok((threads, attachment, choice))
+                let attachment = attach(kernel, &way, interfaces, &choices)?;
+                Ok((threads, attachment, choices))
             });
         match attached {
-            Ok((threads, attachment, choice)) => Ok(Entered {
+            Ok((threads, attachment, choices)) => Ok(Entered {
                 way,
                 threads,
                 attachment,
-                choice,
+                choices,
                 redirected_before,
             }),
             Err(error) => {
@@ -318,11 +346,11 @@ impl Entry<'_> {
 
 /// Changes what has to be otherwise about the interfaces.
 async fn make_changes(
-    interface: &Interface,
+    interfaces: &[Interface],
     servers: Option<&Interface>,
     offloads: bool,
 ) -> anyhow::Result<Changes> {
-    let mut changes = Changes::new(interface, servers, offloads);
+    let mut changes = Changes::new(interfaces, servers, offloads);
     if let Err(error) = changes.make().await {
         changes.undo().await;
         return Err(error.into());
@@ -332,26 +360,38 @@ async fn make_changes(
 
 /// Makes the way that accepted packets take.
 async fn make_way(
-    interface: &Interface,
+    interfaces: &[Interface],
     servers: Option<Interface>,
-    queues: u32,
+    slots: &Slots,
     keep: bool,
     tables: &Tables,
 ) -> anyhow::Result<Way> {
-    let Some(servers) = servers else {
-        return Ok(Way::Host(Reinjection::create(interface, queues, keep).await?));
-    };
-    tables.set_bridge(interface.index, servers.index)?;
-    Ok(Way::Bridge(Bridge::new(interface.clone(), servers, queues)?))
+    if let (Some(servers), [clients]) = (servers, interfaces) {
+        tables.set_bridge(clients.index, servers.index)?;
+        return Ok(Way::Bridge(Bridge::new(clients.clone(), servers, slots.total())?));
+    }
+    let mut made = Vec::new();
+    for (interface, queues) in interfaces.iter().zip(slots.of_each()) {
+        match Reinjection::create(interface, *queues, keep).await {
+            Ok(reinjection) => made.push(reinjection),
+            Err(error) => {
+                if !keep {
+                    Way::Host(made).remove().await;
+                }
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(Way::Host(made))
 }
 
 /// Takes off programs of others. What cannot be taken off makes attaching fail, which says what to do.
-async fn take_off_foreign(kernel: &Kernel, interface: &Interface, way: &Way) {
+async fn take_off_foreign(kernel: &Kernel, interfaces: &[Interface], way: &Way) {
     let servers = match way {
         Way::Host(_) => None,
         Way::Bridge(bridge) => Some(&bridge.servers),
     };
-    for side in [Some(interface), servers].into_iter().flatten() {
+    for side in interfaces.iter().chain(servers) {
         if side.xdp_mode.is_none() || kernel.has_predecessor(&side.name) {
             continue;
         }
@@ -381,13 +421,18 @@ fn warn_of(mode: XdpMode, interface: &Interface, way: &Way, in_parts: bool) {
 fn attach(
     kernel: &mut Kernel,
     way: &Way,
-    interface: &Interface,
-    modes: &[XdpMode],
+    interfaces: &[Interface],
+    choices: &[Choice],
 ) -> anyhow::Result<Attachment> {
-    match way {
-        Way::Host(_) => Ok(Attachment::new(kernel, Place::Host(&interface.name), modes)?),
-        Way::Bridge(bridge) => attach_bridge(kernel, bridge, modes),
+    if let (Way::Bridge(bridge), [choice]) = (way, choices) {
+        return attach_bridge(kernel, bridge, choice.modes);
     }
+    let places: Vec<_> = interfaces
+        .iter()
+        .zip(choices)
+        .map(|(interface, choice)| (Place::Host(&interface.name), choice.modes))
+        .collect();
+    Ok(Attachment::everywhere(kernel, &places)?)
 }
 
 /// Attaches to both sides of a bridge in the first of `modes` that works: in each, other programs belong together.
@@ -408,6 +453,18 @@ fn attach_bridge(kernel: &mut Kernel, bridge: &Bridge, modes: &[XdpMode]) -> any
         }
     }
     Err(failure.map_or_else(|| anyhow::anyhow!("no mode to attach in"), Into::into))
+}
+
+/// The queues that are to be read.
+fn slots(config: &Config, interfaces: &[Interface]) -> anyhow::Result<Slots> {
+    let of_each = interfaces
+        .iter()
+        .map(|interface| queue_count(config, interface))
+        .collect::<Result<_, _>>()?;
+    Slots::new(of_each).with_context(|| match config.interfaces() {
+        Ok(interfaces) => format!("cannot filter {interfaces}"),
+        Err(error) => error.to_string(),
+    })
 }
 
 fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {
@@ -435,12 +492,6 @@ fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {
         name = interface.name,
         have = interface.queues,
     );
-    anyhow::ensure!(
-        count <= filter_common::MAX_QUEUES,
-        "{} has {count} RX queues, more than the {} that are supported; set engine.queues",
-        interface.name,
-        filter_common::MAX_QUEUES
-    );
     Ok(count)
 }
 
@@ -460,21 +511,30 @@ fn load_options(config: &Config, shared: bool) -> LoadOptions {
     }
 }
 
-fn announce(state: &State, reason: &str) {
+fn announce(state: &State, reasons: &[&str], slots: &Slots) {
     let config = &state.config;
-    let queues = state.queue_set().queues.len();
+    let modes = state.xdp_modes.iter().zip(reasons);
+    let interfaces: Vec<_> = state
+        .interfaces
+        .iter()
+        .zip(modes.zip(slots.of_each()))
+        .map(|(interface, ((mode, reason), queues))| {
+            let plural = if *queues == 1 { "" } else { "s" };
+            format!(
+                "{} ({mode} XDP: {reason}; {queues} queue{plural})",
+                interface.name
+            )
+        })
+        .collect();
     tracing::info!(
-        "filtering {} ({} XDP: {reason}; {} queue{}), {} rules, mode {}, on failure {}",
-        state.interface.name,
-        state.xdp_mode,
-        queues,
-        if queues == 1 { "" } else { "s" },
+        "filtering {}, {} rules, mode {}, on failure {}",
+        interfaces.join(", "),
         state.rules().set.rules().len(),
         config.scoring.mode,
         config.engine.on_failure,
     );
     if let Some(servers) = &config.engine.server_interface {
-        tracing::info!("bridging {} and {servers}", state.interface.name);
+        tracing::info!("bridging {} and {servers}", state.interface_names());
     }
     for service in config.services() {
         tracing::info!(

@@ -51,9 +51,9 @@ pub(super) struct State {
     /// As it was at the start: of a later one, a reload takes how requests are judged.
     pub(super) config: Config,
     pub(super) origin: Origin,
-    pub(super) interface: Interface,
-    /// How the program is attached.
-    pub(super) xdp_mode: XdpMode,
+    pub(super) interfaces: Vec<Interface>,
+    /// How the program is attached to each.
+    pub(super) xdp_modes: Vec<XdpMode>,
     pub(super) logging: logging::Handle,
     pub(super) started: Instant,
     set: RwLock<Arc<QueueSet>>,
@@ -79,8 +79,8 @@ impl State {
     pub(super) fn new(
         config: Config,
         origin: Origin,
-        interface: Interface,
-        xdp_mode: XdpMode,
+        interfaces: Vec<Interface>,
+        xdp_modes: Vec<XdpMode>,
         tuned: Tuned,
         tables: Tables,
         set: QueueSet,
@@ -110,8 +110,8 @@ impl State {
             folder: Mutex::new(config.rules.folder.clone().map(Folder::new)),
             config,
             origin,
-            interface,
-            xdp_mode,
+            interfaces,
+            xdp_modes,
             logging,
             started: Instant::now(),
             protected,
@@ -121,6 +121,16 @@ impl State {
             reasons: Mutex::new(HashMap::new()),
             listing: Mutex::new(None),
         }
+    }
+
+    /// The names of the interfaces, with commas between them.
+    pub(super) fn interface_names(&self) -> String {
+        let names: Vec<_> = self
+            .interfaces
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
+        names.join(",")
     }
 
     /// The queues' threads.

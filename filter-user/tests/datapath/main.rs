@@ -17,6 +17,7 @@ mod failure;
 mod flood;
 mod forwarding;
 mod http_evasion;
+mod interfaces;
 mod links;
 mod mistakes;
 mod offloads;

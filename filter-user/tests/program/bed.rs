@@ -58,6 +58,7 @@ pub(crate) struct Bed {
     pub(crate) tables: Tables,
     pub(crate) settings: Settings,
     pub(crate) queue: QueueHandle,
+    queues: Arc<SharedQueues>,
     socket: Option<Socket>,
     _pins: Pins,
 }
@@ -117,6 +118,7 @@ impl Bed {
             tables,
             settings: defaults(),
             queue: queues.queue(QUEUE),
+            queues,
             socket: None,
             _pins: pins,
         })
@@ -189,13 +191,19 @@ impl Bed {
     /// Puts a socket into the map and lets a heart beat. The socket is not bound: a test run ends before it would
     /// be looked at.
     pub(crate) fn start_engine(&mut self) {
+        self.start_engine_on(QUEUE);
+    }
+
+    /// The same as if this were the number of the queue that test runs come from.
+    pub(crate) fn start_engine_on(&mut self, queue: u32) {
         let socket = Socket::new(Domain::from(AF_XDP), Type::RAW, None).expect("the kernel has AF_XDP");
         let mut sockets = self.tables.sockets().expect("the socket map is pinned");
         sockets
-            .set(QUEUE, socket.as_raw_fd(), 0)
+            .set(queue, socket.as_raw_fd(), 0)
             .expect("the map takes AF_XDP sockets");
         assert_eq!(sockets.len(), MAX_QUEUES);
         self.socket = Some(socket);
+        self.queue = self.queues.queue(queue);
         self.queue.set_heartbeat(FOR_EVER);
     }
 

@@ -9,6 +9,7 @@ mod challenge;
 mod classes;
 mod egress;
 mod failure;
+mod interfaces;
 mod limits;
 mod lists;
 mod packets;

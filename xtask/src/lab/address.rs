@@ -18,9 +18,17 @@ pub const INSIDE_V6: Ipv6Addr = Ipv6Addr::new(0xfd72, 0, 0, 0, 0, 0, 0, 1);
 pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(10, 72, 0, 2);
 /// The server, IPv6.
 pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd72, 0, 0, 0, 0, 0, 0, 2);
-/// The prefix length of both IPv4 networks.
+/// The client at its second cable, in a lab that has one ([`super::Options::second_cable`]), IPv4.
+pub const SECOND_CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 73, 0, 2);
+/// The client at its second cable, IPv6.
+pub const SECOND_CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd73, 0, 0, 0, 0, 0, 0, 2);
+/// The gateway's side towards it, IPv4.
+pub const SECOND_OUTSIDE_V4: Ipv4Addr = Ipv4Addr::new(10, 73, 0, 1);
+/// The gateway's side towards it, IPv6.
+pub const SECOND_OUTSIDE_V6: Ipv6Addr = Ipv6Addr::new(0xfd73, 0, 0, 0, 0, 0, 0, 1);
+/// The prefix length of all IPv4 networks.
 pub const PREFIX_V4: u8 = 24;
-/// The prefix length of both IPv6 networks.
+/// The prefix length of all IPv6 networks.
 pub const PREFIX_V6: u8 = 64;
 
 /// nginx's port.

@@ -85,6 +85,7 @@ pub struct Lab {
     server: Namespace,
     directory: PathBuf,
     bridged: bool,
+    outsides: &'static [&'static str],
     kept: bool,
 }
 
@@ -130,6 +131,7 @@ impl Lab {
     fn build(name: &str, options: &Options, mounts: Option<&Arc<Mounts>>) -> Result<Self> {
         let mut lab = Self::attach(name, mounts);
         lab.bridged = options.gateway == Gateway::Bridge;
+        lab.outsides = &topology::OUTSIDES[..=usize::from(options.second_cable)];
         // From here on, dropping `lab` cleans up after an error.
         fs::create_dir_all(&lab.directory)
             .with_context(|| format!("creating {}", lab.directory.display()))?;
@@ -146,6 +148,7 @@ impl Lab {
             server: namespace("server"),
             directory: lifetime::directory(name),
             bridged: false,
+            outsides: &topology::OUTSIDES[..1],
             kept: false,
         }
     }
@@ -197,6 +200,12 @@ impl Lab {
     #[must_use]
     pub fn is_bridged(&self) -> bool {
         self.bridged
+    }
+
+    /// The gateway's interfaces that the client is behind.
+    #[must_use]
+    pub fn outsides(&self) -> &'static [&'static str] {
+        self.outsides
     }
 
     /// Where the client's frames go first, and by which device what answers them comes: the gateway, or through it the server.

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use super::frame::{Checksum, Frame, Mac, Tcp, Transport, flag};
 use super::http::Response;
 use super::packet_socket::PacketSocket;
-use super::{Lab, Namespace, Trunk, trunk, wait::Elapsed};
+use super::{Lab, Namespace, Trunk, topology, trunk, wait::Elapsed};
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The segment size that [`RawTcp::send`] splits at and that the handshake announces, bytes.
@@ -108,10 +108,7 @@ impl RawTcp {
             IpAddr::V4(_) => Ipv4Addr::new(10, 71, 0, 100 + (number % 150) as u8).into(),
             IpAddr::V6(_) => Ipv6Addr::new(0xfd71, 0, 0, 0, 0, 0, 1, number).into(),
         };
-        let hexadecimal = mac.map(|byte| format!("{byte:02x}")).join(":");
-        hop.ip(&format!(
-            "neigh replace {address} lladdr {hexadecimal} dev {device} nud permanent\n"
-        ))?;
+        hop.ip(&neighbour(address, mac, device))?;
         Ok(Self {
             socket: PacketSocket::open(lab.client(), "eth0")?,
             macs: (mac, hop.mac(device)?),
@@ -132,6 +129,26 @@ impl RawTcp {
             timestamp: None,
             echo: 0,
         })
+    }
+
+    /// Goes on by the cable of this number, in a lab with two: from now on it sends by that, and what is for it comes by that.
+    ///
+    /// # Errors
+    /// If there is no such cable.
+    pub fn move_to_cable(&mut self, lab: &Lab, number: usize) -> Result<()> {
+        let (Some(&outside), Some(end)) = (lab.outsides().get(number), topology::CLIENT_ENDS.get(number))
+        else {
+            bail!("there is no cable {number}");
+        };
+        let address = self.local.ip();
+        let gateway = lab.gateway();
+        gateway.ip(&format!(
+            "route replace {address} dev {outside}\n{}",
+            neighbour(address, self.macs.0, outside)
+        ))?;
+        self.socket = PacketSocket::open(lab.client(), end)?;
+        self.macs.1 = gateway.mac(outside)?;
+        Ok(())
     }
 
     /// The SYN that opens the connection.
@@ -430,6 +447,12 @@ impl RawTcp {
     fn acknowledge(&self) -> Result<()> {
         self.send_tcp(self.segment(self.sent, b"", 0))
     }
+}
+
+/// The command for `ip` that says where an address is.
+fn neighbour(address: IpAddr, mac: Mac, device: &str) -> String {
+    let hexadecimal = mac.map(|byte| format!("{byte:02x}")).join(":");
+    format!("neigh replace {address} lladdr {hexadecimal} dev {device} nud permanent\n")
 }
 
 impl Drop for RawTcp {

@@ -1,4 +1,4 @@
-//! The lab's links: two veth pairs, addresses, routes, offloads.
+//! The lab's links: two veth pairs or three, addresses, routes, offloads.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -45,6 +45,12 @@ pub enum Gateway {
 /// The kernel's bridge in the gateway of a bridged lab.
 pub const WIRE: &str = "wire";
 
+/// The interfaces of the gateway that the client is behind: the second one in a lab with a second cable.
+pub const OUTSIDES: [&str; 2] = ["outside", "outside2"];
+
+/// The client's ends of those links.
+pub const CLIENT_ENDS: [&str; 2] = ["eth0", "eth1"];
+
 /// How the links are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -62,6 +68,8 @@ pub struct Options {
     pub gateway_offload: Offload,
     /// The maximum transmission unit of all links, bytes.
     pub mtu: u32,
+    /// Whether the client has a second cable to a router, with addresses of its own.
+    pub second_cable: bool,
 }
 
 impl Default for Options {
@@ -74,6 +82,7 @@ impl Default for Options {
             server_offload: Offload::On,
             gateway_offload: Offload::On,
             mtu: 1500,
+            second_cable: false,
         }
     }
 }
@@ -103,19 +112,31 @@ pub(super) fn build(lab: &Lab, options: &Options) -> Result<()> {
         Gateway::Router => 1,
         Gateway::Bridge => queues,
     };
-    for (device, queues, end) in [("outside", queues, client), ("inside", of_server, server)] {
+    let cable = |device, peer, queues, end: &Namespace| {
         gateway.ip(&format!(
             "link add {device} numtxqueues {queues} numrxqueues {queues} mtu {mtu} type veth \
-             peer name eth0 numtxqueues {queues} numrxqueues {queues} mtu {mtu} netns {}\n\
+             peer name {peer} numtxqueues {queues} numrxqueues {queues} mtu {mtu} netns {}\n\
              link set {device} up\n",
             end.name(),
-        ))?;
-    }
+        ))
+    };
+    cable(OUTSIDES[0], CLIENT_ENDS[0], queues, client)?;
+    cable("inside", "eth0", of_server, server)?;
     match options.gateway {
         Gateway::Router => route(client, gateway, server)?,
         Gateway::Bridge => bridge(client, gateway, server)?,
     }
 
+    if options.second_cable {
+        if options.gateway == Gateway::Bridge {
+            bail!("a bridge has one cable to the client");
+        }
+        cable(OUTSIDES[1], CLIENT_ENDS[1], queues, client)?;
+        join(client, gateway)?;
+        offloads(client, CLIENT_ENDS[1], options.client_offload)?;
+        segmentation(client, CLIENT_ENDS[1], options.client_segmentation)?;
+        offloads(gateway, OUTSIDES[1], options.gateway_offload)?;
+    }
     offloads(client, "eth0", options.client_offload)?;
     segmentation(client, "eth0", options.client_segmentation)?;
     offloads(server, "eth0", options.server_offload)?;
@@ -150,6 +171,23 @@ fn route(client: &Namespace, gateway: &Namespace, server: &Namespace) -> Result<
     )?;
     gateway.sysctl("net/ipv4/ip_forward", "1")?;
     gateway.sysctl("net/ipv6/conf/all/forwarding", "1")
+}
+
+/// The second cable's addresses. Its default routes are the client's second choice, for sockets that are bound to it.
+fn join(client: &Namespace, gateway: &Namespace) -> Result<()> {
+    let (v4, v6) = (address::PREFIX_V4, address::PREFIX_V6);
+    let [(near_v4, near_v6), (far_v4, far_v6)] = [
+        (address::SECOND_OUTSIDE_V4, address::SECOND_OUTSIDE_V6),
+        (address::SECOND_CLIENT_V4, address::SECOND_CLIENT_V6),
+    ];
+    let [near, far] = [OUTSIDES[1], CLIENT_ENDS[1]];
+    gateway.ip(&format!(
+        "addr add {near_v4}/{v4} dev {near}\naddr add {near_v6}/{v6} dev {near} nodad\n"
+    ))?;
+    client.ip(&format!(
+        "addr add {far_v4}/{v4} dev {far}\naddr add {far_v6}/{v6} dev {far} nodad\nlink set {far} up\n\
+         route add default via {near_v4} dev {far} metric 2000\nroute add default via {near_v6} dev {far} metric 2000\n"
+    ))
 }
 
 /// Joins the links. Both networks are on the same wire.

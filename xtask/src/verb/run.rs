@@ -31,9 +31,9 @@ const STOP: Duration = Duration::from_secs(10);
 /// gateway's outside interface, and everything is removed on Ctrl-C.
 #[derive(Args, Debug)]
 pub struct Run {
-    /// Run on this interface of this host instead of the lab.
-    #[arg(long)]
-    iface: Option<String>,
+    /// Run on this interface of this host instead of the lab; can be repeated.
+    #[arg(long, value_delimiter = ',')]
+    iface: Vec<String>,
     /// Forward to this second interface (a bump in the wire) instead of this host's own stack; in the lab, to the one that the
     /// server is behind.
     #[arg(long, value_name = "INTERFACE", num_args = 0..=1, default_missing_value = LAB_SERVERS)]
@@ -63,21 +63,22 @@ impl Run {
             None => Build::default().build()?,
         };
         privilege::become_root(&self.arguments(&engine))?;
-        match &self.iface {
-            Some(interface) => self.on_interface(&engine, interface),
-            None => self.in_lab(&engine),
+        if self.iface.is_empty() {
+            self.in_lab(&engine)
+        } else {
+            self.on_interfaces(&engine)
         }
     }
 
     /// The arguments that lead back here with the engine built.
     fn arguments(&self, engine: &Path) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["run".into(), "--engine".into(), engine.into()];
-        for (name, value) in [("--iface", &self.iface), ("--bridge", &self.bridge)] {
-            if let Some(value) = value {
-                arguments.extend([name.into(), value.into()]);
-            }
+        let interfaces = self.iface.iter().map(|name| ("--iface", name));
+        let bridge = self.bridge.iter().map(|name| ("--bridge", name));
+        for (option, name) in interfaces.chain(bridge) {
+            arguments.extend([option.into(), name.into()]);
         }
-        if self.iface.is_none() {
+        if self.iface.is_empty() {
             arguments.extend(["--name".into(), self.name.as_str().into()]);
         }
         arguments.extend(["--queues".into(), self.links.queues.to_string().into()]);
@@ -90,9 +91,12 @@ impl Run {
     }
 
     /// Replaces this process by the engine.
-    fn on_interface(&self, engine: &Path, interface: &str) -> Result<ExitCode> {
+    fn on_interfaces(&self, engine: &Path) -> Result<ExitCode> {
         let mut command = Command::new(engine);
-        command.args(["run", "--iface", interface]);
+        command.arg("run");
+        for interface in &self.iface {
+            command.args(["--iface", interface]);
+        }
         if let Some(bridge) = &self.bridge {
             command.args(["--bridge", bridge]);
         }

@@ -32,7 +32,7 @@ use super::SOON;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 /// Where the engine pins; every lab has a BPF file system of its own there.
 pub(crate) const PINS: &str = "/sys/fs/bpf/portcullis";
-/// The filtered interface of the gateway.
+/// The filtered interface of the gateway; in a lab with a second cable the first of two.
 pub(crate) const INTERFACE: &str = "outside";
 /// The one that the servers are behind.
 pub(crate) const SERVER_INTERFACE: &str = "inside";
@@ -121,7 +121,8 @@ impl RunningEngine {
         let socket = directory.join("control.sock");
         let mut command = lab.gateway().command(PROGRAM);
         command
-            .args(["run", "--iface", INTERFACE])
+            .arg("run")
+            .args(lab.outsides().iter().flat_map(|name| ["--iface", name]))
             .args(
                 lab.is_bridged()
                     .then_some(["--bridge", SERVER_INTERFACE])
