@@ -82,11 +82,21 @@ fn links_in_pins(site: &Site) -> Result<Vec<String>> {
         .collect())
 }
 
+/// What is set of both interfaces.
+fn features(site: &Site) -> Result<Vec<String>> {
+    let of = |name| output_of(site.lab.gateway().command("ethtool").args(["-k", name]));
+    topology::OUTSIDES.into_iter().map(of).collect()
+}
+
 fn clients_of_both_are_served_and_their_attacks_answered(mode: &str) -> Result<()> {
     let Some(site) = two_cables(2)? else {
         return Ok(());
     };
+    let before = features(&site)?;
     let engine = RunningEngine::start(&site.lab, &[mode, PATIENT, DROP])?;
+    for (now, before) in features(&site)?.iter().zip(&before) {
+        ensure!(now != before, "no offload is off: {now}");
+    }
     ensure_filtered(&site)?;
     let status = engine.settled_status()?;
     ensure!(status.interface == "outside,outside2", "{}", status.interface);
@@ -123,6 +133,7 @@ fn clients_of_both_are_served_and_their_attacks_answered(mode: &str) -> Result<(
     engine.stop()?;
     ensure!(links_in_pins(&site)?.is_empty(), "{:?}", links_in_pins(&site)?);
     // The links are as they were.
+    ensure!(features(&site)? == before);
     for end in topology::CLIENT_ENDS {
         let answer = curl(&site.lab, site::nginx()[0], ATTACK, &["--interface", end])?;
         ensure!(answer.status == 200, "by {end}: {answer:?}");

@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::Xdp;
 use filter_common::Reason;
 use filter_user::bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, XdpMode};
-use xtask::lab::{namespace::output_of, wait::wait_for};
+use xtask::lab::{Options, namespace::output_of, topology, wait::wait_for};
 
 use crate::support::{
     SOON,
-    engine::{INTERFACE, PROGRAM, RunningEngine, links},
+    engine::{INTERFACE, PINS, PROGRAM, RunningEngine, links},
     request::curl,
     site::{self, Site},
 };
@@ -336,6 +336,48 @@ fn a_foreign_program_is_replaced_if_that_is_wanted() -> Result<()> {
         filters(&site, &engine)?;
         engine.stop()?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_foreign_program_on_one_of_two_interfaces_keeps_the_engine_off_both() -> Result<()> {
+    let options = Options {
+        second_cable: true,
+        ..Options::default()
+    };
+    let Some(site) = Site::start(&options)? else {
+        return Ok(());
+    };
+    let [first, second] = topology::OUTSIDES;
+    let gateway = site.lab.gateway();
+    let _attached = gateway.enter(|| -> Result<_> {
+        let mut kernel = foreign_program()?;
+        let place = Place::Host(second);
+        Ok(Attachment::new(&mut kernel, place, &[XdpMode::Native])?)
+    })??;
+    let before = links(gateway)?;
+    let (code, error) = run(&site, &["--iface", first, "--iface", second])?;
+    ensure!(
+        code == 1 && error.contains("another XDP program is attached to outside2"),
+        "{code}: {error}"
+    );
+    let pins = output_of(gateway.command("ls").arg(PINS))?;
+    ensure!(!pins.contains("link_"), "{pins}");
+    ensure!(
+        links(gateway)? == before,
+        "the program is still there, and nothing else"
+    );
+    // Nor is one interface taken for two.
+    output_of(
+        gateway
+            .command("ip")
+            .args(["link", "property", "add", "dev", first, "altname", "front"]),
+    )?;
+    let (code, error) = run(&site, &["--iface", first, "--iface", "front"])?;
+    ensure!(
+        code == 1 && error.contains("are the same interface"),
+        "{code}: {error}"
+    );
     Ok(())
 }
 
