@@ -57,11 +57,6 @@ impl Health {
     pub(super) fn is_failing(&self) -> bool {
         self.status == State::Failing
     }
-
-    /// Whether traffic may be sent through: what is merely degraded filters.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.is_failing()
-    }
 }
 
 fn component(status: State, detail: impl Into<String>) -> Component {

@@ -37,7 +37,8 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, timeout: Duration) -> R
         .with_state(checks);
     Router::new()
         .route("/health", get(health))
-        .route("/ready", get(ready))
+        // An engine that filters, degraded or not, is also ready: it answers here from when it does.
+        .route("/ready", get(health))
         .route("/metrics", get(exposition))
         .route("/v1/stats", get(stats))
         .route("/v1/rules", get(rules))
@@ -72,16 +73,6 @@ async fn health(State(context): State<Context>) -> Answer<impl IntoResponse> {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::OK
-    };
-    Ok((code, Json(health)))
-}
-
-async fn ready(State(context): State<Context>) -> Answer<impl IntoResponse> {
-    let health = health::Health::of(&status(&context).await?, context.heartbeat_timeout);
-    let code = if health.is_ready() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
     };
     Ok((code, Json(health)))
 }

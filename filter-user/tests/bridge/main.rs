@@ -22,6 +22,8 @@ mod failure;
 mod forwarding;
 #[path = "../datapath/http_evasion/mod.rs"]
 mod http_evasion;
+#[path = "../datapath/links.rs"]
+mod links;
 #[path = "../datapath/offloads.rs"]
 mod offloads;
 #[path = "../datapath/queues.rs"]

@@ -8,9 +8,6 @@ use std::{
 
 use crate::config::CheckApi;
 
-/// Clients that are told apart: as many as there can be tokens, and the socket.
-const MAX_CLIENTS: usize = 128;
-
 /// The buckets.
 pub(super) struct Rates {
     client: f64,
@@ -19,6 +16,7 @@ pub(super) struct Rates {
 
 struct Buckets {
     total: Bucket,
+    /// By name: there are no others than the socket and the tokens of the configuration.
     clients: HashMap<Box<str>, Bucket>,
 }
 
@@ -44,9 +42,6 @@ impl Rates {
     pub(super) fn take(&self, client: &str, count: u32, now: Instant) -> Result<(), u64> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let Buckets { total, clients } = &mut *buckets;
-        if clients.len() >= MAX_CLIENTS && !clients.contains_key(client) {
-            clients.clear();
-        }
         let own = clients
             .entry(client.into())
             .or_insert_with(|| Bucket::new(self.client, now));
