@@ -88,7 +88,8 @@ fn serial_a_good_client_is_served_while_others_flood(mode: &str) -> Result<()> {
     let engine =
         RunningEngine::start_with(&site.lab, &(LIMIT.to_owned() + &both_services("all")), &settings)?;
     let target = SocketAddrV4::new(SERVER_V4, NGINX_PORT);
-    let hop = site.lab.gateway().mac("outside")?;
+    let (router, device) = site.lab.next_hop();
+    let hop = router.mac(device)?;
     let client = site.lab.client();
     for (number, kind) in (1..).zip(KINDS) {
         let before: Vec<u64> = kind

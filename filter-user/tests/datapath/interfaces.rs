@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, ensure};
 use filter_common::Reason;
 use filter_user::{
+    bpf::{Attachment, Place, XdpMode},
     control::{Page, Request, Response, Status, Successor},
     engine::FlowRecords,
 };
 use xtask::lab::{Options, RawTcp, frame::flag, namespace::output_of, topology, wait::wait_until};
 
-use crate::support::{
-    SOON,
-    engine::{INTERFACE, PINS, RunningEngine},
-    modes::in_both_modes,
-    request::curl,
-    site::{self, Site},
+use crate::{
+    mistakes,
+    support::{
+        SOON,
+        engine::{INTERFACE, PINS, RunningEngine, links},
+        modes::in_both_modes,
+        request::curl,
+        site::{self, Site},
+    },
 };
 
 in_both_modes!(
@@ -320,5 +324,42 @@ fn one_that_goes_ends_the_engine_by_its_name(mode: &str) -> Result<()> {
     // By the other one the failure policy holds.
     let answer = curl(&site.lab, site::nginx()[0], "/1k", &[])?;
     ensure!(answer.status == 200, "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn a_foreign_program_on_one_of_two_interfaces_keeps_the_engine_off_both() -> Result<()> {
+    let Some(site) = two_cables(1)? else {
+        return Ok(());
+    };
+    let [first, second] = topology::OUTSIDES;
+    let gateway = site.lab.gateway();
+    let _attached = gateway.enter(|| -> Result<_> {
+        let mut kernel = mistakes::foreign_program()?;
+        let place = Place::Host(second);
+        Ok(Attachment::new(&mut kernel, place, &[XdpMode::Native])?)
+    })??;
+    let before = links(gateway)?;
+    let (code, error) = mistakes::run(&site, &["--iface", first, "--iface", second])?;
+    ensure!(
+        code == 1 && error.contains("another XDP program is attached to outside2"),
+        "{code}: {error}"
+    );
+    ensure!(links_in_pins(&site)?.is_empty());
+    ensure!(
+        links(gateway)? == before,
+        "the program is still there, and nothing else"
+    );
+    // Nor is one interface taken for two.
+    output_of(
+        gateway
+            .command("ip")
+            .args(["link", "property", "add", "dev", first, "altname", "front"]),
+    )?;
+    let (code, error) = mistakes::run(&site, &["--iface", first, "--iface", "front"])?;
+    ensure!(
+        code == 1 && error.contains("are the same interface"),
+        "{code}: {error}"
+    );
     Ok(())
 }

@@ -229,18 +229,15 @@ impl Lab {
         Ok(())
     }
 
-    /// Lets the client stand for the rest of the world: the gateway sends everything there that is for nobody else, and the client has
-    /// the addresses of [`address::CROWD`] and [`address::VISITORS`]. What is for others ends there.
+    /// Lets the client stand for the rest of the world: what the gateway, or behind a bridge the server, has for nobody else goes there,
+    /// and the client has the addresses of [`address::CROWD`] and [`address::VISITORS`]. What is for others ends there.
     ///
     /// # Errors
-    /// If the gateway is no router.
+    /// If the lab is gone.
     pub fn add_internet(&self) -> Result<()> {
-        if self.bridged {
-            bail!("a bridge has no default route");
-        }
+        let (router, device) = self.next_hop();
         let client = address::CLIENT_V4;
-        self.gateway
-            .ip(&format!("route replace default via {client} dev outside\n"))?;
+        router.ip(&format!("route replace default via {client} dev {device}\n"))?;
         for (network, prefix) in [address::CROWD, address::VISITORS] {
             self.client
                 .ip(&format!("route replace local {network}/{prefix} dev lo\n"))?;
