@@ -14,6 +14,9 @@ use crate::subject::Subject;
 /// Bytes of the request line that a decision shows.
 pub(crate) const LINE_BYTES: usize = 192;
 
+/// Bytes of the head that a decision shows.
+pub(crate) const HEAD_BYTES: usize = 1024;
+
 /// The request line that a decision shows.
 pub(crate) type LineExcerpt = Excerpt<LINE_BYTES>;
 
@@ -115,6 +118,8 @@ pub(crate) struct Request {
     /// Of the whole request, so far.
     pub(crate) bytes: u64,
     pub(crate) line: LineExcerpt,
+    /// The start of the head as it came, at most [`HEAD_BYTES`].
+    pub(crate) shown: Vec<u8>,
     pub(crate) findings: Findings,
     /// Its head is collected before it is scored.
     pub(crate) gather: Gather,
@@ -147,6 +152,7 @@ impl Request {
             policy: 0,
             bytes: 0,
             line: Excerpt::default(),
+            shown: Vec::with_capacity(HEAD_BYTES),
             findings: Findings::new(rules, subject),
             gather: Gather::default(),
             asks_admission: false,
@@ -179,6 +185,7 @@ impl Request {
         self.scored = 0;
         self.bytes = 0;
         self.line = Excerpt::default();
+        self.shown.clear();
         self.findings.clear();
         self.gather = Gather::default();
         self.asks_admission = false;

@@ -565,6 +565,11 @@ impl Scorer {
             }
             if !request.findings.is_clean() && !request.decided {
                 let decision = Decision::of(request, &self.policies, event == Event::Complete);
+                let decision = if in_head {
+                    decision.before(&input[at..])
+                } else {
+                    decision
+                };
                 if decision.verdict == Verdict::Block {
                     reception.decided(&decision);
                     request.decided = true;
@@ -630,6 +635,7 @@ impl Scorer {
             carry: &mut request.carry,
             scored: &mut request.scored,
             line: &mut request.line,
+            shown: &mut request.shown,
             limits: request.limits,
             after_upgrade: request.after_upgrade,
         }

@@ -11,7 +11,7 @@ use crate::findings::{ExcludedHit, Findings, Hit};
 use crate::model::{Inference, OwnedInference};
 use crate::policies::Policies;
 use crate::policy::{Mode, Policy};
-use crate::request::{LINE_BYTES, Request};
+use crate::request::{HEAD_BYTES, LINE_BYTES, Request};
 use crate::rules::{Family, Severity};
 
 /// What a request is judged to be.
@@ -143,6 +143,10 @@ pub struct Decision<'a> {
     pub excluded_hits: u32,
     /// The start of the request line, at most 192 bytes, as sent.
     pub request_line: &'a [u8],
+    /// The head up to where the decision fell, at most 1024 bytes, as sent. With secrets, if there are any.
+    pub head: &'a [u8],
+    /// The bytes that came with those that completed an attack in the head, and were not looked at. They depend on the segments.
+    pub unseen: &'a [u8],
     /// Bytes of the request up to where the decision fell; up to its body if that is encoded.
     pub bytes: u64,
     /// Whether the request had ended. A block is decided as soon as it is certain.
@@ -179,11 +183,18 @@ impl<'a> Decision<'a> {
             excluded: findings.excluded(),
             excluded_hits: findings.excluded_count(),
             request_line: request.line.as_bytes(),
+            head: &request.shown,
+            unseen: &[],
             bytes: request.bytes - request.encoded,
             complete,
             source: findings.subject.source,
             undecided: None,
         }
+    }
+
+    /// The same, with what came behind.
+    pub(crate) fn before(self, unseen: &'a [u8]) -> Self {
+        Self { unseen, ..self }
     }
 
     /// The decision about a request that has ended: what is merely suspicious goes to the second tier.
@@ -230,6 +241,8 @@ impl<'a> Decision<'a> {
             excluded: &[],
             excluded_hits: 0,
             request_line: line.unwrap_or_default(),
+            head: head_of(&request[..request.len().min(HEAD_BYTES)]),
+            unseen: &[],
             bytes: request.len() as u64,
             complete: true,
             source,
@@ -287,9 +300,18 @@ impl<'a> Decision<'a> {
             excluded: self.excluded.iter().map(OwnedExclusion::of).collect(),
             explanation: self.explanation().to_string(),
             request_line: self.request_line.escape_ascii().to_string(),
+            head: self.head.into(),
             bytes: self.bytes,
             complete: self.complete,
         }
+    }
+}
+
+/// The head of the request in `bytes`, with the empty line that ends it.
+fn head_of(bytes: &[u8]) -> &[u8] {
+    match memchr::memmem::find(bytes, b"\r\n\r\n") {
+        Some(end) => &bytes[..end + 4],
+        None => bytes,
     }
 }
 
@@ -401,6 +423,9 @@ pub struct OwnedDecision {
     pub explanation: String,
     /// Start of the request line, escaped.
     pub request_line: String,
+    /// The head up to where the decision fell, at most 1024 bytes, as sent. With secrets, if there are any: it is never shown as it is.
+    #[serde(skip)]
+    pub head: Box<[u8]>,
     /// Bytes up to where the decision fell.
     pub bytes: u64,
     /// Whether the request had ended.
@@ -408,6 +433,22 @@ pub struct OwnedDecision {
 }
 
 impl OwnedDecision {
+    /// Adds what came with the head and belongs to it, for people who want to know who sent what to whom.
+    #[must_use]
+    pub fn with_unseen(mut self, unseen: &[u8]) -> Self {
+        if !unseen.is_empty()
+            && head_of(&self.head).len() == self.head.len()
+            && !self.head.ends_with(b"\r\n\r\n")
+        {
+            let room = HEAD_BYTES.saturating_sub(self.head.len());
+            let mut head = self.head.into_vec();
+            head.extend_from_slice(&unseen[..unseen.len().min(room)]);
+            head.truncate(head_of(&head).len());
+            self.head = head.into();
+        }
+        self
+    }
+
     /// The second tier has had its say: an attack becomes `block`, everything else stays as it is. Allocates.
     pub fn settle(&mut self, verdict: &DeepVerdict) {
         use fmt::Write as _;

@@ -406,3 +406,34 @@ fn a_line_that_only_repeats_a_hit_is_not_known_to_be_clean() {
         assert_eq!(decisions[0].decision, Verdict::Suspicious, "{lines}");
     }
 }
+
+/// The head as it came, cut where the decision fell; behind that, what came in the same bytes.
+#[test]
+fn a_decision_shows_the_head() {
+    let request = b"GET /?q=1%27+or+1=1-- HTTP/1.1\r\nHost: example.com\r\nUser-Agent: x\r\n\r\nrest";
+    let end = request.len() - "rest".len();
+    let mut shown = Vec::new();
+    scorer(1).feed(&mut Stream::new(), request, |decision| {
+        shown.push((
+            decision.to_owned(),
+            decision.to_owned().with_unseen(decision.unseen),
+        ));
+    });
+    let [(cut, whole)] = &shown[..] else {
+        panic!("{shown:?}")
+    };
+    assert_eq!(&*cut.head, ATTACK);
+    assert_eq!(&*whole.head, &request[..end]);
+
+    // A clean request, the first time and when it is known; a long head; and the second of two requests.
+    let mut scorer = Scorer::new(Arc::clone(&RULES), Policy::default(), 1).with_cache(16, &[7; 16]);
+    for _ in 0..2 {
+        let (_, decisions) = feed(&mut scorer, &mut Stream::new(), BENIGN);
+        assert_eq!(&*decisions[0].head, BENIGN);
+    }
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2000));
+    let both = [BENIGN, long.as_bytes()].concat();
+    let (_, decisions) = feed(&mut scorer, &mut Stream::new(), &both);
+    assert_eq!(&*decisions[0].head, BENIGN);
+    assert_eq!(&*decisions[1].head, &long.as_bytes()[..1024]);
+}

@@ -13,6 +13,7 @@ pub mod flow;
 pub mod host;
 pub mod latency;
 pub mod limit;
+pub mod live;
 pub mod model;
 pub mod processor;
 pub mod replay;

@@ -173,6 +173,7 @@ mod tests {
             sources: Fill::default(),
             blocks: Fill::new(2, 10),
             held_bytes: Fill::default(),
+            events: crate::control::EventsStatus::default(),
             warnings: Vec::new(),
         }
     }

@@ -22,7 +22,7 @@ use crate::evaluate::Evaluator;
 use crate::excerpt::Excerpt;
 use crate::http::{ChunkSize, Violation};
 use crate::policy::Limits;
-use crate::request::{Head, LINE_BYTES, Phase};
+use crate::request::{HEAD_BYTES, Head, LINE_BYTES, Phase};
 use crate::rules::Part;
 use crate::verdict::OpaqueKind;
 
@@ -52,6 +52,7 @@ pub(crate) struct Inspection<'a> {
     pub(crate) carry: &'a mut Vec<u8>,
     pub(crate) scored: &'a mut usize,
     pub(crate) line: &'a mut Excerpt<LINE_BYTES>,
+    pub(crate) shown: &'a mut Vec<u8>,
     pub(crate) limits: Limits,
     pub(crate) after_upgrade: bool,
 }
@@ -60,7 +61,12 @@ impl Inspection<'_> {
     /// Takes input up to the end of the next unit, or all of it, and says how many bytes it took. Takes
     /// at least one byte, unless the phase is immediate.
     pub(crate) fn step(&mut self, input: &[u8]) -> (usize, Event) {
+        let in_head = self.phase.in_head();
         let (taken, event) = self.step_in_phase(input);
+        if in_head {
+            let room = HEAD_BYTES - self.shown.len();
+            self.shown.extend_from_slice(&input[..taken.min(room)]);
+        }
         if event != Event::Continue {
             self.evaluator.end_of(Part::Message);
         }

@@ -11,7 +11,7 @@ use crate::gather::Gather;
 use crate::http::{self, BodyKind, ChunkSize};
 use crate::inspect::Content;
 use crate::policy::Limits;
-use crate::request::{Head, LineExcerpt, Phase, Request};
+use crate::request::{HEAD_BYTES, Head, LineExcerpt, Phase, Request};
 use crate::verdict::OpaqueKind;
 
 /// Where a request line begins, nothing but a method has so many bytes.
@@ -51,6 +51,7 @@ struct Suspended {
     scored: usize,
     bytes: u64,
     line: LineExcerpt,
+    shown: Vec<u8>,
     found: Found,
     gather: Gather,
     asks_admission: bool,
@@ -60,7 +61,7 @@ struct Suspended {
 
 impl Continuation {
     /// Changes whenever what is serialised does.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// Whether no request is in progress and the next byte begins one.
     #[must_use]
@@ -169,6 +170,7 @@ impl Suspended {
             scored: request.scored,
             bytes: request.bytes,
             line: request.line,
+            shown: request.shown.clone(),
             found: request.findings.found(),
             gather: request.gather,
             asks_admission: request.asks_admission,
@@ -189,6 +191,7 @@ impl Suspended {
         request.scored = self.scored;
         request.bytes = self.bytes;
         request.line = self.line;
+        request.shown.extend_from_slice(&self.shown);
         request.gather = self.gather;
         request.asks_admission = self.asks_admission;
         request.decided = self.decided;
@@ -212,6 +215,7 @@ impl Suspended {
         begins
             && fits_body
             && self.head.bytes <= limits.head_bytes
+            && self.shown.len() <= HEAD_BYTES
             && self.carry.len() <= room as usize
             && self.scored <= self.carry.len()
             && self.content.is_sound(limits)

@@ -77,8 +77,21 @@ fn needed(request: &Request) -> Role {
     }
 }
 
-/// The token of a request. The scheme's case does not matter (RFC 9110 §11.1).
+/// The token of a request.
 fn shown(headers: &HeaderMap) -> Option<&[u8]> {
+    credentials(headers).or_else(|| subprotocol(headers))
+}
+
+/// The token that a browser's page can show: it has no say in a WebSocket's header but for the protocols it names.
+fn subprotocol(headers: &HeaderMap) -> Option<&[u8]> {
+    let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
+    protocols
+        .split(|byte| *byte == b',')
+        .find_map(|protocol| protocol.trim_ascii().strip_prefix(b"bearer."))
+}
+
+/// That of its credentials. The scheme's case does not matter (RFC 9110 §11.1).
+fn credentials(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .as_bytes()

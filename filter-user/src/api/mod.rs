@@ -8,10 +8,12 @@ mod allows;
 mod blocks;
 mod check;
 mod error;
+mod events;
 mod exposition;
 mod health;
 mod listener;
 mod metrics;
+mod origin;
 mod reload;
 mod router;
 mod server;
@@ -71,6 +73,7 @@ impl Api {
     pub fn start(
         listeners: Listeners,
         settings: &config::Api,
+        events: &config::Events,
         engine: Arc<dyn Engine>,
         protected: Arc<Protected>,
         heartbeat_timeout: Duration,
@@ -94,7 +97,8 @@ impl Api {
             heartbeat_timeout,
         };
         let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
-        let router = router::new(context, checks, limits.timeout);
+        let live = events::Live::new(context.engine.hub(), events);
+        let router = origin::guard(router::new(context, checks, live, limits.timeout));
         let bearers = Access::Bearers(Arc::clone(&listeners.tokens));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {
@@ -104,7 +108,7 @@ impl Api {
                 let access = Access::Everyone;
                 servers.spawn(server::serve(
                     listening.unix,
-                    access.guard(router.clone()),
+                    origin::guard_names(access.guard(router.clone())),
                     limits.clone(),
                 ));
                 for listener in listening.tcp {

@@ -15,6 +15,7 @@ use super::{
     Context, allows, blocks,
     check::{self, Checks},
     error::Problem,
+    events::{self, Live},
     health, metrics, reload,
 };
 use crate::{
@@ -29,12 +30,15 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 pub(super) const CHECK: &str = "/v1/check";
 
 /// All paths. An answer that takes longer than `timeout` is a 503.
-pub(super) fn new(context: Context, checks: Arc<Checks>, timeout: Duration) -> Router {
+pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Duration) -> Router {
     let checks = Router::new()
         .route(CHECK, post(check::one))
         .route(&format!("{CHECK}/batch"), post(check::batch))
         .layer(DefaultBodyLimit::max(check::MAX_BODY_BYTES))
         .with_state(checks);
+    let events = Router::new()
+        .route("/v1/events", get(events::listen))
+        .with_state(live);
     Router::new()
         .route("/health", get(health))
         // An engine that filters, degraded or not, is also ready: it answers here from when it does.
@@ -55,6 +59,7 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, timeout: Duration) -> R
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(context)
         .merge(checks)
+        .merge(events)
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             timeout,

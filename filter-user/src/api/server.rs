@@ -89,6 +89,7 @@ async fn serve_connection(
         .header_read_timeout(timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!("API: a connection ended: {error}");

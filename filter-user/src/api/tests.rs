@@ -11,29 +11,45 @@ use std::{
 use super::*;
 use crate::control::testing::Tables;
 
+mod events;
+
 struct Served {
     _api: Api,
     path: PathBuf,
     address: Option<SocketAddr>,
+    engine: Arc<Tables>,
     _directory: tempfile::TempDir,
 }
 
 fn served(settings: &config::Api) -> Served {
+    served_with(settings, &config::Events::default())
+}
+
+fn served_with(settings: &config::Api, events: &config::Events) -> Served {
     let directory = tempfile::tempdir().expect("a directory");
     let control = directory.path().join("a.sock");
     let listeners = Listeners::bind(settings, &control).expect("bound");
     let addresses = listeners.places();
-    let engine: Arc<dyn Engine> = Arc::new(Tables::new());
+    let engine = Arc::new(Tables::new());
     let protected = Arc::new(Protected::configured(&[crate::control::testing::net(
         "192.0.2.1",
     )]));
-    let api = Api::start(listeners, settings, engine, protected, Duration::from_secs(1)).expect("started");
+    let api = Api::start(
+        listeners,
+        settings,
+        events,
+        Arc::clone(&engine) as _,
+        protected,
+        Duration::from_secs(1),
+    )
+    .expect("started");
     Served {
         _api: api,
         path: directory.path().join("a.http.sock"),
         address: addresses
             .split_once("http://")
             .map(|(_, address)| address.parse().expect("an address")),
+        engine,
         _directory: directory,
     }
 }
@@ -241,11 +257,14 @@ fn wrong_calls_are_refused_with_a_remedy() {
             .as_str()
             .is_some_and(|remedy| remedy.contains("/metrics"))
     );
-    let answer = served.say("DELETE /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answer = served.say("DELETE /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.to_lowercase().contains("allow: get"), "{answer}");
     assert!(served.say("not HTTP\r\n\r\n").starts_with("HTTP/1.1 400 "));
-    let huge = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    let huge = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "x".repeat(64 << 10)
+    );
     let mut stream = served.connect();
     // It may be refused before all of it is sent.
     let _ = stream.write_all(huge.as_bytes());
@@ -261,7 +280,7 @@ fn wrong_calls_are_refused_with_a_remedy() {
 /// A request with a body, and more header lines.
 fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }

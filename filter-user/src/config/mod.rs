@@ -11,6 +11,7 @@ mod decision;
 mod deep;
 mod document;
 mod engine;
+mod events;
 mod exclusion;
 mod flood;
 mod interfaces;
@@ -43,6 +44,7 @@ pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Offloads, Poll, Queues,
     Scheduling, VlanPolicy, XdpMode,
 };
+pub use events::Events;
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
 pub use interfaces::Interfaces;
@@ -97,6 +99,8 @@ pub struct Config {
     pub report: Report,
     /// What programs ask the engine over HTTP.
     pub api: Api,
+    /// What the engine tells as it happens.
+    pub events: Events,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
     /// Requests that a client may send.

@@ -237,6 +237,10 @@ fn api(config: &Config, findings: &mut Findings) {
     findings.range("api.check.queue", check.queue, 1000..=1_000_000);
     findings.range("api.check.deadline_ms", check.deadline_ms, 1..=60_000);
     findings.range("api.timeout_s", api.timeout_s, 1..=300);
+    let events = &config.events;
+    findings.range("events.rate", events.rate, 1..=100_000);
+    findings.range("events.history", events.history, 16..=1_000_000);
+    findings.range("events.clients", events.clients, 1..=10_000);
 }
 
 fn services(config: &Config, findings: &mut Findings) {

@@ -9,7 +9,7 @@ use super::{
     protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Successor},
     status::Status,
 };
-use crate::{config::Level, latency::Latencies};
+use crate::{config::Level, latency::Latencies, live::Hub};
 
 /// What the control server asks of the engine.
 ///
@@ -44,6 +44,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The policies that requests are judged by.
     fn policies(&self) -> Arc<Policies>;
+
+    /// Where it tells what happens.
+    fn hub(&self) -> Arc<Hub>;
 
     /// The latency histograms since the start or the last reset; with `reset`, later ones start anew.
     fn latencies(&self, reset: bool) -> Latencies;

@@ -61,6 +61,9 @@ pub struct Status {
     pub blocks: Fill,
     /// Bytes of segments held out of order.
     pub held_bytes: Fill,
+    /// What is told of what happens.
+    #[serde(default)]
+    pub events: EventsStatus,
     /// What an operator should look at, in plain words.
     pub warnings: Vec<String>,
 }
@@ -237,6 +240,19 @@ pub struct BaselineStatus {
     pub parameters: Fill,
     /// Those that were seen often enough to count.
     pub mature: u64,
+}
+
+/// What is told of what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventsStatus {
+    /// Decisions that were told.
+    pub told: u64,
+    /// Those beyond `events.rate`, which were not.
+    pub suppressed: u64,
+    /// Those that queues could not hand on.
+    pub lost: u64,
+    /// Who listens now.
+    pub listeners: u64,
 }
 
 /// How full something bounded is.

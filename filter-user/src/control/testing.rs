@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     config::{FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
     latency::{Latencies, LatencyBook, Stage},
+    live::Hub,
 };
 
 pub(crate) fn net(text: &str) -> IpNet {
@@ -28,6 +29,7 @@ pub(crate) struct Tables {
     allowed: Mutex<Vec<IpNet>>,
     trial: Mutex<Option<Duration>>,
     book: LatencyBook,
+    pub(crate) hub: Arc<Hub>,
 }
 
 impl Tables {
@@ -39,6 +41,7 @@ impl Tables {
             allowed: Mutex::default(),
             trial: Mutex::default(),
             book,
+            hub: Arc::new(Hub::new(64)),
         }
     }
 }
@@ -90,6 +93,7 @@ impl Engine for Tables {
             sources: Fill::default(),
             blocks: Fill::default(),
             held_bytes: Fill::default(),
+            events: EventsStatus::default(),
             warnings: vec!["look".into()],
         }
     }
@@ -166,6 +170,10 @@ impl Engine for Tables {
 
     fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal> {
         Ok(page.of(self.allowed.lock().unwrap().clone(), |target| *target))
+    }
+
+    fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.hub)
     }
 
     fn latencies(&self, reset: bool) -> Latencies {

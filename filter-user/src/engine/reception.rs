@@ -195,6 +195,7 @@ fn beyond(limit: &Limit, verdict: Verdict, request: &RequestHead<'_>) -> OwnedDe
             request.method.escape_ascii(),
             request.path.unwrap_or_default().escape_ascii()
         ),
+        head: Box::default(),
         bytes: 0,
         complete: false,
     }
@@ -238,7 +239,8 @@ impl Reception for Desk<'_> {
         self.counters.detect_only += u64::from(detected);
         self.counters.excluded += u64::from(!decision.excluded.is_empty());
         if decision.verdict != Verdict::Allow || detected || self.report_allowed {
-            let request = self.request(self.client_of(decision.source), decision.to_owned());
+            let owned = decision.to_owned().with_unseen(decision.unseen);
+            let request = self.request(self.client_of(decision.source), owned);
             self.fed.request_id = self.reports.send(request, self.now);
         }
     }

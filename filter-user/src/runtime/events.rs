@@ -2,10 +2,10 @@
 //! is blocked.
 
 use std::{
-    fmt,
-    net::IpAddr,
+    net::SocketAddr,
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread,
@@ -15,11 +15,13 @@ use std::{
 use aya::maps::{MapData, RingBuf};
 use filter_common::{Reason, event::DropEvent};
 use filter_score::Verdict;
+use serde_json::json;
 
 use super::state::State;
 use crate::{
     deep::{BreakerState, Notice},
     engine::Event,
+    live::{Hub, Told, Topic},
 };
 
 /// Events that may wait; further ones are lost, and counted by the queue.
@@ -32,22 +34,59 @@ pub(super) fn channel() -> (SyncSender<Event>, Receiver<Event>) {
     mpsc::sync_channel(CAPACITY)
 }
 
+/// How many decisions were told, and how many were not.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    told: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+impl Telling {
+    pub(super) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+}
+
 /// Handles events on a thread of its own until all queues have ended.
 pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinHandle<()> {
     thread::Builder::new()
         .name("pc-events".into())
         .spawn(move || {
-            let mut log = Log::new();
+            let mut log = Allowance::new(LOGGED_PER_SECOND);
+            let mut tell = Allowance::new(state.config.events.rate);
             loop {
                 match events.recv_timeout(Duration::from_secs(1)) {
                     Ok(event) => {
-                        log.decision(&event);
-                        if event.decision.decision == Verdict::Block {
-                            state.offence(event.client, event.time_ns, event.enforced);
+                        let (client, time_ns, enforced) = (event.client, event.time_ns, event.enforced);
+                        let is_attack = event.decision.decision == Verdict::Block;
+                        if tell.take() {
+                            let told = Told::from(event);
+                            if log.take() {
+                                log_decision(&told);
+                            }
+                            state
+                                .hub
+                                .tell_of(Topic::Verdicts, client, Some(told.decision), &told);
+                            state.telling.told.fetch_add(1, Ordering::Relaxed);
+                        } else {
+                            state.telling.suppressed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        if is_attack {
+                            state.offence(client, time_ns, enforced);
                         }
                     }
-                    Err(RecvTimeoutError::Timeout) => log.turn(),
+                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
+                }
+                if let Some(refused) = log.turn() {
+                    tracing::info!("{refused} more decisions in the last second");
+                }
+                if let Some(refused) = tell.turn() {
+                    state.hub.tell(Topic::Verdicts, &json!({ "suppressed": refused }));
                 }
             }
         })
@@ -55,98 +94,115 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
 }
 
 /// Says what happened in the deep-inspection pool. Each of these is rare by its nature: changes wait for a cool-down.
-pub(super) fn notice(notice: Notice) {
-    match notice {
+pub(super) fn notice(notice: Notice, hub: &Hub) {
+    let body = match notice {
         Notice::Scaled { workers, depth } => {
             tracing::info!("deep inspection: {workers} workers now, as {depth} requests wait");
+            json!({ "change": "scaled", "workers": workers, "depth": depth })
         }
-        Notice::Died => tracing::error!("deep inspection: a worker panicked; another takes its place"),
-        Notice::Stalled => tracing::error!("deep inspection: a worker hangs; another takes its place"),
-        Notice::Breaker {
-            queue,
-            state: BreakerState::Open,
-        } => tracing::warn!(
-            "deep inspection does not answer queue {queue} in time: suspicious requests go on without a second look"
-        ),
+        Notice::Died => {
+            tracing::error!("deep inspection: a worker panicked; another takes its place");
+            json!({ "change": "died" })
+        }
+        Notice::Stalled => {
+            tracing::error!("deep inspection: a worker hangs; another takes its place");
+            json!({ "change": "stalled" })
+        }
         Notice::Breaker { queue, state } => {
-            tracing::info!(
-                "deep inspection of queue {queue}: the breaker is {}",
-                state.name()
-            );
-        }
-    }
-}
-
-/// Who sent a request, and through which proxy.
-struct Sender<'a>(&'a Event);
-
-impl fmt::Display for Sender<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = IpAddr::from(self.0.flow.source);
-        write!(f, "{}", self.0.client)?;
-        if peer != self.0.client {
-            write!(f, " (through {peer})")?;
-        }
-        Ok(())
-    }
-}
-
-/// Log lines of decisions, at most so many a second.
-struct Log {
-    second: Instant,
-    written: u32,
-    suppressed: u64,
-}
-
-impl Log {
-    fn new() -> Self {
-        Self {
-            second: Instant::now(),
-            written: 0,
-            suppressed: 0,
-        }
-    }
-
-    fn turn(&mut self) {
-        if self.second.elapsed() >= Duration::from_secs(1) {
-            if self.suppressed > 0 {
-                tracing::info!("{} more decisions in the last second", self.suppressed);
+            if state == BreakerState::Open {
+                tracing::warn!(
+                    "deep inspection does not answer queue {queue} in time: suspicious requests go on without a second look"
+                );
+            } else {
+                tracing::info!(
+                    "deep inspection of queue {queue}: the breaker is {}",
+                    state.name()
+                );
             }
-            *self = Self::new();
+            json!({ "change": "breaker", "queue": queue, "state": state.name() })
+        }
+    };
+    hub.tell(Topic::Workers, &body);
+}
+
+/// So many a second.
+struct Allowance {
+    rate: u32,
+    second: Instant,
+    taken: u32,
+    refused: u64,
+}
+
+impl Allowance {
+    fn new(rate: u32) -> Self {
+        Self {
+            rate,
+            second: Instant::now(),
+            taken: 0,
+            refused: 0,
         }
     }
 
-    fn decision(&mut self, event: &Event) {
-        self.turn();
-        if self.written == LOGGED_PER_SECOND {
-            self.suppressed += 1;
-            return;
+    fn take(&mut self) -> bool {
+        let is_left = self.taken < self.rate;
+        self.taken += u32::from(is_left);
+        self.refused += u64::from(!is_left);
+        is_left
+    }
+
+    /// Begins another second when one is over. Returns how many were refused in it, if any were.
+    fn turn(&mut self) -> Option<u64> {
+        if self.second.elapsed() < Duration::from_secs(1) {
+            return None;
         }
-        self.written += 1;
-        let decision = &event.decision;
-        tracing::info!(
-            "{} {:016x} {} -> {}:{} score {:.2} anomaly {}: {} | {}",
-            match decision.decision {
-                Verdict::Block => "block",
-                Verdict::Suspicious => "suspicious",
-                Verdict::Allow => "allow",
-            },
-            event.request_id,
-            Sender(event),
-            IpAddr::from(event.flow.destination),
-            event.flow.destination_port,
-            decision.score,
-            decision.anomaly,
-            decision.request_line,
-            decision.explanation,
-        );
+        let refused = self.refused;
+        *self = Self::new(self.rate);
+        (refused > 0).then_some(refused)
     }
 }
+
+fn log_decision(told: &Told) {
+    let through = told.proxy.map(|proxy| format!(" (through {proxy})"));
+    tracing::info!(
+        "{} {} {}{} -> {} score {:.2} anomaly {}: {} | {}",
+        match told.decision {
+            Verdict::Block => "block",
+            Verdict::Suspicious => "suspicious",
+            Verdict::Allow => "allow",
+        },
+        told.request_id,
+        told.client,
+        through.unwrap_or_default(),
+        told.destination,
+        told.score,
+        told.anomaly,
+        told.request_line,
+        told.explanation,
+    );
+}
+
+/// Sampled drops that are told each time they are read; the rest is in the log alone.
+const TOLD_DROPS: usize = 10;
 
 /// Reads the sampled drops of the XDP program.
-pub(super) fn drain_drops(ring: &mut RingBuf<MapData>) {
+pub(super) fn drain_drops(ring: &mut RingBuf<MapData>, hub: &Hub) {
+    let mut told = 0;
     while let Some(item) = ring.next() {
         if let Some(drop) = read_drop(&item) {
+            if told < TOLD_DROPS {
+                told += 1;
+                let source = drop.flow.source.into();
+                let body = json!({
+                    "change": "dropped",
+                    "reason": Reason::from_number(drop.reason).map_or("?", Reason::name),
+                    "source": SocketAddr::new(source, drop.flow.source_port),
+                    "destination": SocketAddr::new(drop.flow.destination.into(), drop.flow.destination_port),
+                    "protocol": drop.flow.protocol,
+                    "bytes": drop.length,
+                    "queue": drop.queue,
+                });
+                hub.tell_of(Topic::Flows, source, None, &body);
+            }
             tracing::debug!(
                 "drop {}: {} port {} -> {} port {}, {} bytes, queue {}",
                 Reason::from_number(drop.reason).map_or("?", Reason::name),

@@ -13,14 +13,20 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::state::State;
-use crate::bpf::{Sweeper, Tables, Target};
+use crate::{
+    bpf::{Sweeper, Tables, Target},
+    live::Topic,
+};
 
 /// How often the queues are told of changes, at most; and how long the thread rests between two batches of a pass.
 const REST: Duration = Duration::from_millis(100);
 /// How often a pass over all blocks begins, at most.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Of blocks that have ended, so many are named to those who listen.
+const TOLD: usize = 100;
 /// Telling the queues may take one part in so many of the thread's time.
 const SHARE: u32 = 5;
 
@@ -98,6 +104,7 @@ impl Keeping {
         let state = Arc::clone(&self.state);
         let changes = state.changes.load(Ordering::Relaxed);
         let mut removed = 0_u64;
+        let mut told = Vec::new();
         let end = |target: Target| {
             let result = state.end_if_over(target);
             let is_gone = result.unwrap_or_else(|error| {
@@ -106,13 +113,19 @@ impl Keeping {
             });
             if is_gone {
                 removed += 1;
-                state.reasons().remove(&state.net_of(target));
+                let net = state.net_of(target);
+                state.reasons().remove(&net);
+                if told.len() < TOLD {
+                    told.push(net);
+                }
             }
             is_gone
         };
         let left = sweeper.pass(end, || self.rest(sweeper.tables()));
         if removed > 0 {
             tracing::debug!("{removed} blocks have ended");
+            let body = json!({ "action": "ended", "by": "time", "count": removed, "targets": told });
+            state.hub.tell(Topic::Blocks, &body);
         }
         if let Some(left) = left {
             state.correct_count(left, changes);

@@ -199,7 +199,7 @@ impl Running {
                         }
                         // A successor reads them from when it has asked for the flows.
                         if self.pending.is_none() {
-                            events::drain_drops(&mut self.drops);
+                            events::drain_drops(&mut self.drops, &state.hub);
                         }
                         if let Err(error) = self.ensure_interfaces() {
                             break Err(error);

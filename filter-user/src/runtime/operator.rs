@@ -9,6 +9,7 @@ use std::{
 use filter_common::{Action, Reason, block::Block};
 use filter_score::{Family, Policies};
 use ipnet::IpNet;
+use serde_json::json;
 
 use super::{
     blocks::not_blocked,
@@ -25,17 +26,20 @@ use crate::{
     client::ClientCount,
     config::{self, Level},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, InterfaceStatus,
-        PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus,
-        Status, Successor,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, EventsStatus, Fill, HandedOver,
+        InterfaceStatus, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget,
+        RequestCounters, RulesStatus, Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
     flow::DropReason,
     host::Interface,
     latency::Latencies,
+    live::{Hub, Topic},
 };
 
 const NS_PER_S: u64 = 1_000_000_000;
+/// Of many targets that are blocked at once, so many are named to those who listen.
+const TOLD_TARGETS: usize = 100;
 
 impl Engine for State {
     fn status(&self) -> Status {
@@ -103,7 +107,17 @@ impl Engine for State {
             sources,
             blocks: Fill::new(self.blocked.load(Ordering::Relaxed), limits.max_blocks.into()),
             held_bytes: Fill::new(sum(&counters, |counters| counters.held_bytes), limits.held_bytes),
+            events: EventsStatus {
+                told: self.telling.told(),
+                suppressed: self.telling.suppressed(),
+                lost: sum(&counters, |counters| counters.events_lost),
+                listeners: self.hub.listeners() as u64,
+            },
         }
+    }
+
+    fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.hub)
     }
 
     fn policies(&self) -> Arc<Policies> {
@@ -115,6 +129,7 @@ impl Engine for State {
         self.enter(&mut self.tables(), &target, Self::operators_block(for_s))?;
         self.blocks_changed();
         self.note_reasons([target].iter(), reason);
+        self.tell_block("blocked", target, "operator", for_s, reason);
         Ok(())
     }
 
@@ -141,6 +156,17 @@ impl Engine for State {
         }
         self.blocks_changed();
         self.note_reasons(entered.iter().copied(), reason);
+        self.hub.tell(
+            Topic::Blocks,
+            &json!({
+                "action": "blocked",
+                "by": "operator",
+                "count": entered.len(),
+                "targets": &entered[..entered.len().min(TOLD_TARGETS)],
+                "for_s": for_s,
+                "reason": reason,
+            }),
+        );
         Blocked {
             blocked: entered.len() as u64,
             refused,
@@ -163,6 +189,7 @@ impl Engine for State {
         let forgotten = target.prefix_len() == self.source_net(target.addr()).prefix_len()
             && self.reputation().forget(target.addr());
         if found || forgotten {
+            self.tell_block("unblocked", target, "operator", None, "");
             return Ok(());
         }
         Err(not_blocked(&target))
@@ -172,7 +199,9 @@ impl Engine for State {
         self.blocks_changed();
         self.tables()
             .allow(prefix(&target))
-            .map_err(|error| full(&error.to_string()))
+            .map_err(|error| full(&error.to_string()))?;
+        self.tell_block("allowed", target, "operator", None, "");
+        Ok(())
     }
 
     fn disallow(&self, target: IpNet) -> Result<(), Refusal> {
@@ -182,6 +211,7 @@ impl Engine for State {
             .disallow(prefix(&target))
             .map_err(|error| failed(&error))?
         {
+            self.tell_block("disallowed", target, "operator", None, "");
             return Ok(());
         }
         Err(Refusal::new(
@@ -222,15 +252,15 @@ impl Engine for State {
     }
 
     fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
-        self.reload_for(trial)
+        self.tell_change("reload", self.reload_for(trial))
     }
 
     fn confirm(&self) -> Result<String, Refusal> {
-        self.confirm_trial()
+        self.tell_change("confirm", self.confirm_trial())
     }
 
     fn revert(&self) -> Result<String, Refusal> {
-        self.revert_trial()
+        self.tell_change("revert", self.revert_trial())
     }
 
     fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {
@@ -270,6 +300,16 @@ impl Engine for State {
 }
 
 impl State {
+    /// Tells what became of a change of what is in force.
+    fn tell_change(&self, action: &str, outcome: Result<String, Refusal>) -> Result<String, Refusal> {
+        let body = match &outcome {
+            Ok(message) => json!({ "action": action, "done": true, "message": message }),
+            Err(refusal) => json!({ "action": action, "done": false, "message": refusal.message }),
+        };
+        self.hub.tell(Topic::Config, &body);
+        outcome
+    }
+
     /// Whether the target is keyed as a single source.
     pub(super) fn is_source(&self, target: &IpNet) -> bool {
         target.prefix_len() == self.source_net(target.addr()).prefix_len()

@@ -11,6 +11,7 @@ use crate::{
     control::DeepStatus,
     deep::{DeepCount, Pool, PoolCounters, Settings},
     engine::EngineCounters,
+    live::Hub,
 };
 
 /// A worker that has been at one request for so many deadlines hangs; and for so long at least.
@@ -18,7 +19,12 @@ const STALL_DEADLINES: u32 = 10;
 const SHORTEST_STALL: Duration = Duration::from_millis(500);
 
 /// Starts the pool, if there is to be one.
-pub(super) fn start(config: &Config, policies: &Arc<Policies>, queues: u32) -> anyhow::Result<Option<Pool>> {
+pub(super) fn start(
+    config: &Config,
+    policies: &Arc<Policies>,
+    queues: u32,
+    hub: &Arc<Hub>,
+) -> anyhow::Result<Option<Pool>> {
     let deep = &config.deep;
     if !deep.enabled {
         return Ok(None);
@@ -37,9 +43,12 @@ pub(super) fn start(config: &Config, policies: &Arc<Policies>, queues: u32) -> a
     let rings = placement::cpus(&config.engine.cpus)?;
     let rings: Vec<_> = rings.into_iter().take(queues as usize).collect();
     let prepare = move || placement::keep_off(&rings);
-    Pool::start(settings, queues as usize, make, prepare, events::notice)
-        .context("cannot start the deep-inspection pool")
-        .map(Some)
+    let hub = Arc::clone(hub);
+    Pool::start(settings, queues as usize, make, prepare, move |notice| {
+        events::notice(notice, &hub);
+    })
+    .context("cannot start the deep-inspection pool")
+    .map(Some)
 }
 
 /// The pool's state for an operator.

@@ -31,6 +31,7 @@ use crate::{
     host::{Bridge, Changes, Claim, Interface, Reinjection, Way, take_off_program},
     latency::{LatencyBook, LatencyRecorder},
     limit::Counts,
+    live::Hub,
     ring::SharedQueues,
     tuning::Tuned,
 };
@@ -141,7 +142,8 @@ impl Running {
         let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
         let mut tables = Tables::open(kernel.pin_dir())?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
-        let deep = second_tier::start(&config, &tuned.policies, slots.total())?;
+        let hub = Arc::new(Hub::new(config.events.history as usize));
+        let deep = second_tier::start(&config, &tuned.policies, slots.total(), &hub)?;
         let offloads = config.engine.offloads == Offloads::Auto;
         let changes = make_changes(&interfaces, servers.as_ref(), offloads).await?;
         let (latency, recorders) = LatencyBook::new(slots.total() as usize);
@@ -193,7 +195,7 @@ impl Running {
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
         let state = State::new(
-            config, origin, interfaces, modes, tuned, tables, set, logging, protection, orders_in,
+            config, origin, interfaces, modes, tuned, tables, set, logging, protection, orders_in, hub,
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
@@ -231,7 +233,14 @@ impl Running {
         let heartbeat = Duration::from_millis(config.limits.heartbeat_timeout_ms.into());
         let engine: Arc<dyn Engine> = Arc::clone(&self.state) as _;
         let protected = Arc::clone(&self.protected);
-        match Api::start(listeners, &config.api, engine, protected, heartbeat) {
+        match Api::start(
+            listeners,
+            &config.api,
+            &config.events,
+            engine,
+            protected,
+            heartbeat,
+        ) {
             Ok(api) => {
                 tracing::info!("API on {places}");
                 self.api = Some(api);

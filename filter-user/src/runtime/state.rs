@@ -12,10 +12,12 @@ use std::{
 
 use filter_common::{Address, block::Block};
 use ipnet::IpNet;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
     blocks::Listing,
+    events::Telling,
     folder::Folder,
     logging,
     orders::Order,
@@ -28,6 +30,7 @@ use crate::{
     config::{Config, Mode, Origin, short_cidr},
     control::{Protected, Refusal, RefusalCode},
     host::Interface,
+    live::{Hub, Topic},
     reputation::{Reputation, Verdict},
     rules::Rules,
     tuning::Tuned,
@@ -72,6 +75,9 @@ pub(super) struct State {
     /// What operators gave as reasons; blocks without one are not in it.
     reasons: Mutex<HashMap<IpNet, Arc<str>>>,
     listing: Mutex<Option<Listing>>,
+    /// Where it is told what happens.
+    pub(super) hub: Arc<Hub>,
+    pub(super) telling: Telling,
 }
 
 impl State {
@@ -87,6 +93,7 @@ impl State {
         logging: logging::Handle,
         protected: Arc<Protected>,
         orders: mpsc::Sender<Order>,
+        hub: Arc<Hub>,
     ) -> Self {
         Self {
             reputation: Mutex::new(Reputation::new(
@@ -120,6 +127,8 @@ impl State {
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),
             listing: Mutex::new(None),
+            hub,
+            telling: Telling::default(),
         }
     }
 
@@ -198,6 +207,14 @@ impl State {
             )
         };
         self.set_reputation(source, points);
+        let risk = json!({
+            "source": self.source_net(source),
+            "points": points,
+            "threshold": self.rules_state().in_force.config.reputation.threshold,
+            "strikes": strikes,
+            "enforced": enforced,
+        });
+        self.hub.tell_of(Topic::Sources, source, None, &risk);
         let Verdict::Block { for_ns } = verdict else {
             return;
         };
@@ -224,10 +241,18 @@ impl State {
         match entered {
             Ok(()) => {
                 self.blocks_changed();
-                tracing::info!("source {net} is blocked for {:?}", Duration::from_nanos(for_ns));
+                let length = Duration::from_nanos(for_ns);
+                tracing::info!("source {net} is blocked for {length:?}");
+                self.tell_block("blocked", net, "reputation", Some(length.as_secs()), "");
             }
             Err(refusal) => tracing::error!("source {net} cannot be blocked: {refusal}; {}", refusal.remedy),
         }
+    }
+
+    /// Tells that something was done about a source.
+    pub(super) fn tell_block(&self, action: &str, target: IpNet, by: &str, for_s: Option<u64>, reason: &str) {
+        let body = json!({ "action": action, "target": target, "by": by, "for_s": for_s, "reason": reason });
+        self.hub.tell_of(Topic::Blocks, target.addr(), None, &body);
     }
 
     /// The block of addresses that one source stands for.

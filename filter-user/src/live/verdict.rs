@@ -1,0 +1,178 @@
+//! What is told of a request that was not simply allowed.
+
+use std::net::{IpAddr, SocketAddr};
+
+use filter_score::{Family, OwnedDecision, OwnedExclusion, OwnedHit, OwnedInference, Verdict};
+use serde::Serialize;
+
+use super::secrets::{self, mask_head, mask_line};
+use crate::engine::Event;
+
+/// A decision for people to read, without the request's secrets.
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// The number on the page.
+    pub request_id: String,
+    /// What was decided.
+    pub decision: Verdict,
+    /// Whether decisions are carried out.
+    pub enforced: bool,
+    /// Who sent the request.
+    pub client: IpAddr,
+    /// Through which proxy, if another address sent the packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<IpAddr>,
+    /// Where the packets came from.
+    pub source: SocketAddr,
+    /// Where they were going.
+    pub destination: SocketAddr,
+    /// Of rules, model and baseline together, 0 to 1.
+    pub score: f32,
+    /// Sum of the severities of the rules that hit.
+    pub anomaly: u32,
+    /// Families of the rules that count.
+    pub categories: Vec<Family>,
+    /// What hit.
+    pub rules: Vec<OwnedHit>,
+    /// What the model suspects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<OwnedInference>,
+    /// What hit and does not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<OwnedExclusion>,
+    /// One line for a person.
+    pub explanation: String,
+    /// The start of the request line.
+    pub request_line: String,
+    /// The head up to where the decision fell, at most 1024 bytes of it.
+    pub head: String,
+    /// Bytes up to where the decision fell.
+    pub bytes: u64,
+    /// Whether the request had ended.
+    pub complete: bool,
+}
+
+impl From<Event> for Told {
+    fn from(event: Event) -> Self {
+        let Event {
+            request_id,
+            flow,
+            client,
+            decision,
+            enforced,
+            ..
+        } = event;
+        let OwnedDecision {
+            decision,
+            score,
+            anomaly,
+            categories,
+            mut rules,
+            model,
+            mut excluded,
+            mut explanation,
+            request_line,
+            head,
+            bytes,
+            complete,
+        } = decision;
+        let excluded_hits = excluded.iter_mut().map(|exclusion| &mut exclusion.hit);
+        for hit in rules.iter_mut().chain(excluded_hits) {
+            keep_back(hit, &mut explanation);
+        }
+        let peer = IpAddr::from(flow.source);
+        Self {
+            request_id: format!("{request_id:016x}"),
+            decision,
+            enforced,
+            client,
+            proxy: (peer != client).then_some(peer),
+            source: SocketAddr::new(peer, flow.source_port),
+            destination: SocketAddr::new(flow.destination.into(), flow.destination_port),
+            score,
+            anomaly,
+            categories,
+            rules,
+            model,
+            excluded,
+            explanation,
+            request_line: mask_line(&request_line),
+            head: mask_head(&head),
+            bytes,
+            complete,
+        }
+    }
+}
+
+/// What was found in a secret is not shown: it may be all of it.
+fn keep_back(hit: &mut OwnedHit, explanation: &mut String) {
+    let is_cookie = hit.target.starts_with("cookie:");
+    if !is_cookie && !secrets::is_secret(&hit.target) {
+        return;
+    }
+    if !hit.matched.is_empty() {
+        *explanation = explanation.replace(&hit.matched, secrets::MASK);
+        secrets::MASK.clone_into(&mut hit.matched);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use filter_common::FlowKey;
+    use filter_score::{Model, OfflineScorer, Policy, RuleSet, builtin_packs};
+
+    use super::*;
+
+    fn told(request: &str) -> Told {
+        let rules = RuleSet::compile(builtin_packs()).expect("the built-in packs compile");
+        let model = Model::builtin().expect("the built-in model is sound");
+        let rules = Arc::new(rules.with_model(Some(Arc::new(model))));
+        let mut scorer = OfflineScorer::new(rules, Policy::default());
+        let decision = scorer.score_request(request.as_bytes());
+        assert_eq!(decision.decision, Verdict::Block, "{request}");
+        Told::from(Event {
+            request_id: 0xab,
+            time_ns: 0,
+            flow: FlowKey {
+                source: IpAddr::from([192, 0, 2, 1]).into(),
+                destination: IpAddr::from([192, 0, 2, 2]).into(),
+                source_port: 4000,
+                destination_port: 80,
+                protocol: 6,
+                vlan: [0; 3],
+            },
+            client: IpAddr::from([198, 51, 100, 7]),
+            decision,
+            enforced: true,
+        })
+    }
+
+    #[test]
+    fn an_attack_is_told_with_its_head_and_without_secrets() {
+        let attack = "1'+UNION+SELECT+card+FROM+users--";
+        for (request, is_secret) in [
+            (
+                format!("GET /?id={attack} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3\r\n\r\n"),
+                false,
+            ),
+            (
+                format!("GET /?password={attack} HTTP/1.1\r\nHost: x\r\n\r\n"),
+                true,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: id={attack}\r\n\r\n"),
+                true,
+            ),
+        ] {
+            let told = told(&request);
+            let text = serde_json::to_string(&told).expect("JSON");
+            assert_eq!(!text.contains("UNION"), is_secret, "{text}");
+            assert!(!text.contains("s3"), "{text}");
+            assert!(told.head.starts_with("GET /"), "{}", told.head);
+            assert_eq!(told.proxy, Some([192, 0, 2, 1].into()));
+            assert_eq!(told.request_id, "00000000000000ab");
+        }
+    }
+}
