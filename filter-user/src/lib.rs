@@ -1,6 +1,7 @@
 //! The Portcullis engine: `AF_XDP` rings, TCP streams, decisions, control plane and command line.
 
 pub mod api;
+pub mod audit;
 pub mod bpf;
 pub mod cli;
 pub mod client;

@@ -4,6 +4,7 @@
 //! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
 
 mod api;
+mod audit;
 mod baseline;
 mod cidr;
 mod clients;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use document::Document;
 
 pub use api::{Api, CheckApi, Role, Token};
+pub use audit::Audit;
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use clients::{ClientHeader, Clients, ProxyProtocol};
@@ -101,6 +103,8 @@ pub struct Config {
     pub api: Api,
     /// What the engine tells as it happens.
     pub events: Events,
+    /// The log of decisions that matter.
+    pub audit: Audit,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
     /// Requests that a client may send.
@@ -205,6 +209,7 @@ impl Config {
             resolve(path);
         }
         resolve(&mut self.report.directory);
+        resolve(&mut self.audit.directory);
         for token in &mut self.api.tokens {
             resolve(&mut token.file);
         }

@@ -253,6 +253,12 @@ pub struct EventsStatus {
     pub lost: u64,
     /// Who listens now.
     pub listeners: u64,
+    /// Lines of the audit log that were written.
+    #[serde(default)]
+    pub audited: u64,
+    /// Those that found no room before the disk, or no disk.
+    #[serde(default)]
+    pub audit_lost: u64,
 }
 
 /// How full something bounded is.

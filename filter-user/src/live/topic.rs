@@ -39,6 +39,12 @@ impl Topic {
         Self::Workers,
     ];
 
+    /// Whether it goes into the audit log.
+    #[must_use]
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Verdicts | Self::Blocks | Self::Alerts | Self::Config)
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(self) -> &'static str {

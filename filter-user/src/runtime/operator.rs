@@ -22,6 +22,7 @@ use super::{
     state::{State, spare_proxies},
 };
 use crate::{
+    audit::Counts,
     bpf::{TableError, Target, XdpMode, monotonic_ns},
     client::ClientCount,
     config::{self, Level},
@@ -112,6 +113,8 @@ impl Engine for State {
                 suppressed: self.telling.suppressed(),
                 lost: sum(&counters, |counters| counters.events_lost),
                 listeners: self.hub.listeners() as u64,
+                audited: self.hub.written().map_or(0, Counts::written),
+                audit_lost: self.hub.written().map_or(0, Counts::lost),
             },
         }
     }

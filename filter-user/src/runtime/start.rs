@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     api::{Api, Listeners},
+    audit,
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{self, Config, ForeignProgram, Offloads, Origin, Queues},
@@ -142,7 +143,13 @@ impl Running {
         let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
         let mut tables = Tables::open(kernel.pin_dir())?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
-        let hub = Arc::new(Hub::new(config.events.history as usize));
+        let log = config
+            .audit
+            .enabled
+            .then(|| audit::Log::start(&config.audit))
+            .transpose()
+            .context("cannot start the audit log")?;
+        let hub = Arc::new(Hub::new(config.events.history as usize).with_log(log));
         let deep = second_tier::start(&config, &tuned.policies, slots.total(), &hub)?;
         let offloads = config.engine.offloads == Offloads::Auto;
         let changes = make_changes(&interfaces, servers.as_ref(), offloads).await?;
