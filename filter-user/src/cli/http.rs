@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::Connection;
-use crate::control::ClientError;
+use crate::{config, control::ClientError};
 
 /// The longest answer, bytes.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -29,13 +29,12 @@ pub(super) struct Http {
 impl Http {
     /// Beside the control socket that is named, or where the configuration says.
     pub(super) fn of(connection: &Connection) -> anyhow::Result<Self> {
-        let path = match &connection.socket {
-            Some(control) => crate::config::Api::default().socket_beside(control),
-            None => {
-                let config = connection.load()?;
-                config.api.socket_beside(&config.engine.control_socket)
-            }
-        };
+        if let Some(control) = &connection.socket {
+            let path = config::Api::default().socket_beside(control);
+            return Ok(Self { path });
+        }
+        let config = connection.load()?;
+        let path = config.api.socket_beside(&config.engine.control_socket);
         Ok(Self { path })
     }
 

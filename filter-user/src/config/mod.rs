@@ -3,6 +3,7 @@
 //! Every key has a default, unknown keys are errors, and all mistakes are reported at once, each with
 //! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
 
+mod alerts;
 mod api;
 mod audit;
 mod baseline;
@@ -15,6 +16,7 @@ mod engine;
 mod events;
 mod exclusion;
 mod flood;
+mod history;
 mod interfaces;
 mod limit;
 mod limits;
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use document::Document;
 
+pub use alerts::{Alerts, Threshold};
 pub use api::{Api, CheckApi, Role, Token};
 pub use audit::Audit;
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
@@ -49,6 +52,7 @@ pub use engine::{
 pub use events::Events;
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
+pub use history::History;
 pub use interfaces::Interfaces;
 pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
@@ -105,6 +109,10 @@ pub struct Config {
     pub events: Events,
     /// The log of decisions that matter.
     pub audit: Audit,
+    /// When the engine says that something is wrong.
+    pub alerts: Alerts,
+    /// Snapshots of how it has done.
+    pub history: History,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
     /// Requests that a client may send.
@@ -210,6 +218,7 @@ impl Config {
         }
         resolve(&mut self.report.directory);
         resolve(&mut self.audit.directory);
+        resolve(&mut self.history.directory);
         for token in &mut self.api.tokens {
             resolve(&mut token.file);
         }

@@ -242,6 +242,21 @@ pub struct BaselineStatus {
     pub mature: u64,
 }
 
+/// A source with a reputation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceRisk {
+    /// The source: an address, or the block of addresses that one stands for.
+    pub source: ipnet::IpNet,
+    /// Its points.
+    pub points: f64,
+    /// With how many it is blocked.
+    pub threshold: f64,
+    /// How often it was blocked.
+    pub strikes: u32,
+    /// Whether it is blocked now.
+    pub blocked: bool,
+}
+
 /// What is told of what happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventsStatus {
