@@ -14,6 +14,7 @@ pub mod host;
 pub mod latency;
 pub mod limit;
 pub mod model;
+pub mod privilege;
 pub mod processor;
 pub mod replay;
 pub mod report;

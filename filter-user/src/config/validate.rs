@@ -175,6 +175,13 @@ fn engine(config: &Config, findings: &mut Findings) {
     findings.range("engine.poll.spin_us", engine.poll.spin_us, 0..=1_000_000);
     // What a driver's NAPI takes at most in one turn.
     findings.range("engine.poll.busy_budget", engine.poll.busy_budget, 0..=64);
+    if ["root", "0"].contains(&engine.user.as_str()) {
+        findings.add(
+            "engine.user",
+            "root is no ordinary user",
+            "name another, or leave it empty to stay who starts the engine",
+        );
+    }
     absolute("engine.pin_dir", &engine.pin_dir, findings);
     unix_socket("engine.control_socket", &engine.control_socket, findings);
 }

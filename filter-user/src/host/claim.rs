@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Interface;
 
 /// Where locks and records of interfaces are.
-pub(super) const DIRECTORY: &str = "/run/portcullis";
+pub const DIRECTORY: &str = "/run/portcullis";
 
 /// The right to filter an interface; held until it is dropped.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ mod way;
 pub use bridge::{Bridge, BridgeError};
 pub use changes::{Changes, PromiscuousError};
 pub use channels::set_queues;
-pub use claim::{Claim, ClaimError, run_directory};
+pub use claim::{Claim, ClaimError, DIRECTORY as RUN_DIRECTORY, run_directory};
 pub use foreign::take_off_program;
 pub use interface::{Interface, InterfaceError};
 pub use reinjection::{Reinjection, ReinjectionError};

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,11 @@ pub(super) fn write(records: &[FlowRecords]) -> io::Result<PathBuf> {
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&path)?;
+    // The successor may be an ordinary user, who has the directory by now.
+    let owner = fs::metadata(directory)?;
+    if owner.uid() != file.metadata()?.uid() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
     if let Err(error) = write_to(&mut file, records) {
         remove(&path);
         return Err(error);

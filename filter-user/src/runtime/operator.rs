@@ -14,6 +14,7 @@ use super::{
     blocks::not_blocked,
     logging,
     maps::prefix,
+    notify::Reloading,
     orders::What,
     queue_set::Queue,
     reload::Trial,
@@ -222,6 +223,7 @@ impl Engine for State {
     }
 
     fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+        let _reloading = Reloading::begin();
         self.reload_for(trial)
     }
 
