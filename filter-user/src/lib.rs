@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bpf;
+pub mod cleanup;
 pub mod cli;
 pub mod client;
 pub mod config;

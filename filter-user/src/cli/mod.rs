@@ -5,6 +5,7 @@ mod block;
 mod blocklist;
 mod blocks;
 mod check;
+mod cleanup;
 mod completions;
 mod config;
 mod connection;
@@ -66,6 +67,7 @@ enum Verb {
     Rules(rules::Rules),
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    Cleanup(cleanup::Cleanup),
     Completions(completions::Completions),
 }
 
@@ -114,6 +116,7 @@ impl Cli {
             Verb::Train(verb) => verb.run(connection, out)?,
             Verb::Rules(verb) => verb.run(connection, out)?,
             Verb::Config(verb) => verb.run(connection, out)?,
+            Verb::Cleanup(verb) => verb.run(connection, out)?,
             Verb::Completions(verb) => verb.run(out),
         }
         Ok(ExitCode::SUCCESS)
