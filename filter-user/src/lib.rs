@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod corpus;
 pub mod deep;
+pub mod doctor;
 pub mod engine;
 pub mod flow;
 pub mod host;

@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod connection;
 mod datapath;
+mod doctor;
 mod duration;
 mod exit;
 mod log;
@@ -67,6 +68,7 @@ enum Verb {
     Rules(rules::Rules),
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    Doctor(doctor::Doctor),
     Cleanup(cleanup::Cleanup),
     Completions(completions::Completions),
 }
@@ -116,6 +118,7 @@ impl Cli {
             Verb::Train(verb) => verb.run(connection, out)?,
             Verb::Rules(verb) => verb.run(connection, out)?,
             Verb::Config(verb) => verb.run(connection, out)?,
+            Verb::Doctor(verb) => return verb.run(connection, out),
             Verb::Cleanup(verb) => verb.run(connection, out)?,
             Verb::Completions(verb) => verb.run(out),
         }

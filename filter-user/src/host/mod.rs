@@ -22,5 +22,6 @@ pub use claim::{Claim, ClaimError, DIRECTORY as RUN_DIRECTORY, run_directory};
 pub use foreign::take_off_program;
 pub use interface::{Interface, InterfaceError};
 pub use leftovers::remove_leftovers;
+pub use offload::{Hindrance, hindrances};
 pub use reinjection::{Reinjection, ReinjectionError};
 pub use way::{Way, WayError};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
-    path_beneath_rules,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus, path_beneath_rules,
 };
 
 use super::places::Places;
@@ -14,6 +14,13 @@ const RIGHTS: ABI = ABI::V5;
 /// Where the kernel's own files are: the root of their file systems, since what is below comes and goes. Which of them an ordinary
 /// user may write is told by their owners and modes.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
+
+/// Whether this kernel has Landlock, and it is switched on.
+pub(super) fn is_there() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(ABI::V1));
+    ruleset.and_then(Ruleset::create).is_ok()
+}
 
 /// Keeps the calling thread, and those that it starts, to these places. Files are judged by the directories that they are in, so that
 /// they can be replaced. Says what came of it.

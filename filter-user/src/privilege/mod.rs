@@ -29,6 +29,12 @@ use crate::config::{Config, Origin};
 use account::Account;
 use places::Places;
 
+/// Whether the kernel can restrict the files of a process.
+#[must_use]
+pub fn has_landlock() -> bool {
+    files::is_there()
+}
+
 /// What an engine may do from here on.
 #[derive(Debug)]
 pub struct Privileges {
