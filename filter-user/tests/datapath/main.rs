@@ -11,6 +11,7 @@ mod attacks;
 mod blocking;
 mod blocklist;
 mod challenge;
+mod cleanup;
 mod clients;
 mod doctor;
 mod evasion;
