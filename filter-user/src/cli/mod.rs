@@ -14,6 +14,7 @@ mod doctor;
 mod duration;
 mod exit;
 mod log;
+mod man;
 mod queues;
 mod reload;
 mod report;
@@ -71,6 +72,7 @@ enum Verb {
     Doctor(doctor::Doctor),
     Cleanup(cleanup::Cleanup),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the command line of this process.
@@ -121,6 +123,7 @@ impl Cli {
             Verb::Doctor(verb) => return verb.run(connection, out),
             Verb::Cleanup(verb) => verb.run(connection, out)?,
             Verb::Completions(verb) => verb.run(out),
+            Verb::Man(verb) => verb.run()?,
         }
         Ok(ExitCode::SUCCESS)
     }

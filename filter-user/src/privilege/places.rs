@@ -9,6 +9,9 @@ use crate::{
     host,
 };
 
+/// What outlives a boot; not every host has it.
+const STATE_DIRECTORY: &str = "/var/lib/portcullis";
+
 /// A directory that an engine makes files in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -40,6 +43,14 @@ impl Places {
             prefixes: ["interface-", "flows-"].map(str::to_owned).to_vec(),
             is_ours: true,
         }];
+        let state = Path::new(STATE_DIRECTORY);
+        if state.is_dir() {
+            written.push(Place {
+                path: state.to_owned(),
+                prefixes: vec![String::new()],
+                is_ours: true,
+            });
+        }
         let mut sockets = vec![engine.control_socket.clone()];
         if config.api.enabled {
             sockets.push(config.api.socket_beside(&engine.control_socket));
