@@ -142,3 +142,66 @@ fn is_passable(directory: Option<&Path>, account: &Account) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use nix::unistd::geteuid;
+
+    use super::*;
+
+    fn owner(path: &Path) -> u32 {
+        fs::symlink_metadata(path).expect("it is there").uid()
+    }
+
+    fn place(path: &Path, is_ours: bool) -> Place {
+        Place {
+            path: path.to_owned(),
+            prefixes: vec!["ours-".into()],
+            is_ours,
+        }
+    }
+
+    #[test]
+    fn only_what_engines_have_made_is_given_away() {
+        if !geteuid().is_root() {
+            eprintln!("SKIPPED: giving files away takes root");
+            return;
+        }
+        let account = Account::find("nobody").expect("every system has it");
+        let nobody = account.uid.as_raw();
+        let directory = tempfile::tempdir().expect("a directory");
+        let (new, path) = (directory.path().join("new/one"), directory.path().join("run"));
+        enter(&place(&new, false), &account).expect("made");
+        assert_eq!((owner(&new), owner(directory.path())), (nobody, 0));
+
+        fs::create_dir(&path).expect("made");
+        let (secret, elsewhere) = (
+            directory.path().join("secret"),
+            directory.path().join("elsewhere"),
+        );
+        for file in [&secret, &elsewhere, &path.join("ours-1"), &path.join("other")] {
+            fs::write(file, "").expect("written");
+        }
+        symlink(&secret, path.join("ours-link")).expect("a link");
+        fs::hard_link(&elsewhere, path.join("ours-name")).expect("another name");
+        let error = enter(&place(&path, false), &account).expect_err("others use it, too");
+        assert!(
+            error.to_string().contains("fix: use a directory of its own"),
+            "{error}"
+        );
+        assert_eq!(owner(&path), 0);
+        enter(&place(&path, true), &account).expect("given away");
+        assert_eq!((owner(&path), owner(&path.join("ours-1"))), (nobody, nobody));
+        for kept in [&secret, &elsewhere, &path.join("other"), &path.join("ours-link")] {
+            assert_eq!(owner(kept), 0, "{}", kept.display());
+        }
+
+        chown(&path, Some(nobody - 1), None).expect("given to a third");
+        let error = enter(&place(&path, true), &account)
+            .expect_err("of a third")
+            .to_string();
+        assert!(error.contains("chown -R nobody"), "{error}");
+    }
+}

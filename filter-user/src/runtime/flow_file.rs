@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{engine::FlowRecords, host::run_directory};
+use crate::{
+    engine::FlowRecords,
+    host::{RUN_DIRECTORY, run_directory},
+};
 
 const MAGIC: &[u8; 8] = b"pc-flows";
 /// Queue, flows and bytes of each queue's records.
@@ -50,6 +53,11 @@ fn write_to(file: &mut impl io::Write, records: &[FlowRecords]) -> io::Result<()
 
 /// Reads such a file, and removes it.
 pub(super) fn take(path: &Path) -> io::Result<Vec<FlowRecords>> {
+    // The engine that names it may be a user's, and this one root's.
+    if path.parent() != Some(Path::new(RUN_DIRECTORY)) {
+        let what = format!("{} is not in {RUN_DIRECTORY}", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
     let mut bytes = Vec::new();
     let file = OpenOptions::new()
         .read(true)
@@ -113,6 +121,8 @@ mod tests {
         let bytes = fs::read(&path).expect("it was written");
         assert_eq!(take(&path).expect("it is whole"), records);
         assert!(take(&path).is_err(), "it was removed");
+        let elsewhere = tempfile::NamedTempFile::new().expect("a file");
+        assert!(take(elsewhere.path()).is_err() && elsewhere.path().exists());
         for length in 0..bytes.len() {
             // Between two queues nothing is missing that one could see.
             let whole = parse(&bytes[..length]);

@@ -41,8 +41,6 @@ mod offloads;
 mod placement;
 #[path = "../datapath/polling.rs"]
 mod polling;
-#[path = "../datapath/privileges.rs"]
-mod privileges;
 #[path = "../datapath/queues.rs"]
 mod queues;
 #[path = "../datapath/reloading.rs"]

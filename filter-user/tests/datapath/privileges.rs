@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::support::{
-    engine::{NOBODY, RunningEngine},
+    engine::{INTERFACE, NOBODY, PROGRAM, RunningEngine},
     request::curl,
     site::{self, Site},
 };
@@ -103,10 +103,7 @@ fn root_and_an_ordinary_user_take_over_from_each_other() -> Result<()> {
         engine.log()
     );
     ensure_filters(&site)?;
-    let engine = engine.replace(&site.lab, &[patient])?;
     engine.tell(&["reload"])?;
-    ensure_ordinary(&engine)?;
-    ensure_filters(&site)?;
     let engine = engine.replace(&site.lab, &[patient, AS_ROOT])?;
     ensure_filters(&site)?;
     engine.kill()?;
@@ -123,6 +120,17 @@ fn who_could_not_go_on_does_not_start() -> Result<()> {
     };
     let log = RunningEngine::refuse_start(&site.lab, &["engine.user=no-such-user"], &[])?;
     ensure!(log.contains("useradd"), "{log}");
+    // What it could not read again.
+    let file = site.lab.directory().join("private.toml");
+    fs::write(&file, "[engine]\nuser = \"nobody\"\n")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    let mut command = site.lab.gateway().command(PROGRAM);
+    let output = command
+        .args(["run", "--iface", INTERFACE, "--config"])
+        .arg(&file)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains("chmod g+r"), "{said}");
     // A directory with other things in it, of root's.
     let shared = site.lab.directory().join("shared");
     fs::create_dir(&shared)?;
