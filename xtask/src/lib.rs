@@ -5,7 +5,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`verb`] | the verbs: `setup`, `build`, `run`, `test`, `clippy`, `lab` |
+//! | [`verb`] | the verbs: `setup`, `build`, `run`, `test`, `clippy`, `lab`, `package` and more |
 //! | [`workspace`] | where things are: root, target directory, the eBPF object, the engine |
 //! | [`toolchain`] | finding a Rust that can compile for eBPF |
 //! | [`bpf_linker`] | finding or installing the linker that fits that Rust's LLVM |

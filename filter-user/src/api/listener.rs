@@ -4,10 +4,9 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::Arc,
 };
 
-use super::token::{Token, TokenError};
+use super::token::Tokens;
 use crate::{
     config,
     control::{ControlSocket, SocketError},
@@ -18,7 +17,7 @@ use crate::{
 pub struct Listeners {
     socket: ControlSocket,
     tcp: Vec<TcpListener>,
-    pub(super) tokens: Arc<Vec<Token>>,
+    pub(super) tokens: Tokens,
 }
 
 /// Why the API cannot be served.
@@ -27,9 +26,6 @@ pub enum ListenError {
     /// The Unix socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// A token.
-    #[error(transparent)]
-    Token(#[from] TokenError),
     /// An address.
     #[error(
         "cannot serve the API on {address}: {source}\n  fix: free that address, or take it out of api.listen"
@@ -49,17 +45,12 @@ pub(super) struct Listening {
 }
 
 impl Listeners {
-    /// Binds the socket beside `control_socket`, or the one that is named, and all addresses, and reads the tokens.
+    /// Binds the socket beside `control_socket`, or the one that is named, and all addresses.
     ///
     /// # Errors
     ///
     /// See [`ListenError`].
-    pub fn bind(settings: &config::Api, control_socket: &Path) -> Result<Self, ListenError> {
-        let tokens: Vec<_> = settings
-            .tokens
-            .iter()
-            .map(Token::read)
-            .collect::<Result<_, _>>()?;
+    pub fn bind(settings: &config::Api, control_socket: &Path, tokens: Tokens) -> Result<Self, ListenError> {
         let bind = |&address: &SocketAddr| {
             TcpListener::bind(address)
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -68,7 +59,7 @@ impl Listeners {
         Ok(Self {
             socket: ControlSocket::bind_for("api.socket", &settings.socket_beside(control_socket))?,
             tcp: settings.listen.iter().map(bind).collect::<Result<_, _>>()?,
-            tokens: Arc::new(tokens),
+            tokens,
         })
     }
 

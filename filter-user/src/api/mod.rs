@@ -37,6 +37,7 @@ use crate::{
 use access::Access;
 
 pub use listener::{ListenError, Listeners};
+pub use token::{TokenError, Tokens};
 
 /// Calls of the engine that may run at once; further ones wait.
 const CALLS: usize = 4;
@@ -101,7 +102,7 @@ impl Api {
         let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
         let live = events::Live::new(context.engine.chronicle().hub, events);
         let router = origin::guard(router::new(context, checks, live, limits.timeout));
-        let bearers = Access::Bearers(Arc::clone(&listeners.tokens));
+        let bearers = Access::Bearers(Arc::clone(&listeners.tokens.0));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {
             runtime.block_on(async {

@@ -28,7 +28,8 @@ fn served(settings: &config::Api) -> Served {
 fn served_with(settings: &config::Api, events: &config::Events) -> Served {
     let directory = tempfile::tempdir().expect("a directory");
     let control = directory.path().join("a.sock");
-    let listeners = Listeners::bind(settings, &control).expect("bound");
+    let listeners =
+        Listeners::bind(settings, &control, Tokens::read(settings).expect("tokens")).expect("bound");
     let addresses = listeners.places();
     let engine = Arc::new(Tables::new());
     let protected = Arc::new(Protected::configured(&[crate::control::testing::net(

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -14,6 +15,22 @@ use crate::config::{self, Role};
 
 /// Characters of a token. Shorter ones can be guessed.
 const LENGTH: std::ops::RangeInclusive<usize> = 32..=512;
+
+/// All that are known.
+#[derive(Clone, Debug)]
+pub struct Tokens(pub(super) Arc<Vec<Token>>);
+
+impl Tokens {
+    /// Reads those of a configuration; none if the API is off.
+    ///
+    /// # Errors
+    ///
+    /// See [`TokenError`].
+    pub fn read(settings: &config::Api) -> Result<Self, TokenError> {
+        let tokens = settings.tokens.iter().filter(|_| settings.enabled);
+        Ok(Self(Arc::new(tokens.map(Token::read).collect::<Result<_, _>>()?)))
+    }
+}
 
 /// A token, and what its bearer may do. Its hash alone is kept, and compared.
 #[derive(Debug)]

@@ -68,7 +68,7 @@ impl Log {
             again: Instant::now(),
             counts: Arc::clone(&counts),
         };
-        // The first file is there before the engine gives up being root.
+        // What is wrong shows at the start.
         writer.ready();
         let thread = thread::Builder::new()
             .name("pc-audit".into())

@@ -207,14 +207,17 @@ fn take_off(link: PinnedLink) {
     }
 }
 
+/// How names of pinned links begin.
+pub(super) const LINK: &str = "link_";
+
 pub(super) fn xdp_link(interface: &str) -> String {
-    format!("link_xdp_{interface}")
+    format!("{LINK}xdp_{interface}")
 }
 
 fn tc_link(hook: TcAttachType, interface: &str) -> String {
     match hook {
-        TcAttachType::Egress => format!("link_egress_{interface}"),
-        _ => format!("link_ingress_{interface}"),
+        TcAttachType::Egress => format!("{LINK}egress_{interface}"),
+        _ => format!("{LINK}ingress_{interface}"),
     }
 }
 
@@ -237,7 +240,7 @@ fn remove_stale(pin_dir: &Path, ours: &[String]) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with("link_") && !ours.iter().any(|ours| *ours == name) {
+        if name.starts_with(LINK) && !ours.iter().any(|ours| *ours == name) {
             match std::fs::remove_file(entry.path()) {
                 Ok(()) => tracing::info!("took off what an earlier engine had attached: {name}"),
                 Err(error) => tracing::warn!("cannot remove {}: {error}", entry.path().display()),

@@ -235,7 +235,7 @@ where
 }
 
 /// Makes the directory and locks it.
-fn prepare_directory(path: &Path) -> Result<Flock<File>, LoadError> {
+pub(super) fn prepare_directory(path: &Path) -> Result<Flock<File>, LoadError> {
     let failed = |source| LoadError::PinDirectory {
         path: path.to_owned(),
         source,

@@ -2,10 +2,12 @@
 
 mod attach;
 mod kernel;
+mod pins;
 mod sweep;
 mod tables;
 
 pub use attach::{AttachError, Attachment, Place, XdpMode};
 pub use kernel::{Kernel, LoadError, LoadOptions, Sizes};
+pub use pins::{Pins, pinned_links};
 pub use sweep::Sweeper;
 pub use tables::{Prefix, TableError, Tables, Target, monotonic_ns};

@@ -6,15 +6,18 @@ mod block;
 mod blocklist;
 mod blocks;
 mod check;
+mod cleanup;
 mod completions;
 mod config;
 mod connection;
 mod datapath;
+mod doctor;
 mod duration;
 mod events;
 mod exit;
 mod http;
 mod log;
+mod man;
 mod queues;
 mod reload;
 mod report;
@@ -72,7 +75,10 @@ enum Verb {
     Rules(rules::Rules),
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    Doctor(doctor::Doctor),
+    Cleanup(cleanup::Cleanup),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the command line of this process.
@@ -123,7 +129,10 @@ impl Cli {
             Verb::Train(verb) => verb.run(connection, out)?,
             Verb::Rules(verb) => verb.run(connection, out)?,
             Verb::Config(verb) => verb.run(connection, out)?,
+            Verb::Doctor(verb) => return verb.run(connection, out),
+            Verb::Cleanup(verb) => verb.run(connection, out)?,
             Verb::Completions(verb) => verb.run(out),
+            Verb::Man(verb) => verb.run()?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -44,6 +44,10 @@ pub struct Engine {
     pub fragments: FragmentPolicy,
     /// What to do if another XDP program is attached to an interface.
     pub replace_foreign: ForeignProgram,
+    /// The user that the engine becomes before it sets anything up, by name or number; empty: it stays who it is.
+    pub user: String,
+    /// Whether that user is also kept from files and system calls that an engine does not need.
+    pub sandbox: bool,
 }
 
 impl Default for Engine {
@@ -66,6 +70,8 @@ impl Default for Engine {
             vlan: VlanPolicy::Auto,
             fragments: FragmentPolicy::Inspect,
             replace_foreign: ForeignProgram::Refuse,
+            user: String::new(),
+            sandbox: true,
         }
     }
 }

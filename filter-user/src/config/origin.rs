@@ -46,6 +46,11 @@ impl Origin {
         Self::read(self.given.as_deref(), &self.overrides)
     }
 
+    /// The file, if there was one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The configuration in it.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let base = self.path.as_deref().and_then(Path::parent);

@@ -86,6 +86,12 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "fix:",
     ),
     (
+        "[engine]\nuser = 'root'\n",
+        "portcullis.toml:2:1: engine.user",
+        "root is no ordinary user",
+        "name another",
+    ),
+    (
         "[[limit]]\nname = 'a'\nrequests = 5\n",
         "portcullis.toml:1:1: limit.0",
         "missing field `window_s`",

@@ -175,6 +175,13 @@ fn engine(config: &Config, findings: &mut Findings) {
     findings.range("engine.poll.spin_us", engine.poll.spin_us, 0..=1_000_000);
     // What a driver's NAPI takes at most in one turn.
     findings.range("engine.poll.busy_budget", engine.poll.busy_budget, 0..=64);
+    if ["root", "0"].contains(&engine.user.as_str()) {
+        findings.add(
+            "engine.user",
+            "root is no ordinary user",
+            "name another, or leave it empty to stay who starts the engine",
+        );
+    }
     absolute("engine.pin_dir", &engine.pin_dir, findings);
     unix_socket("engine.control_socket", &engine.control_socket, findings);
 }
@@ -244,7 +251,7 @@ fn api(config: &Config, findings: &mut Findings) {
     findings.range("audit.file_mb", config.audit.file_mb, 1..=4096);
     findings.range("audit.files", config.audit.files, 1..=1000);
     if config.history.interval_s > 0 {
-        findings.range("history.interval_s", config.history.interval_s, 10..=86_400);
+        findings.range("history.interval_s", config.history.interval_s, 1..=86_400);
     }
     findings.range("history.files", config.history.files, 1..=100_000);
     config.alerts.check(findings);

@@ -92,6 +92,24 @@ impl Changes {
     }
 }
 
+impl Changes {
+    /// The same, and says what had been changed, if anything.
+    pub(super) async fn restore_and_say(self) -> Option<String> {
+        let changed = self.sides.iter().filter_map(|side| {
+            let Changed {
+                features,
+                promiscuous,
+            } = side.record.changed();
+            let mut what: Vec<_> = features.iter().map(String::as_str).collect();
+            what.extend(promiscuous.then_some("frames for every address"));
+            (!what.is_empty()).then(|| format!("changed back {}: {}", side.interface.name, what.join(", ")))
+        });
+        let changed: Vec<_> = changed.collect();
+        self.restore().await;
+        (!changed.is_empty()).then(|| changed.join("; "))
+    }
+}
+
 impl Side {
     /// Switches off the offloads that hinder, and says which.
     async fn switch_off(&mut self) {

@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Interface;
 
 /// Where locks and records of interfaces are.
-pub(super) const DIRECTORY: &str = "/run/portcullis";
+pub const DIRECTORY: &str = "/run/portcullis";
 
 /// The right to filter an interface; held until it is dropped.
 #[derive(Debug)]
@@ -97,9 +97,14 @@ fn make(directory: &Path) -> io::Result<()> {
 
 /// The file of this kind that is about an interface.
 pub(super) fn file_of(directory: &Path, interface: &Interface, kind: &str) -> PathBuf {
+    directory.join(format!("{}{}.{kind}", prefix(), interface.index))
+}
+
+/// How the names of such files begin, of interfaces in this network namespace.
+pub(super) fn prefix() -> String {
     // Names and indexes repeat in other network namespaces, which may see the same files.
     let namespace = fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino());
-    directory.join(format!("interface-{namespace}-{}.{kind}", interface.index))
+    format!("interface-{namespace}-")
 }
 
 #[cfg(test)]

@@ -95,23 +95,32 @@ pub(super) async fn switch_on(interface: &Interface, features: Vec<String>) -> b
     left.is_empty()
 }
 
-struct On {
-    name: &'static str,
-    is_changeable: bool,
+/// An offload that is on and hinders XDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hindrance {
+    /// The kernel's name for it.
+    pub name: &'static str,
+    /// Whether it can be switched off, as far as the kernel knows.
+    pub is_changeable: bool,
 }
 
-async fn on(interface: &Interface) -> Vec<On> {
-    let features = match Features::of(&interface.name).await {
+async fn on(interface: &Interface) -> Vec<Hindrance> {
+    hindrances(&interface.name).await
+}
+
+/// What hinders and is on at the interface `name`.
+pub async fn hindrances(name: &str) -> Vec<Hindrance> {
+    let features = match Features::of(name).await {
         Ok(features) => features,
         Err(error) => {
-            tracing::warn!("cannot ask for the offloads of {}: {error}", interface.name);
+            tracing::warn!("cannot ask for the offloads of {name}: {error}");
             return Vec::new();
         }
     };
     HINDERING
         .into_iter()
         .filter(|name| features.is_on(name))
-        .map(|name| On {
+        .map(|name| Hindrance {
             name,
             is_changeable: features.is_changeable(name),
         })

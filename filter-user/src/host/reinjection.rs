@@ -104,6 +104,21 @@ fn names(index: u32, queue: u32) -> (String, String) {
     (format!("pc-tx{index}-{queue}"), format!("pc-rx{index}-{queue}"))
 }
 
+/// The index of the interface that a sending end is for.
+pub(super) fn interface_of(output: &str) -> Option<u32> {
+    let (index, queue) = output.strip_prefix("pc-tx")?.split_once('-')?;
+    queue.parse::<u32>().ok().and_then(|_| index.parse().ok())
+}
+
+/// Removes a pair by its sending end.
+pub(super) async fn remove_device(output: &str) -> io::Result<()> {
+    let (connection, handle, _) = rtnetlink::new_connection()?;
+    let connection = tokio::spawn(connection);
+    delete(&handle, output).await;
+    connection.abort();
+    Ok(())
+}
+
 async fn create_pair(
     handle: &Handle,
     nic: &Interface,
@@ -199,5 +214,9 @@ mod tests {
     fn names_fit_the_kernels_limit() {
         let (output, input) = names(99_999, 63);
         assert!(output.len() <= 15 && input.len() <= 15, "{output} {input}");
+        assert_eq!(interface_of(&output), Some(99_999));
+        for other in ["eth0", "pc-rx3-0", "pc-tx3", "pc-txa-0", "pc-tx3-b"] {
+            assert_eq!(interface_of(other), None, "{other}");
+        }
     }
 }

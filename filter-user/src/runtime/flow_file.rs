@@ -3,11 +3,14 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
-use crate::{engine::FlowRecords, host::run_directory};
+use crate::{
+    engine::FlowRecords,
+    host::{RUN_DIRECTORY, run_directory},
+};
 
 const MAGIC: &[u8; 8] = b"pc-flows";
 /// Queue, flows and bytes of each queue's records.
@@ -24,6 +27,11 @@ pub(super) fn write(records: &[FlowRecords]) -> io::Result<PathBuf> {
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&path)?;
+    // The successor may be an ordinary user, who has the directory by now.
+    let owner = fs::metadata(directory)?;
+    if owner.uid() != file.metadata()?.uid() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
     if let Err(error) = write_to(&mut file, records) {
         remove(&path);
         return Err(error);
@@ -45,6 +53,11 @@ fn write_to(file: &mut impl io::Write, records: &[FlowRecords]) -> io::Result<()
 
 /// Reads such a file, and removes it.
 pub(super) fn take(path: &Path) -> io::Result<Vec<FlowRecords>> {
+    // The engine that names it may be a user's, and this one root's.
+    if path.parent() != Some(Path::new(RUN_DIRECTORY)) {
+        let what = format!("{} is not in {RUN_DIRECTORY}", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
     let mut bytes = Vec::new();
     let file = OpenOptions::new()
         .read(true)
@@ -108,6 +121,8 @@ mod tests {
         let bytes = fs::read(&path).expect("it was written");
         assert_eq!(take(&path).expect("it is whole"), records);
         assert!(take(&path).is_err(), "it was removed");
+        let elsewhere = tempfile::NamedTempFile::new().expect("a file");
+        assert!(take(elsewhere.path()).is_err() && elsewhere.path().exists());
         for length in 0..bytes.len() {
             // Between two queues nothing is missing that one could see.
             let whole = parse(&bytes[..length]);

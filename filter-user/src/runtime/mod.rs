@@ -20,6 +20,7 @@ mod jobs;
 mod keeper;
 mod logging;
 mod maps;
+mod notify;
 mod operator;
 mod orders;
 mod placement;
@@ -51,19 +52,21 @@ use tokio::{
 };
 
 use crate::{
-    api::Api,
+    api::{Api, Tokens},
     bpf::{Attachment, Kernel},
     config::{Config, Origin},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::{Event, page::Page},
     host::{Changes, Claim, Way},
     limit::Counts,
+    privilege::Privileges,
     ring::SharedQueues,
     schedule::Scheduler,
     tuning::Tuned,
 };
 use handover::{Next, Pending};
 use keeper::Keeper;
+use notify::Watchdog;
 use orders::Order;
 use queues::QueueThreads;
 use slots::Slots;
@@ -83,6 +86,9 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// holds.
 pub fn run(config: Config, origin: Origin, replace: bool) -> anyhow::Result<()> {
     let logging = logging::start(config.engine.log);
+    // Root's own, and read but once.
+    let tokens = Tokens::read(&config.api)?;
+    let privileges = Privileges::reduce(&config, &origin)?;
     // Everything that can be wrong with the rules is found before the network is touched.
     let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
     if let Some(warning) = tuned.rules.model_warning() {
@@ -94,6 +100,8 @@ pub fn run(config: Config, origin: Origin, replace: bool) -> anyhow::Result<()> 
         origin,
         tuned,
         logging,
+        tokens,
+        privileges,
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -106,6 +114,7 @@ async fn engine(plan: Plan, replace: bool) -> anyhow::Result<()> {
     // From here on signals end the engine in order, however far it has come.
     let signals = Signals::new()?;
     let (running, socket) = start::start(plan, replace).await?;
+    notify::ready(&format!("filtering {}", running.state.interface_names()));
     running.supervise(socket, signals).await
 }
 
@@ -171,6 +180,7 @@ impl Running {
         let mut watch = ticker(WATCH);
         let watch_s = state.config.rules.watch_s;
         let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
+        let mut watchdog = Watchdog::new();
         let outcome = {
             let protected = Arc::clone(&self.protected);
             let server = serve(&socket, Arc::clone(&state), protected, ServerLimits::default());
@@ -204,6 +214,7 @@ impl Running {
                             break Err(error);
                         }
                         state.end_trial();
+                        watchdog.feed(|| self.is_alive());
                         if let Some(error) = self.threads.failure() {
                             break Err(error);
                         }
@@ -214,6 +225,7 @@ impl Running {
                 }
             }
         };
+        notify::stopping();
         match outcome {
             // Handed over and not retired: the successor may be there or not, but the programs are not this engine's to take off.
             Ok(Next::Retire) => {
@@ -241,6 +253,12 @@ impl Running {
                 Err(error)
             }
         }
+    }
+
+    /// Whether all queues are read, or a successor reads them.
+    fn is_alive(&self) -> bool {
+        let timeout = Duration::from_millis(self.state.config.limits.heartbeat_timeout_ms.into());
+        self.pending.is_some() || self.threads.hung(timeout).is_none()
     }
 
     /// Sockets and programs of an interface that goes fall silent, and nothing else tells.

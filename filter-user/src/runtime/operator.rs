@@ -16,6 +16,7 @@ use super::{
     blocks::not_blocked,
     logging,
     maps::prefix,
+    notify::Reloading,
     orders::What,
     queue_set::Queue,
     reload::Trial,
@@ -275,6 +276,7 @@ impl Engine for State {
     }
 
     fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+        let _reloading = Reloading::begin();
         self.tell_change("reload", self.reload_for(trial))
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     alert::Alerts,
-    api::{Api, Listeners},
+    api::{Api, Listeners, Tokens},
     audit,
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
@@ -34,6 +34,7 @@ use crate::{
     latency::{LatencyBook, LatencyRecorder},
     limit::Counts,
     live::{Chronicle, Hub},
+    privilege::Privileges,
     ring::SharedQueues,
     tuning::Tuned,
 };
@@ -45,12 +46,15 @@ pub(super) struct Plan {
     pub(super) tuned: Tuned,
     pub(super) page: Page,
     pub(super) logging: logging::Handle,
+    pub(super) tokens: Tokens,
+    pub(super) privileges: Privileges,
 }
 
 /// Starts, in place of the running engine if there is one to replace. Returns the control socket beside the engine, which answers on
 /// it.
 pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running, ControlSocket)> {
     let path = plan.config.engine.control_socket.clone();
+    let tokens = plan.tokens.clone();
     let interfaces = find(plan.config.interfaces()?).await?;
     let predecessor = if replace {
         Predecessor::find(&plan.config)?
@@ -60,7 +64,7 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     let Some(mut predecessor) = predecessor else {
         let socket = ControlSocket::bind(&path)?;
         let listeners = match &plan.config.api {
-            api if api.enabled => Some(Listeners::bind(api, &path)?),
+            api if api.enabled => Some(Listeners::bind(api, &path, tokens)?),
             _ => None,
         };
         let claims = claims(&plan.config, &interfaces).await?;
@@ -87,7 +91,7 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     predecessor.wait_for(|| running.kernel.claim())?;
     if running.state.config.api.enabled {
         // The engine filters by now, and goes on without.
-        match predecessor.wait_for(|| Listeners::bind(&running.state.config.api, &path)) {
+        match predecessor.wait_for(|| Listeners::bind(&running.state.config.api, &path, tokens.clone())) {
             Ok(listeners) => running.serve_api(listeners),
             Err(error) => tracing::error!("no API: {error}"),
         }
@@ -136,12 +140,19 @@ impl Running {
             tuned,
             page,
             logging,
+            tokens: _,
+            privileges,
         } = plan;
         let slots = slots(&config, &interfaces)?;
         let servers = servers(&config).await?;
         let protected = Arc::new(Protected::of_this_host(&config.lists.never_block));
 
-        let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
+        let mut kernel = Kernel::load(&load_options(
+            &config,
+            privileges.pin_dir.clone(),
+            predecessor.is_some(),
+        ))?;
+        privileges.programs_are_loaded()?;
         let mut tables = Tables::open(kernel.pin_dir())?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
         let chronicle = chronicle(&config)?;
@@ -520,9 +531,9 @@ fn queue_count(config: &Config, interface: &Interface) -> anyhow::Result<u32> {
     Ok(count)
 }
 
-fn load_options(config: &Config, shared: bool) -> LoadOptions {
+fn load_options(config: &Config, pin_dir: PathBuf, shared: bool) -> LoadOptions {
     LoadOptions {
-        pin_dir: PathBuf::from(&config.engine.pin_dir),
+        pin_dir,
         sizes: Sizes {
             flows: config.limits.max_flows,
             sources: config.limits.max_sources,

@@ -10,7 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::Xdp;
 use filter_common::Reason;
 use filter_user::bpf::{Attachment, Kernel, LoadOptions, Place, Sizes, XdpMode};
-use xtask::lab::{namespace::output_of, wait::wait_for};
+use xtask::lab::{
+    namespace::{Namespace, output_of},
+    wait::wait_for,
+};
 
 use crate::support::{
     SOON,
@@ -311,26 +314,30 @@ pub(crate) fn foreign_program() -> Result<Kernel> {
     })?)
 }
 
+/// Attaches one that no process holds.
+pub(crate) fn attach_foreign(gateway: &Namespace, mode: &str) -> Result<()> {
+    let pin = "/sys/fs/bpf/foreign";
+    gateway.enter(|| -> Result<()> {
+        let mut kernel = foreign_program()?;
+        let program: &mut Xdp = kernel
+            .ebpf_mut()
+            .program_mut(filter_common::program::XDP)
+            .context("it has one")?
+            .try_into()?;
+        program.pin(pin)?;
+        Ok(())
+    })??;
+    let arguments = ["net", "attach", mode, "pinned", pin, "dev", INTERFACE];
+    output_of(gateway.command("bpftool").args(arguments)).map(drop)
+}
+
 #[test]
 fn a_foreign_program_is_replaced_if_that_is_wanted() -> Result<()> {
     for (attach, mode) in [("xdpgeneric", "generic"), ("xdpdrv", "native")] {
         let Some(site) = Site::plain()? else {
             return Ok(());
         };
-        let gateway = site.lab.gateway();
-        let pin = "/sys/fs/bpf/foreign";
-        gateway.enter(|| -> Result<()> {
-            let mut kernel = foreign_program()?;
-            let program: &mut Xdp = kernel
-                .ebpf_mut()
-                .program_mut(filter_common::program::XDP)
-                .context("it has one")?
-                .try_into()?;
-            program.pin(pin)?;
-            Ok(())
-        })??;
-        let arguments = ["net", "attach", attach, "pinned", pin, "dev", INTERFACE];
-        output_of(gateway.command("bpftool").args(arguments))?;
+        attach_foreign(site.lab.gateway(), attach)?;
         let (code, error) = run(&site, &["--iface", INTERFACE])?;
         ensure!(code == 1 && error.contains("replace_foreign"), "{code}: {error}");
         let mode = format!("engine.xdp_mode={mode}");

@@ -1,6 +1,12 @@
 //! What is told of an attack: to those who listen, and by the audit log.
 
-use std::process::Stdio;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::Stdio,
+    thread,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::lab::wait::{wait_for, wait_until};
@@ -95,5 +101,58 @@ fn an_attack_is_told_and_explained_without_secrets() -> Result<()> {
         "10m",
     ])?;
     ensure!(found.lines().count() == 2 && found.contains("UNION"), "{found}");
+    engine.stop()
+}
+
+/// The first alert that is posted.
+fn posted(listener: &TcpListener) -> Result<serde_json::Value> {
+    let (mut stream, _) = listener.accept()?;
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while !text.ends_with('}') {
+        let count = stream.read(&mut buffer)?;
+        ensure!(count > 0, "{text}");
+        text += &String::from_utf8_lossy(&buffer[..count]);
+    }
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?;
+    let (_, body) = text.split_once("\r\n\r\n").context("a head")?;
+    Ok(serde_json::from_str(body)?)
+}
+
+#[test]
+fn an_attack_raises_an_alert_and_snapshots_are_written() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let listener = site.lab.gateway().enter(|| TcpListener::bind("127.0.0.1:0"))??;
+    let webhook = format!("alerts.webhook=\"http://{}/hook\"", listener.local_addr()?);
+    let history = site.lab.directory().join("history");
+    let directory = format!("history.directory={}", history.display());
+    let settings = [
+        webhook.as_str(),
+        directory.as_str(),
+        "history.interval_s=1",
+        "alerts.attack={ above = 0.1, for_s = 1 }",
+        "reputation.threshold=1000000",
+    ];
+    let engine = RunningEngine::start(&site.lab, &settings)?;
+    let hook = thread::spawn(move || posted(&listener));
+    let [server, _] = site::nginx();
+    wait_until("the alert", SOON, || {
+        let _ = curl(&site.lab, server, ATTACK, &[]);
+        hook.is_finished()
+    })?;
+    let alert = hook.join().ok().context("the hook")??;
+    ensure!(alert["name"] == "attack" && alert["state"] == "raised", "{alert}");
+    ensure!(engine.log().contains("alert attack"), "{}", engine.log());
+    let snapshot = wait_for("a snapshot", SOON, || {
+        let entry = fs::read_dir(&history).ok()?.flatten().last()?;
+        let text = fs::read_to_string(entry.path()).ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()
+    })?;
+    ensure!(
+        snapshot["requests"].is_object() && snapshot["jobs"].is_array(),
+        "{snapshot}"
+    );
     engine.stop()
 }

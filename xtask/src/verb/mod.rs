@@ -5,6 +5,7 @@ pub mod build;
 pub mod clippy;
 pub mod fuzz;
 pub mod lab;
+pub mod package;
 pub mod run;
 pub mod setup;
 pub mod test;
@@ -34,6 +35,7 @@ enum Verb {
     Bench(bench::Bench),
     Train(train::Train),
     Fuzz(fuzz::Fuzz),
+    Package(package::Package),
 }
 
 impl Cli {
@@ -52,6 +54,7 @@ impl Cli {
             Verb::Bench(verb) => verb.run(),
             Verb::Train(verb) => verb.run(),
             Verb::Fuzz(verb) => verb.run(),
+            Verb::Package(verb) => verb.run(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -43,11 +44,15 @@ const START: Duration = Duration::from_secs(90);
 const SETTLED: Duration = Duration::from_millis(200);
 /// Keys that every engine of these tests has, unless a test sets them: a heartbeat that a busy machine does not
 /// miss, and tables that are made quickly.
-const DEFAULTS: [&str; 3] = [
+const DEFAULTS: [&str; 4] = [
     "limits.heartbeat_timeout_ms=5000",
     "limits.max_flows=8192",
     "report.summary_interval_s=0",
+    "engine.user=nobody",
 ];
+
+/// The number of the user `nobody` and its group.
+pub(crate) const NOBODY: u32 = 65534;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -88,16 +93,21 @@ impl RunningEngine {
 
     /// Tries to take over from the engine in the lab, and returns what was said at the end.
     pub(crate) fn refuse_successor(lab: &Lab, settings: &[&str]) -> Result<String> {
-        let mut successor = Self::spawn(lab, &both_services("all"), settings, &["--replace"])?;
-        let status = wait_for("the other engine ending", START, || {
-            successor.child.try_wait().ok().flatten()
+        Self::refuse_start(lab, settings, &["--replace"])
+    }
+
+    /// Tries to start an engine, and returns what it said at its end.
+    pub(crate) fn refuse_start(lab: &Lab, settings: &[&str], options: &[&str]) -> Result<String> {
+        let mut engine = Self::spawn(lab, &both_services("all"), settings, options)?;
+        let status = wait_for("the engine ending", START, || {
+            engine.child.try_wait().ok().flatten()
         })?;
-        ensure!(!status.success(), "the other engine did not fail");
-        Ok(successor.log())
+        ensure!(!status.success(), "the engine did not fail");
+        Ok(engine.log())
     }
 
     /// Waits until it filters.
-    fn ready(self) -> Result<Self> {
+    pub(crate) fn ready(self) -> Result<Self> {
         let mut engine = self;
         let pid = engine.pid();
         let ready = wait_for("the engine filtering", START, || match engine.child.try_wait() {
@@ -112,6 +122,17 @@ impl RunningEngine {
     }
 
     fn spawn(lab: &Lab, configuration: &str, settings: &[&str], options: &[&str]) -> Result<Self> {
+        Self::spawn_with(lab, configuration, settings, options, &[])
+    }
+
+    /// Starts an engine with these variables in its environment.
+    pub(crate) fn spawn_with(
+        lab: &Lab,
+        configuration: &str,
+        settings: &[&str],
+        options: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let directory = lab.directory();
         let file = directory.join(format!("engine-{number}.toml"));
@@ -119,6 +140,8 @@ impl RunningEngine {
         let log = directory.join(format!("engine-{number}.log"));
         let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let socket = directory.join("control.sock");
+        // The engine's user makes its sockets there.
+        chown(directory, Some(NOBODY), Some(NOBODY)).context("giving the lab's directory away")?;
         let mut command = lab.gateway().command(PROGRAM);
         command
             .arg("run")
@@ -134,13 +157,16 @@ impl RunningEngine {
             .arg("--socket")
             .arg(&socket)
             .args(options);
-        let audit = directory.join("audit").display().to_string();
-        command.args(["--set", &format!("audit.directory={audit}")]);
+        for key in ["audit", "history"] {
+            let place = directory.join(key);
+            command.args(["--set", &format!("{key}.directory={}", place.display())]);
+        }
         for setting in DEFAULTS.iter().chain(settings) {
             command.args(["--set", setting]);
         }
         let child = command
             .env_remove("SSH_CONNECTION")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(output)

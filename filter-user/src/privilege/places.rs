@@ -1,0 +1,154 @@
+//! Where an engine reads and writes.
+
+use std::path::{Path, PathBuf};
+
+use filter_common::map;
+
+use crate::{
+    config::{self, Config, ModelSource, RulesSource},
+    host,
+};
+
+/// What outlives a boot; not every host has it.
+const STATE_DIRECTORY: &str = "/var/lib/portcullis";
+
+/// What the resolver of the C library reads.
+const RESOLVER: [&str; 5] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+];
+
+/// A directory that an engine makes files in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// How names of the engine's own files in it begin. Nothing else in it is touched.
+    pub(super) prefixes: Vec<String>,
+    /// Nobody but engines has anything to do in it, whatever is there.
+    pub(super) is_ours: bool,
+}
+
+/// All of them.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// Locks, records and sockets.
+    pub(super) written: Vec<Place>,
+    /// Maps and links.
+    pub(super) pins: Place,
+    /// Directories of what is only read.
+    pub(super) read: Vec<PathBuf>,
+}
+
+impl Places {
+    /// The places of a configuration, which was read from `file`.
+    pub(super) fn of(config: &Config, file: Option<&Path>) -> Self {
+        let engine = &config.engine;
+        let run = Path::new(host::RUN_DIRECTORY);
+        let mut written = vec![Place {
+            path: run.to_owned(),
+            prefixes: ["interface-", "flows-"].map(str::to_owned).to_vec(),
+            is_ours: true,
+        }];
+        let state = Path::new(STATE_DIRECTORY);
+        if state.is_dir() {
+            written.push(Place {
+                path: state.to_owned(),
+                prefixes: vec![String::new()],
+                is_ours: true,
+            });
+        }
+        if config.audit.enabled {
+            written.push(records(
+                &config.audit.directory,
+                &config::Audit::default().directory,
+                "audit.",
+            ));
+        }
+        if config.history.interval_s > 0 {
+            written.push(records(
+                &config.history.directory,
+                &config::History::default().directory,
+                "snapshot-",
+            ));
+        }
+        let mut sockets = vec![engine.control_socket.clone()];
+        if config.api.enabled {
+            sockets.push(config.api.socket_beside(&engine.control_socket));
+        }
+        for socket in sockets {
+            let (Some(parent), Some(name)) = (socket.parent(), socket.file_name()) else {
+                continue;
+            };
+            let name = name.to_string_lossy();
+            // The socket itself, its lock, and the directory that it is made in.
+            let prefixes = [name.to_string(), format!(".{name}.")];
+            match written.iter_mut().find(|place| place.path == parent) {
+                Some(place) => place.prefixes.extend(prefixes),
+                None => written.push(Place {
+                    path: parent.to_owned(),
+                    prefixes: prefixes.to_vec(),
+                    is_ours: false,
+                }),
+            }
+        }
+        let maps = map::PINNED.iter().map(|name| (*name).to_owned());
+        Self {
+            read: read(config, file),
+            written,
+            pins: Place {
+                path: engine.pin_dir.clone(),
+                prefixes: maps.chain(["link_".to_owned()]).collect(),
+                is_ours: engine.pin_dir == config::Engine::default().pin_dir,
+            },
+        }
+    }
+}
+
+/// Where files with such names are written.
+fn records(path: &Path, default: &Path, prefix: &str) -> Place {
+    Place {
+        path: path.to_owned(),
+        prefixes: vec![prefix.to_owned()],
+        is_ours: path == default,
+    }
+}
+
+fn read(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
+    let scoring = &config.scoring;
+    let rules = match &scoring.rules {
+        RulesSource::Directory(path) => Some(path.as_path()),
+        RulesSource::Builtin => None,
+    };
+    let model = match &scoring.model {
+        ModelSource::File(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let default = Path::new(config::DEFAULT_PATH);
+    let files = [
+        Some(file.unwrap_or(default)),
+        model,
+        config.response.page.as_deref(),
+    ];
+    // A file's directory: a new file of that name is another one.
+    let directories = files.into_iter().flatten().filter_map(Path::parent);
+    // By these the names of other hosts are looked up.
+    let asks_others = config.alerts.webhook.is_some();
+    let resolver = RESOLVER.iter().map(Path::new).filter(|_| asks_others);
+    directories
+        .chain(resolver)
+        .chain(rules)
+        .chain(config.rules.folder.as_deref())
+        .map(|path| Path::new(".").join(path))
+        .collect()
+}
+
+impl Place {
+    pub(super) fn has_made(&self, name: &str) -> bool {
+        self.prefixes
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_str()))
+    }
+}
