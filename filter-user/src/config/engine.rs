@@ -2,12 +2,13 @@
 
 use std::{fmt, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Interfaces;
 
 /// Where the engine attaches, and how its threads run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
     /// The network interface to filter, or several; `--iface` overrides it.
@@ -71,7 +72,7 @@ impl Default for Engine {
 }
 
 /// How a queue's thread waits for packets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Poll {
     /// How long an empty ring is read again before the thread sleeps, in microseconds.
@@ -98,7 +99,7 @@ impl Default for Poll {
 macro_rules! keyword {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $text)] #[value(name = $text)] $variant),+
         }

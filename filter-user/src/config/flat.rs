@@ -1,0 +1,49 @@
+//! A configuration as the list of its keys and values.
+
+use toml::{Table, Value};
+
+use super::Config;
+
+/// Names an element of a list of tables: the list's key, the element's number and the element.
+type Name = fn(&str, usize, &Table) -> String;
+
+impl Config {
+    /// All keys with their values, in order; elements of lists of tables by number: `service.0.port`.
+    #[must_use]
+    pub fn flat(&self) -> Vec<(String, Value)> {
+        self.flat_by(|list, at, _| format!("{list}.{at}"))
+    }
+
+    pub(super) fn flat_by(&self, name: Name) -> Vec<(String, Value)> {
+        let mut all = Vec::new();
+        collect(&self.table(), "", name, &mut all);
+        all
+    }
+
+    /// The effective configuration as a table.
+    #[expect(clippy::missing_panics_doc, reason = "cannot panic, as the expect says")]
+    pub(super) fn table(&self) -> Table {
+        Table::try_from(self).expect("every field of the configuration has a TOML form")
+    }
+}
+
+fn collect(table: &Table, prefix: &str, name: Name, all: &mut Vec<(String, Value)>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        match value {
+            Value::Table(table) => collect(table, &key, name, all),
+            Value::Array(list) if list.first().is_some_and(Value::is_table) => {
+                for (at, element) in list.iter().enumerate() {
+                    if let Value::Table(element) = element {
+                        collect(element, &name(&key, at, element), name, all);
+                    }
+                }
+            }
+            value => all.push((key, value.clone())),
+        }
+    }
+}
