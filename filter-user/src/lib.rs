@@ -21,6 +21,7 @@ pub mod reputation;
 pub mod ring;
 pub mod rules;
 pub mod runtime;
+pub mod saved;
 pub mod scan;
 pub mod summary;
 pub mod tuning;

@@ -47,6 +47,7 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, timeout: Duration) -> R
         .route("/v1/blocks/{*target}", delete(blocks::remove))
         .route("/v1/allows", get(allows::list).post(allows::add))
         .route("/v1/allows/{*target}", delete(allows::remove))
+        .route("/v1/config", get(reload::config))
         .route("/v1/reload", post(reload::reload))
         .route("/v1/reload/confirm", post(reload::confirm))
         .route("/v1/reload/revert", post(reload::revert))

@@ -523,6 +523,24 @@ fn a_reload_is_tried_and_taken_back() {
     assert_eq!(say("/v1/reload/confirm", ""), 200);
     assert_eq!(say("/v1/reload", r#"{"confirm_within_s":1}"#), 400);
     assert_eq!(say("/v1/reload/revert", ""), 404);
+    assert_eq!(say("/v1/reload?dry_run=perhaps", ""), 400);
+    let answer = served.say(&request("POST", "/v1/reload?dry_run=true", "", ""));
+    assert_eq!(status_of(&answer), 200);
+    for part in [
+        "7 rules are right",
+        "\"applied\":[{\"key\":\"scoring.anomaly\"",
+        "\"needs_restart\":[",
+    ] {
+        assert!(answer.contains(part), "{answer}");
+    }
+}
+
+#[test]
+fn the_configuration_in_force_is_there() {
+    let served = served(&config::Api::default());
+    let answer = served.say(&request("GET", "/v1/config", "", ""));
+    assert_eq!(status_of(&answer), 200);
+    assert!(answer.contains("\"anomaly\":5"), "{answer}");
 }
 
 #[test]

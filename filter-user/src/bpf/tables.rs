@@ -359,6 +359,20 @@ impl Tables {
         self.block.entries()
     }
 
+    /// The kernel's identities of the maps of single sources, and of IPv4 and IPv6 prefixes: those of other maps are others, until
+    /// the next boot.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing.
+    pub fn block_maps(&self) -> Result<[u32; 3], TableError> {
+        let id = |name: &str| {
+            let map = MapData::from_pin(self.pin_dir.join(name)).map_err(failed(name))?;
+            Ok(map.info().map_err(failed(name))?.id())
+        };
+        Ok([id(map::SOURCE_BLOCKS)?, id(map::BLOCK_V4)?, id(map::BLOCK_V6)?])
+    }
+
     /// Ends the block of `target`. Returns whether there was one.
     ///
     /// # Errors

@@ -5,9 +5,13 @@ use std::{io::Write, path::PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Connection, connection::print_json};
+use super::{
+    Connection,
+    connection::{print_json, unexpected},
+};
 use crate::{
     config::{Config, INITIAL, Origin, Override, schema},
+    control::{Request, Response},
     tuning::Tuned,
 };
 
@@ -35,6 +39,9 @@ pub(super) enum ConfigVerb {
         /// Say where each value is from: a line of the file, a profile, a variable, an option, or the default
         #[arg(long)]
         origin: bool,
+        /// Ask the running engine for the configuration in force instead, reloads included
+        #[arg(long, conflicts_with_all = ["overrides", "origin"])]
+        running: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -57,9 +64,17 @@ impl ConfigVerb {
                 Ok(writeln!(out, "{name}: ok")?)
             }
             Self::Show {
+                running: true, json, ..
+            } => match connection.ask(&Request::Config {})? {
+                Response::Config { config } if json => print_json(out, &config),
+                Response::Config { config } => Ok(write!(out, "{}", config.to_toml())?),
+                other => Err(unexpected(&other)),
+            },
+            Self::Show {
                 overrides,
                 origin: with_origin,
                 json,
+                ..
             } => {
                 let origin = connection.origin(&overrides)?;
                 let config = origin.config()?;

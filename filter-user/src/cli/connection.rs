@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, ConfigError, Origin, Override, environment},
-    control::{Client, ClientError, Request, Response},
+    control::{Client, ClientError, Reloaded, Request, Response},
 };
 
 #[derive(Debug, Args)]
@@ -47,7 +47,10 @@ impl Connection {
     pub(super) fn tell(&self, request: &Request, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         match self.ask(request)? {
             response @ Response::Done { .. } if json => print_json(out, &response),
-            Response::Done { message } => Ok(writeln!(out, "{message}")?),
+            response @ Response::Reloaded { .. } if json => print_json(out, &response),
+            Response::Done { message } | Response::Reloaded(Reloaded { message, .. }) => {
+                Ok(writeln!(out, "{message}")?)
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -517,6 +517,14 @@ fn a_running_engine_is_asked_and_told() {
         (&["allow", "--json"], 0, "\"10.0.0.0/8\""),
         (&["allow", "10.0.0.0/8", "--remove"], 0, "off the allow list"),
         (&["reload"], 6, "rules/x.toml:3"),
+        (&["reload", "--dry-run"], 0, "7 rules are right"),
+        (
+            &["reload", "--dry-run", "--json"],
+            0,
+            "\"key\": \"limits.max_flows\"",
+        ),
+        (&["reload", "--dry-run", "--revert"], 2, "cannot be used with"),
+        (&["config", "show", "--running"], 0, "[engine.poll]"),
         (&["confirm"], 5, "no such entry"),
         (&["reload", "--confirm-within", "4s"], 2, "between 5s and 1h"),
         (

@@ -35,8 +35,12 @@ pub struct Engine {
     pub log: Level,
     /// The least severe level the XDP program logs.
     pub ebpf_log: Level,
+    /// Seconds between looks at the configuration file: one that has changed is reloaded; 0: only when it is asked for.
+    pub watch_s: u32,
     /// Where maps and links are pinned; a directory on a BPF file system.
     pub pin_dir: PathBuf,
+    /// What outlives a reboot, such as blocks and copies of feeds; a directory of the engine's own.
+    pub state_dir: PathBuf,
     /// The control socket.
     pub control_socket: PathBuf,
     /// What becomes of VLAN-tagged frames to an inspected service.
@@ -62,7 +66,9 @@ impl Default for Engine {
             offloads: Offloads::Auto,
             log: Level::Info,
             ebpf_log: Level::Off,
+            watch_s: 0,
             pin_dir: PathBuf::from("/sys/fs/bpf/portcullis"),
+            state_dir: PathBuf::from("/var/lib/portcullis"),
             control_socket: PathBuf::from("/run/portcullis/control.sock"),
             vlan: VlanPolicy::Auto,
             fragments: FragmentPolicy::Inspect,

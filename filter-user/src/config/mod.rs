@@ -9,7 +9,9 @@ mod cidr;
 mod clients;
 mod decision;
 mod deep;
+mod difference;
 mod document;
+mod effect;
 mod engine;
 mod environment;
 mod exclusion;
@@ -45,6 +47,8 @@ pub use decision::{
     Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
 };
 pub use deep::{Deep, Workers};
+pub use difference::{Change, Difference};
+pub use effect::Effect;
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Offloads, Poll, Queues,
     Scheduling, VlanPolicy, XdpMode,

@@ -175,7 +175,9 @@ fn engine(config: &Config, findings: &mut Findings) {
     findings.range("engine.poll.spin_us", engine.poll.spin_us, 0..=1_000_000);
     // What a driver's NAPI takes at most in one turn.
     findings.range("engine.poll.busy_budget", engine.poll.busy_budget, 0..=64);
+    findings.range("engine.watch_s", engine.watch_s, 0..=86_400);
     absolute("engine.pin_dir", &engine.pin_dir, findings);
+    absolute("engine.state_dir", &engine.state_dir, findings);
     unix_socket("engine.control_socket", &engine.control_socket, findings);
 }
 
@@ -518,6 +520,13 @@ fn page(path: &Path, findings: &mut Findings) {
             "name a readable HTML file, or leave the key out for the built-in page",
         ),
     }
+}
+
+/// What is wrong with `[lists]`.
+pub(super) fn list_findings(config: &Config) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    lists(config, &mut findings);
+    findings.0
 }
 
 fn lists(config: &Config, findings: &mut Findings) {

@@ -6,10 +6,13 @@ use filter_score::Policies;
 use ipnet::IpNet;
 
 use super::{
-    protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Successor},
+    protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Reloaded, Successor},
     status::Status,
 };
-use crate::{config::Level, latency::Latencies};
+use crate::{
+    config::{Config, Level},
+    latency::Latencies,
+};
 
 /// What the control server asks of the engine.
 ///
@@ -50,7 +53,13 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Reads the rules again, and says what is in force now. On an error those in force stay. With a `trial` what was in force
     /// before comes back after that time, unless [`Engine::confirm`] is called; until then an error if one is going on.
-    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal>;
+    fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal>;
+
+    /// What [`Engine::reload`] would do; nothing changes.
+    fn preview_reload(&self) -> Result<Reloaded, Refusal>;
+
+    /// The configuration in force, without secrets.
+    fn config(&self) -> Config;
 
     /// Ends a trial: what was reloaded stays. An error if there is none.
     fn confirm(&self) -> Result<String, Refusal>;

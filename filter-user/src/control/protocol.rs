@@ -9,7 +9,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::status::Status;
-use crate::{config::Level, latency::Latencies};
+use crate::{
+    config::{Change, Config, Level},
+    latency::Latencies,
+};
 
 /// The version of the protocol. The engine refuses any other, and says so.
 pub const VERSION: u32 = 1;
@@ -103,7 +106,12 @@ pub enum Request {
         /// Take it back after so many seconds, within [`TRIAL_S`], unless it is confirmed; none: it stays.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm_within_s: Option<u64>,
+        /// Only say what would change.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
+    /// The configuration in force.
+    Config {},
     /// The reload on trial stays.
     Confirm {},
     /// The reload on trial is taken back.
@@ -198,6 +206,13 @@ pub enum Response {
         /// What exactly.
         message: String,
     },
+    /// What a reload has changed, or would.
+    Reloaded(Reloaded),
+    /// The configuration in force, without secrets.
+    Config {
+        /// It.
+        config: Box<Config>,
+    },
     /// What became of many blocks.
     BlockedAll(Blocked),
     /// A page of what is blocked; the next page is asked for with the last entry's target.
@@ -214,6 +229,17 @@ pub enum Response {
     Latency(Latencies),
     /// What was asked cannot be done.
     Error(Refusal),
+}
+
+/// What a reload has changed, or would.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// All of it in a sentence.
+    pub message: String,
+    /// What of the configuration has changed and is in force.
+    pub applied: Vec<Change>,
+    /// What has changed and is not, until the engine starts again.
+    pub needs_restart: Vec<Change>,
 }
 
 /// What became of many blocks.

@@ -227,7 +227,13 @@ pub(crate) fn dispatch<E: Engine + ?Sized>(
             targets: engine.allowed(page)?,
         }),
         Request::Latency { reset } => Ok(Response::Latency(engine.latencies(reset))),
-        Request::Reload { confirm_within_s } => done(engine.reload(trial(confirm_within_s)?)?),
+        Request::Reload { dry_run: true, .. } => Ok(Response::Reloaded(engine.preview_reload()?)),
+        Request::Reload { confirm_within_s, .. } => {
+            Ok(Response::Reloaded(engine.reload(trial(confirm_within_s)?)?))
+        }
+        Request::Config {} => Ok(Response::Config {
+            config: Box::new(engine.config()),
+        }),
         Request::Confirm {} => done(engine.confirm()?),
         Request::Revert {} => done(engine.revert()?),
         Request::HandOver(successor) => Ok(Response::HandedOver(engine.hand_over(&successor)?)),

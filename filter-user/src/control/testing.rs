@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    config::{FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
+    config::{Change, Config, FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
     latency::{Latencies, LatencyBook, Stage},
 };
 
@@ -173,7 +173,7 @@ impl Engine for Tables {
     }
 
     /// Wrong rules, unless they are tried.
-    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+    fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal> {
         let mut on_trial = self.trial.lock().unwrap();
         if on_trial.is_some() {
             return Err(Refusal::new(
@@ -189,7 +189,27 @@ impl Engine for Tables {
                 "see the list of targets",
             )
         })?);
-        Ok("7 rules in force".to_owned())
+        Ok(Reloaded {
+            message: "7 rules in force".to_owned(),
+            ..self.preview_reload()?
+        })
+    }
+
+    fn preview_reload(&self) -> Result<Reloaded, Refusal> {
+        let change = |key: &str| Change {
+            key: key.to_owned(),
+            before: Some("5".to_owned()),
+            after: None,
+        };
+        Ok(Reloaded {
+            message: "7 rules are right".to_owned(),
+            applied: vec![change("scoring.anomaly")],
+            needs_restart: vec![change("limits.max_flows")],
+        })
+    }
+
+    fn config(&self) -> Config {
+        Config::default()
     }
 
     fn confirm(&self) -> Result<String, Refusal> {

@@ -12,7 +12,6 @@ mod blocked;
 mod blocks;
 mod events;
 mod flow_file;
-mod folder;
 mod handover;
 mod keeper;
 mod logging;
@@ -25,10 +24,13 @@ mod process;
 mod queue_set;
 mod queues;
 mod reload;
+mod saving;
 mod second_tier;
 mod slots;
 mod start;
 mod state;
+mod trial;
+mod watched;
 mod xdp_mode;
 
 use std::{
@@ -63,6 +65,8 @@ use handover::{Next, Pending};
 use keeper::Keeper;
 use orders::Order;
 use queues::QueueThreads;
+use reload::Which;
+use saving::Saver;
 use slots::Slots;
 use start::Plan;
 use state::State;
@@ -141,6 +145,7 @@ struct Running {
     supplies: Supplies,
     events: JoinHandle<()>,
     keeper: Keeper,
+    saver: Saver,
     orders: mpsc::Receiver<Order>,
     /// Flows were handed over, and it is not known yet what became of them.
     pending: Option<Pending>,
@@ -171,6 +176,8 @@ impl Running {
         let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
         let watch_s = state.config.rules.watch_s;
         let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
+        let file_s = state.config.engine.watch_s;
+        let mut look_at_file = ticker(Duration::from_secs(u64::from(file_s.max(1))));
         let mut last = state.status();
         let outcome = {
             let protected = Arc::clone(&self.protected);
@@ -186,7 +193,12 @@ impl Running {
                     },
                     _ = signals.hangup.recv() => reload(&state),
                     _ = look.tick(), if watch_s > 0 => {
-                        if state.folder_changed() {
+                        if state.files_changed(Which::Rules) {
+                            reload(&state);
+                        }
+                    }
+                    _ = look_at_file.tick(), if file_s > 0 => {
+                        if state.files_changed(Which::Configuration) {
                             reload(&state);
                         }
                     }
@@ -275,6 +287,7 @@ impl Running {
         tokio::time::sleep(DRAIN).await;
         self.threads.stop();
         drop(self.keeper);
+        drop(self.saver);
         drop(self.supplies);
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
@@ -303,7 +316,7 @@ fn ticker(period: Duration) -> tokio::time::Interval {
 
 fn reload(state: &State) {
     match state.reload(None) {
-        Ok(message) => tracing::info!("{message}"),
+        Ok(reloaded) => tracing::info!("{}", reloaded.message),
         Err(refusal) => tracing::error!("reload refused: {refusal}"),
     }
 }

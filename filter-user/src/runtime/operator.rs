@@ -16,18 +16,18 @@ use super::{
     maps::prefix,
     orders::What,
     queue_set::Queue,
-    reload::Trial,
     second_tier,
     state::{State, spare_proxies},
+    trial::Trial,
 };
 use crate::{
     bpf::{TableError, Target, XdpMode, monotonic_ns},
     client::ClientCount,
-    config::{self, Level},
+    config::{self, Config, Level},
     control::{
         BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, InterfaceStatus,
-        PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, RequestCounters, RulesStatus,
-        Status, Successor,
+        PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, Reloaded, RequestCounters,
+        RulesStatus, Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
     flow::DropReason,
@@ -221,8 +221,16 @@ impl Engine for State {
         self.queue_set().latency.snapshot(reset)
     }
 
-    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+    fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal> {
         self.reload_for(trial)
+    }
+
+    fn preview_reload(&self) -> Result<Reloaded, Refusal> {
+        State::preview_reload(self)
+    }
+
+    fn config(&self) -> Config {
+        self.rules_state().in_force.config.masked()
     }
 
     fn confirm(&self) -> Result<String, Refusal> {
@@ -443,7 +451,7 @@ fn bare_name(reason: Reason) -> &'static str {
     name.split_once('_').map_or(name, |(_, rest)| rest)
 }
 
-fn origin(block: &Block) -> BlockOrigin {
+pub(super) fn origin(block: &Block) -> BlockOrigin {
     match block.reason {
         Block::REASON_CONFIGURATION => BlockOrigin::Config,
         Block::REASON_REPUTATION => BlockOrigin::Reputation,

@@ -15,6 +15,7 @@ use super::{
     predecessor::Predecessor,
     queue_set::QueueSet,
     queues::{self, QueueThreads},
+    saving::Saver,
     second_tier,
     slots::Slots,
     state::State,
@@ -198,6 +199,7 @@ impl Running {
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
         state.publish_blocks(&state.tables());
+        let saver = Saver::start(&state)?;
         let keeper = Keeper::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, &reasons, &slots);
@@ -211,6 +213,7 @@ impl Running {
             supplies,
             events,
             keeper,
+            saver,
             orders,
             pending: None,
             claims: Vec::new(),
