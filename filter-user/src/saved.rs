@@ -138,31 +138,13 @@ impl SavedBlocks {
             .create(directory)?;
         // An engine that takes over and the one before may both write.
         let new = self.path.with_extension(format!("{}.new", process::id()));
-        let written = self.write_to(&new, header, blocks);
+        let written = write_to(&new, header, blocks);
         let replaced = written.and_then(|()| fs::rename(&new, &self.path));
         if replaced.is_err() {
             let _ = fs::remove_file(&new);
         }
         replaced?;
         File::open(directory)?.sync_all()
-    }
-
-    fn write_to(&self, new: &Path, header: &Header, blocks: impl Iterator<Item = Saved>) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(new)?;
-        let mut out = BufWriter::new(file);
-        line(&mut out, header)?;
-        let mut end = End { blocks: 0 };
-        for block in blocks {
-            line(&mut out, &block)?;
-            end.blocks += 1;
-        }
-        line(&mut out, &end)?;
-        out.into_inner()?.sync_all()
     }
 
     /// What is saved, at most so many blocks; none if there is no file.
@@ -251,6 +233,24 @@ impl Lines<'_> {
             message,
         }
     }
+}
+
+fn write_to(new: &Path, header: &Header, blocks: impl Iterator<Item = Saved>) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(new)?;
+    let mut out = BufWriter::new(file);
+    line(&mut out, header)?;
+    let mut end = End { blocks: 0 };
+    for block in blocks {
+        line(&mut out, &block)?;
+        end.blocks += 1;
+    }
+    line(&mut out, &end)?;
+    out.into_inner()?.sync_all()
 }
 
 fn line(out: &mut BufWriter<File>, value: &impl Serialize) -> io::Result<()> {

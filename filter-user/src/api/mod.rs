@@ -9,6 +9,7 @@ mod blocks;
 mod check;
 mod error;
 mod exposition;
+mod feeds;
 mod health;
 mod listener;
 mod metrics;

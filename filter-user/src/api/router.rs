@@ -15,7 +15,7 @@ use super::{
     Context, allows, blocks,
     check::{self, Checks},
     error::Problem,
-    health, metrics, reload,
+    feeds, health, metrics, reload,
 };
 use crate::{
     control::{Engine, ModelStatus, RulesStatus, Status},
@@ -47,6 +47,8 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, timeout: Duration) -> R
         .route("/v1/blocks/{*target}", delete(blocks::remove))
         .route("/v1/allows", get(allows::list).post(allows::add))
         .route("/v1/allows/{*target}", delete(allows::remove))
+        .route("/v1/feeds", get(feeds::list))
+        .route("/v1/feeds/refresh", post(feeds::refresh))
         .route("/v1/config", get(reload::config))
         .route("/v1/reload", post(reload::reload))
         .route("/v1/reload/confirm", post(reload::confirm))

@@ -536,6 +536,25 @@ fn a_reload_is_tried_and_taken_back() {
 }
 
 #[test]
+fn feeds_are_listed_and_fetched() {
+    let served = served(&config::Api::default());
+    let answer = served.say(&request("GET", "/v1/feeds", "", ""));
+    assert!(
+        answer.contains("\"name\":\"drop\"") && answer.contains("404 Not Found"),
+        "{answer}"
+    );
+    let refresh = |body: &str| {
+        let headers = if body.is_empty() { "" } else { JSON };
+        status_of(&served.say(&request("POST", "/v1/feeds/refresh", headers, body)))
+    };
+    assert_eq!((refresh(""), refresh(r#"{"name":"drop"}"#)), (200, 200));
+    assert_eq!(
+        (refresh(r#"{"name":"x"}"#), refresh(r#"{"nam":"x"}"#)),
+        (404, 422)
+    );
+}
+
+#[test]
 fn the_configuration_in_force_is_there() {
     let served = served(&config::Api::default());
     let answer = served.say(&request("GET", "/v1/config", "", ""));

@@ -345,6 +345,12 @@ impl Tables {
         self.block.insert(prefix, block).map_err(failed(map::BLOCK_V4))
     }
 
+    /// The block of `prefix`, or if it has none, that of the longest prefix around it.
+    #[must_use]
+    pub fn block_of(&self, prefix: Prefix) -> Option<Block> {
+        self.block.get(prefix)
+    }
+
     /// Takes `prefix` off the block list. Returns whether it was there.
     ///
     /// # Errors

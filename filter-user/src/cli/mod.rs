@@ -11,6 +11,7 @@ mod connection;
 mod datapath;
 mod duration;
 mod exit;
+mod feeds;
 mod log;
 mod queues;
 mod reload;
@@ -54,6 +55,7 @@ enum Verb {
     Unblock(block::Unblock),
     Allow(allow::Allow),
     Blocks(blocks::Blocks),
+    Feeds(feeds::Feeds),
     Reload(reload::Reload),
     Queues(queues::Queues),
     Confirm(reload::Confirm),
@@ -104,6 +106,7 @@ impl Cli {
             Verb::Unblock(verb) => verb.run(connection, out)?,
             Verb::Allow(verb) => verb.run(connection, out)?,
             Verb::Blocks(verb) => verb.run(connection, out)?,
+            Verb::Feeds(verb) => verb.run(connection, out)?,
             Verb::Reload(verb) => verb.run(connection, out)?,
             Verb::Queues(verb) => verb.run(connection, out)?,
             Verb::Confirm(verb) => verb.run(connection, out)?,

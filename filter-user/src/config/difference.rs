@@ -119,6 +119,8 @@ impl Config {
             api: self.api.clone(),
             service: self.reloaded_services(next),
             limit: next.limit.clone(),
+            geo: next.geo.clone(),
+            feed: next.feed.clone(),
         }
     }
 
@@ -169,7 +171,11 @@ impl Config {
     /// The same without secrets, to be shown.
     #[must_use]
     pub fn masked(&self) -> Self {
-        self.clone()
+        let mut masked = self.clone();
+        for feed in &mut masked.feed {
+            feed.source = feed.source.masked();
+        }
+        masked
     }
 }
 
@@ -389,7 +395,7 @@ mod tests {
             }
             "api.listen" => json!(["127.0.0.1:9"]),
             "limit[].paths" => json!(["/a"]),
-            "engine.cpus" => json!([1]),
+            "engine.cpus" | "geo.block_asns" => json!([1]),
             _ => Json::Null,
         };
         if !by_hand.is_null() {
@@ -468,7 +474,7 @@ mod tests {
         let schema = schema();
         let base = config(
             "[[service]]\nport = 80\n[[limit]]\nname = 'a'\nrequests = 1\nwindow_s = 1\n\
-             [api]\ntokens = [{ name = 'a', role = 'viewer', file = '/a' }]",
+             [[feed]]\nname = 'f'\nsource = '/f'\n[api]\ntokens = [{ name = 'a', role = 'viewer', file = '/a' }]",
         );
         let text = serde_json::to_value(&base).expect("JSON");
         // What tells elements apart: another one is another element.
@@ -476,6 +482,7 @@ mod tests {
             "service[].address",
             "service[].port",
             "limit[].name",
+            "feed[].name",
             "api.tokens[].name",
         ];
         for key in keys() {
@@ -495,12 +502,12 @@ mod tests {
                 serde_json::from_value(changed).unwrap_or_else(|error| panic!("{key}: {error}"));
             assert_ne!(next, base, "{key}");
             let difference = base.difference(&next);
-            let named: Vec<_> = difference
+            let told: Vec<_> = difference
                 .at_once
                 .iter()
                 .chain(&difference.needs_restart)
                 .collect();
-            assert_eq!(named.len(), 1, "{key}: {named:#?}");
+            assert_eq!(told.len(), 1, "{key}: {told:#?}");
             let (reloaded, expected) = match Effect::of(&key) {
                 Effect::AtOnce => (base.reloaded(&next), &next),
                 Effect::Restart => (base.reloaded(&next), &base),

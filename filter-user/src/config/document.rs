@@ -63,7 +63,7 @@ impl<'t> Document<'t> {
                     "move the key to the top of the file".to_owned(),
                 )),
                 DeValue::Table(profile) => {
-                    mistakes.extend(self.type_mistakes_in(Spanned::new(span, profile)))
+                    mistakes.extend(self.type_mistakes_in(Spanned::new(span, profile)));
                 }
                 _ => mistakes.push(self.at_key(
                     &key,

@@ -49,6 +49,8 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("service[].proxy_protocol", AtOnce),
     ("service[].scoring", AtOnce),
     ("limit[]", AtOnce),
+    ("geo", AtOnce),
+    ("feed[]", AtOnce),
 ];
 
 impl Effect {

@@ -21,7 +21,6 @@ impl Config {
     }
 
     /// The effective configuration as a table.
-    #[expect(clippy::missing_panics_doc, reason = "cannot panic, as the expect says")]
     pub(super) fn table(&self) -> Table {
         Table::try_from(self).expect("every field of the configuration has a TOML form")
     }

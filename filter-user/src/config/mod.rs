@@ -15,8 +15,10 @@ mod effect;
 mod engine;
 mod environment;
 mod exclusion;
+mod feed;
 mod flat;
 mod flood;
+mod geo;
 mod interfaces;
 mod layers;
 mod limit;
@@ -55,7 +57,9 @@ pub use engine::{
 };
 pub use environment::environment;
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
+pub use feed::{Feed, FeedAction, FeedFormat, FeedSource, GEO};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
+pub use geo::Geo;
 pub use interfaces::Interfaces;
 pub use layers::Source;
 pub use limit::{Limit, LimitAction, LimitedService};
@@ -116,6 +120,10 @@ pub struct Config {
     pub service: Vec<Service>,
     /// Requests that a client may send.
     pub limit: Vec<Limit>,
+    /// Blocks by country and by network operator.
+    pub geo: Geo,
+    /// Lists of addresses that others keep.
+    pub feed: Vec<Feed>,
 }
 
 impl Config {
@@ -202,6 +210,17 @@ impl Config {
             resolve(path);
         }
         resolve(&mut self.report.directory);
+        for path in [&mut self.geo.database, &mut self.geo.asn_database]
+            .into_iter()
+            .flatten()
+        {
+            resolve(path);
+        }
+        for feed in &mut self.feed {
+            if let FeedSource::File(path) = &mut feed.source {
+                resolve(path);
+            }
+        }
         for token in &mut self.api.tokens {
             resolve(&mut token.file);
         }

@@ -6,7 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde_json::{Map, Value, json};
 
 use super::{
-    Address, ClientHeader, Config, Interfaces, ModelSource, Queues, RulesSource, exclusion::Written, profile,
+    Address, ClientHeader, Config, FeedSource, Interfaces, ModelSource, Queues, RulesSource,
+    exclusion::Written, profile,
 };
 
 /// The schema of a configuration file.
@@ -91,6 +92,7 @@ macro_rules! texts {
 texts! {
     Address: "\"any\", or an IP address.",
     ClientHeader: "\"x-forwarded-for\", \"forwarded\", \"none\", or the name of a header with one address.",
+    FeedSource: "A file, or a URL that begins with https://.",
     ModelSource: "\"builtin\", \"off\", or a file.",
     RulesSource: "\"builtin\", or a directory.",
 }

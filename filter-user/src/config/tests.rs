@@ -43,7 +43,7 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "",
         &mut known,
     );
-    known.retain(|key| key != "service" && key != "limit");
+    known.retain(|key| !["service", "limit", "feed"].contains(&key.as_str()));
     shown.sort();
     known.sort();
     assert_eq!(shown, known);
@@ -54,6 +54,9 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "# interface =",
         "# [[service]]",
         "# [[limit]]",
+        "# [[feed]]",
+        "# database =",
+        "# asn_database =",
         "# credits =",
         "# page =",
         "# socket =",
@@ -80,6 +83,54 @@ fn what_show_prints_reads_back() {
 
 /// A text, how its first mistake begins, and parts of its message and remedy.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        "[[feed]]\nname = 'a/b'\nsource = '/a'\n",
+        "portcullis.toml:2:1: feed.0.name",
+        "cannot be the name",
+        "use letters",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = 'ftp://a/b'\n",
+        "portcullis.toml:3:10: feed.0.source",
+        "neither a file nor a URL",
+        "",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = 'http://127.0.0.1.example/b'\n",
+        "portcullis.toml:3:1: feed.0.source",
+        "over plain HTTP",
+        "https://",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = '/a'\nsha256 = 'abc'\n",
+        "portcullis.toml:4:1: feed.0.sha256",
+        "no SHA-256",
+        "sha256sum",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = '/a'\nrefresh_s = 1\n",
+        "portcullis.toml:4:1: feed.0.refresh_s",
+        "out of range",
+        "use 60 to",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = '/a'\n[[feed]]\nname = 'a'\nsource = '/b'\n",
+        "portcullis.toml:5:1: feed.1.name",
+        "also feed.0",
+        "another name",
+    ),
+    (
+        "[geo]\nblock_countries = ['NL']\n",
+        "portcullis.toml:1:2: geo.database",
+        "there is no database",
+        ".mmdb",
+    ),
+    (
+        "[geo]\ndatabase = '/dev/null'\nallow_countries = ['NL', 'holland']\n",
+        "portcullis.toml:2:1: geo.database",
+        "not a file",
+        "codes of ISO 3166-1",
+    ),
     (
         "profile = 'prod'\n[profiles.lab]\n",
         "portcullis.toml:1:1: profile",
@@ -782,7 +833,7 @@ fn layers_count_in_their_order() {
     let dev = read(&[]);
     assert_eq!((dev.scoring.mode, dev.engine.log), (Mode::Detect, Level::Debug));
     assert_eq!((dev.scoring.anomaly, dev.scoring.paranoia), (9, 2));
-    let dev = read(&[environment.clone()]);
+    let dev = read(std::slice::from_ref(&environment));
     assert_eq!(dev.scoring.paranoia, 3);
     let dev = read(&[environment.clone(), set("scoring.paranoia=4")]);
     assert_eq!(dev.scoring.paranoia, 4);

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
 use filter_common::MAX_INTERFACES;
 
-use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr};
+use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr, feed};
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
@@ -33,6 +33,8 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     decisions(config, &mut findings);
     deep(config, &mut findings);
     lists(config, &mut findings);
+    config.geo.check(&mut findings);
+    feed::check(&config.feed, &mut findings);
     api(config, &mut findings);
     findings.0
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Reloaded, Successor},
-    status::Status,
+    status::{FeedStatus, Status},
 };
 use crate::{
     config::{Config, Level},
@@ -60,6 +60,12 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The configuration in force, without secrets.
     fn config(&self) -> Config;
+
+    /// The feeds, in the order of the configuration.
+    fn feeds(&self) -> Vec<FeedStatus>;
+
+    /// Has one feed or all fetched at once, without waiting for it. Returns how many; an error if there is none.
+    fn refresh_feeds(&self, name: Option<&str>) -> Result<u64, Refusal>;
 
     /// Ends a trial: what was reloaded stays. An error if there is none.
     fn confirm(&self) -> Result<String, Refusal>;

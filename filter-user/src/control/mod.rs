@@ -24,6 +24,6 @@ pub(crate) use server::dispatch;
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
-    BaselineStatus, DeepStatus, Fill, InterfaceStatus, ModelStatus, PacketCounter, QueueStatus,
+    BaselineStatus, DeepStatus, FeedStatus, Fill, InterfaceStatus, ModelStatus, PacketCounter, QueueStatus,
     RequestCounters, RulesStatus, Status,
 };

@@ -8,7 +8,7 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::status::Status;
+use super::status::{FeedStatus, Status};
 use crate::{
     config::{Change, Config, Level},
     latency::Latencies,
@@ -112,6 +112,13 @@ pub enum Request {
     },
     /// The configuration in force.
     Config {},
+    /// The feeds.
+    Feeds {},
+    /// Fetch feeds at once.
+    RefreshFeeds {
+        /// This one; none: all.
+        name: Option<String>,
+    },
     /// The reload on trial stays.
     Confirm {},
     /// The reload on trial is taken back.
@@ -213,6 +220,11 @@ pub enum Response {
         /// It.
         config: Box<Config>,
     },
+    /// The feeds, in the order of the configuration.
+    Feeds {
+        /// They.
+        feeds: Vec<FeedStatus>,
+    },
     /// What became of many blocks.
     BlockedAll(Blocked),
     /// A page of what is blocked; the next page is asked for with the last entry's target.
@@ -286,6 +298,10 @@ pub enum BlockOrigin {
     Operator,
     /// The source's own requests.
     Reputation,
+    /// A `[[feed]]`.
+    Feed,
+    /// `[geo]`.
+    Geo,
     /// Found in the map: an earlier run, or another tool.
     Map,
 }
@@ -296,6 +312,8 @@ impl std::fmt::Display for BlockOrigin {
             Self::Config => "config",
             Self::Operator => "operator",
             Self::Reputation => "reputation",
+            Self::Feed => "feed",
+            Self::Geo => "geo",
             Self::Map => "map",
         })
     }

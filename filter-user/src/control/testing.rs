@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    config::{Change, Config, FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
+    config::{Change, Config, FailurePolicy, FeedAction, Forward, Level, Mode, XdpMode, parse_cidr},
     latency::{Latencies, LatencyBook, Stage},
 };
 
@@ -90,6 +90,7 @@ impl Engine for Tables {
             sources: Fill::default(),
             blocks: Fill::default(),
             held_bytes: Fill::default(),
+            feeds: self.feeds(),
             warnings: vec!["look".into()],
         }
     }
@@ -210,6 +211,22 @@ impl Engine for Tables {
 
     fn config(&self) -> Config {
         Config::default()
+    }
+
+    fn feeds(&self) -> Vec<FeedStatus> {
+        vec![FeedStatus {
+            entries: 9,
+            last_success_s: Some(1_700_000_000),
+            error: Some("the server answered 404 Not Found".to_owned()),
+            ..FeedStatus::new("drop", "https://a.example/drop".to_owned(), FeedAction::Block)
+        }]
+    }
+
+    fn refresh_feeds(&self, name: Option<&str>) -> Result<u64, Refusal> {
+        match name {
+            None | Some("drop") => Ok(1),
+            Some(_) => Err(not_found()),
+        }
     }
 
     fn confirm(&self) -> Result<String, Refusal> {

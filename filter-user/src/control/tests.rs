@@ -77,6 +77,11 @@ fn every_request_survives_json() {
             dry_run: true,
         },
         Request::Config {},
+        Request::Feeds {},
+        Request::RefreshFeeds { name: None },
+        Request::RefreshFeeds {
+            name: Some("drop".into()),
+        },
         Request::Confirm {},
         Request::Revert {},
         Request::LogLevel {

@@ -11,9 +11,11 @@
 mod blocked;
 mod blocks;
 mod events;
+mod feeds;
 mod flow_file;
 mod handover;
 mod keeper;
+mod listed;
 mod logging;
 mod maps;
 mod operator;
@@ -61,6 +63,7 @@ use crate::{
     summary::Summary,
     tuning::Tuned,
 };
+use feeds::Feeds;
 use handover::{Next, Pending};
 use keeper::Keeper;
 use orders::Order;
@@ -146,6 +149,7 @@ struct Running {
     events: JoinHandle<()>,
     keeper: Keeper,
     saver: Saver,
+    feeds: Feeds,
     orders: mpsc::Receiver<Order>,
     /// Flows were handed over, and it is not known yet what became of them.
     pending: Option<Pending>,
@@ -287,6 +291,7 @@ impl Running {
         tokio::time::sleep(DRAIN).await;
         self.threads.stop();
         drop(self.keeper);
+        drop(self.feeds);
         drop(self.saver);
         drop(self.supplies);
         if self.events.join().is_err() {

@@ -25,9 +25,9 @@ use crate::{
     client::ClientCount,
     config::{self, Config, Level},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, Fill, HandedOver, InterfaceStatus,
-        PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, Reloaded, RequestCounters,
-        RulesStatus, Status, Successor,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, FeedStatus, Fill, HandedOver,
+        InterfaceStatus, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, Reloaded,
+        RequestCounters, RulesStatus, Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
     flow::DropReason,
@@ -63,6 +63,7 @@ impl Engine for State {
             let reputation = self.reputation();
             Fill::new(reputation.len() as u64, reputation.capacity() as u64)
         };
+        let feeds = self.feeds.all();
         let limits = &self.config.limits;
         let interfaces: Vec<_> = self
             .interfaces
@@ -82,7 +83,8 @@ impl Engine for State {
             forward: self.config.engine.forward,
             mode: self.rules_state().mode,
             on_failure: self.config.engine.on_failure,
-            warnings: Self::warnings(&counters, &rules),
+            warnings: Self::warnings(&counters, &rules, &feeds),
+            feeds,
             rules,
             reload_on_trial_s,
             redirected: packets
@@ -233,6 +235,14 @@ impl Engine for State {
         self.rules_state().in_force.config.masked()
     }
 
+    fn feeds(&self) -> Vec<FeedStatus> {
+        self.feeds.all()
+    }
+
+    fn refresh_feeds(&self, name: Option<&str>) -> Result<u64, Refusal> {
+        self.feeds.refresh(name)
+    }
+
     fn confirm(&self) -> Result<String, Refusal> {
         self.confirm_trial()
     }
@@ -316,7 +326,7 @@ impl State {
         }
     }
 
-    fn warnings(counters: &[EngineCounters], rules: &RulesStatus) -> Vec<String> {
+    fn warnings(counters: &[EngineCounters], rules: &RulesStatus, feeds: &[FeedStatus]) -> Vec<String> {
         let mut warnings = Vec::new();
         let leaked = crate::ring::leaked_frames();
         if leaked > 0 {
@@ -348,6 +358,17 @@ impl State {
         }
         if let Some(error) = &rules.last_error {
             warnings.push(format!("the last reload was refused: {error}"));
+        }
+        for feed in feeds {
+            if let Some(error) = &feed.error {
+                warnings.push(format!("feed {} is not taken: {error}", feed.name));
+            }
+            if feed.no_room > 0 {
+                warnings.push(format!(
+                    "there is no room for {} entries of feed {}; raise limits.max_list_entries",
+                    feed.no_room, feed.name
+                ));
+            }
         }
         warnings
     }
@@ -455,6 +476,8 @@ pub(super) fn origin(block: &Block) -> BlockOrigin {
     match block.reason {
         Block::REASON_CONFIGURATION => BlockOrigin::Config,
         Block::REASON_REPUTATION => BlockOrigin::Reputation,
+        Block::REASON_FEED => BlockOrigin::Feed,
+        Block::REASON_GEO => BlockOrigin::Geo,
         // Written by hand, all fields are zero.
         Block::REASON_OPERATOR if block.since_ns != 0 => BlockOrigin::Operator,
         _ => BlockOrigin::Map,

@@ -141,6 +141,7 @@ impl State {
         if before.rules.folder != next.config.rules.folder {
             *self.folder() = next.config.rules.folder.clone().map(Watched::new);
         }
+        self.feeds.configure(&next.config);
         Ok(mem::replace(&mut state.in_force, next))
     }
 

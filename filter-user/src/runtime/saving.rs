@@ -111,12 +111,12 @@ impl Saving {
         if self.saved == Some(stands_for_them) {
             return;
         }
-        let (now_s, now_ns) = (unix_s(), monotonic_ns());
-        let header = Header::new(now_s, boot(), self.maps);
+        let (wall_s, now_ns) = (unix_s(), monotonic_ns());
+        let header = Header::new(wall_s, boot(), self.maps);
         let entries = blocks.into_iter().map(|(target, block)| Saved {
             target,
             until_s: (block.until_ns != 0)
-                .then(|| now_s.saturating_add(block.until_ns.saturating_sub(now_ns).div_ceil(NS_PER_S))),
+                .then(|| wall_s.saturating_add(block.until_ns.saturating_sub(now_ns).div_ceil(NS_PER_S))),
             by: origin(&block),
             strikes: block.strikes,
             reason: self
@@ -171,7 +171,7 @@ impl State {
             [0; 3]
         };
         // A clock that has gone back must not prolong anything.
-        let now_s = unix_s().max(header.saved_s);
+        let wall_s = unix_s().max(header.saved_s);
         let now_ns = monotonic_ns();
         let clients = self.clients();
         let there: HashSet<IpNet> = self.blocks_in(tables).map(|(target, _)| target).collect();
@@ -193,8 +193,8 @@ impl State {
             }
             let until_ns = match until_s {
                 None => 0,
-                Some(until_s) if until_s <= now_s => continue,
-                Some(until_s) => now_ns.saturating_add((until_s - now_s).saturating_mul(NS_PER_S)),
+                Some(until_s) if until_s <= wall_s => continue,
+                Some(until_s) => now_ns.saturating_add((until_s - wall_s).saturating_mul(NS_PER_S)),
             };
             let block = Block {
                 until_ns,
@@ -248,14 +248,15 @@ fn set_aside(file: &SavedBlocks, error: &SavedError) {
             aside.display()
         ),
         Some(Err(aside)) => {
-            tracing::error!("the saved blocks cannot be used: {error}; nor set aside: {aside}")
+            tracing::error!("the saved blocks cannot be used: {error}; nor set aside: {aside}");
         }
+
         None => tracing::error!("the saved blocks cannot be read: {error}; the engine starts without them"),
     }
 }
 
 /// Seconds of Unix time.
-fn unix_s() -> u64 {
+pub(super) fn unix_s() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs())

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Running, Supplies, events,
+    feeds::Feeds,
     keeper::Keeper,
     logging, maps, orders,
     predecessor::Predecessor,
@@ -200,6 +201,7 @@ impl Running {
         state.lift_blocks_of(&state.clients());
         state.publish_blocks(&state.tables());
         let saver = Saver::start(&state)?;
+        let feeds = Feeds::start(&state)?;
         let keeper = Keeper::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, &reasons, &slots);
@@ -214,6 +216,7 @@ impl Running {
             events,
             keeper,
             saver,
+            feeds,
             orders,
             pending: None,
             claims: Vec::new(),

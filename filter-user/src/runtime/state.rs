@@ -15,8 +15,8 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::{
-    blocks::Listing, logging, orders::Order, queue_set::QueueSet, reload::InForce, trial::Trial,
-    watched::Watched,
+    blocks::Listing, feeds::Board, logging, orders::Order, queue_set::QueueSet, reload::InForce,
+    trial::Trial, watched::Watched,
 };
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
@@ -56,6 +56,7 @@ pub(super) struct State {
     /// For the supervisor, who owns the threads.
     pub(super) orders: mpsc::Sender<Order>,
     protected: Arc<Protected>,
+    pub(super) feeds: Board,
     rules: Mutex<RulesState>,
     folder: Mutex<Option<Watched>>,
     file: Mutex<Option<Watched>>,
@@ -113,6 +114,7 @@ impl State {
             logging,
             started: Instant::now(),
             protected,
+            feeds: Board::default(),
             blocked: AtomicU64::new(tables.source_blocks.keys().count() as u64),
             changes: AtomicU64::new(0),
             tables: Mutex::new(tables),

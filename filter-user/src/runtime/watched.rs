@@ -60,7 +60,7 @@ fn listing(path: &Path) -> Listing {
         .map(|path| {
             let metadata = fs::metadata(&path);
             let of = |number: fn(&fs::Metadata) -> u64| metadata.as_ref().map_or(0, number);
-            let (inode, length) = (of(|file| file.ino()), of(fs::Metadata::len));
+            let (inode, length) = (of(fs::Metadata::ino), of(fs::Metadata::len));
             let time = metadata.and_then(|metadata| metadata.modified()).ok();
             (path, inode, length, time)
         })

@@ -15,6 +15,7 @@ mod clients;
 mod configuration;
 mod evasion;
 mod failure;
+mod feeds;
 mod flood;
 mod forwarding;
 mod http_evasion;
