@@ -184,4 +184,6 @@ fn push(found: &mut Vec<IpNet>, network: IpNet) {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -70,6 +70,17 @@ struct End {
     blocks: usize,
 }
 
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Which maps it was in, and when.
+    pub header: Header,
+    /// The blocks.
+    pub blocks: Vec<Saved>,
+    /// Blocks beyond those that were asked for.
+    pub left_out: usize,
+}
+
 /// Why a file of blocks is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedError {
@@ -147,12 +158,12 @@ impl SavedBlocks {
         File::open(directory)?.sync_all()
     }
 
-    /// What is saved, at most so many blocks; none if there is no file.
+    /// What is saved, at most so many blocks, and how many more there are; none if there is no file.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, or is not whole.
-    pub fn read(&self, most: usize) -> Result<Option<(Header, Vec<Saved>)>, SavedError> {
+    pub fn read(&self, most: usize) -> Result<Option<Read>, SavedError> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -170,13 +181,21 @@ impl SavedBlocks {
             return Err(lines.broken(message));
         }
         let mut blocks = Vec::new();
+        let mut left_out = 0;
         loop {
             match lines.next()? {
                 Line::Block(block) if blocks.len() < most => blocks.push(block),
-                Line::Block(_) => return Err(lines.broken(format!("there are more than {most} blocks"))),
-                Line::End(end) if end.blocks == blocks.len() => return Ok(Some((header, blocks))),
+                Line::Block(_) => left_out += 1,
+                Line::End(end) if end.blocks == blocks.len() + left_out => {
+                    return Ok(Some(Read {
+                        header,
+                        blocks,
+                        left_out,
+                    }));
+                }
                 Line::End(end) => {
-                    let message = format!("{} blocks, and {} were saved", blocks.len(), end.blocks);
+                    let found = blocks.len() + left_out;
+                    let message = format!("{found} blocks, and {} were saved", end.blocks);
                     return Err(lines.broken(message));
                 }
             }
@@ -284,12 +303,13 @@ mod tests {
         for count in [0, 1, 100] {
             let blocks: Vec<_> = (0..count).map(block).collect();
             saved.write(&header(), blocks.iter().cloned()).expect("written");
-            assert_eq!(saved.read(100).expect("right"), Some((header(), blocks)));
+            let read = saved.read(100).expect("right").expect("there");
+            assert_eq!((read.header, read.blocks, read.left_out), (header(), blocks, 0));
         }
         let names: Vec<_> = fs::read_dir(dir.path().join("state")).expect("there").collect();
         assert_eq!(names.len(), 1, "nothing else is left");
-        let error = saved.read(99).expect_err("more than wanted").to_string();
-        assert!(error.contains("more than 99 blocks"), "{error}");
+        let read = saved.read(98).expect("right").expect("there");
+        assert_eq!((read.blocks.len(), read.left_out), (98, 2));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod mistake;
 mod origin;
 mod overrides;
 mod profile;
+mod reloaded;
 mod schema;
 mod service;
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
+    mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -16,88 +16,25 @@ use filter_common::block::Block;
 use ipnet::IpNet;
 
 use super::{
+    board::Order,
+    country_map::CountryMap,
     listed::{List, Listed},
     saving::unix_s,
     state::State,
 };
 use crate::{
     bpf::{Prefix, Tables},
-    config::{Config, Feed, FeedAction, GEO, Geo},
-    control::{FeedStatus, Refusal, RefusalCode},
+    config::{Config, Feed, FeedAction, GEO},
+    control::FeedStatus,
     feed::{Copies, Copy, FeedError, Fetched, Fetcher, Validators, parse},
-    geo,
 };
 
-/// How often the databases of countries are looked at.
+/// How long the thread sleeps at most: so often the map of countries is looked at.
 const LOOK: Duration = Duration::from_mins(1);
 /// After a failure it is tried again after so long; after each further one after twice as long, up to the feed's own time.
 const AGAIN: Duration = Duration::from_mins(1);
 /// How long a fetch that has begun may go on when the engine ends.
 const ENDING: Duration = Duration::from_millis(500);
-
-/// What others ask of the thread.
-enum Order {
-    /// Another configuration is in force.
-    Configure(Box<Config>),
-    /// Fetch at once: one feed, or all.
-    Refresh(Option<String>),
-}
-
-/// What others see of the feeds.
-#[derive(Default)]
-pub(super) struct Board {
-    statuses: Mutex<Vec<FeedStatus>>,
-    orders: Mutex<Option<Sender<Order>>>,
-}
-
-impl Board {
-    fn statuses(&self) -> MutexGuard<'_, Vec<FeedStatus>> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn order(&self, order: Order) -> bool {
-        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
-    }
-
-    /// Each feed, in the order of the configuration.
-    pub(super) fn all(&self) -> Vec<FeedStatus> {
-        self.statuses().clone()
-    }
-
-    /// Another configuration is in force.
-    pub(super) fn configure(&self, config: &Config) {
-        self.order(Order::Configure(Box::new(config.clone())));
-    }
-
-    /// Has one feed or all fetched at once. Returns how many.
-    pub(super) fn refresh(&self, name: Option<&str>) -> Result<u64, Refusal> {
-        let count = self
-            .statuses()
-            .iter()
-            .filter(|status| name.is_none_or(|name| status.name == name))
-            .count() as u64;
-        if count == 0 {
-            let message = match name {
-                Some(name) => format!("there is no feed {name}"),
-                None => "there are no feeds".to_owned(),
-            };
-            return Err(Refusal::new(
-                RefusalCode::NotFound,
-                message,
-                "`portcullis feeds` lists them",
-            ));
-        }
-        if self.order(Order::Refresh(name.map(str::to_owned))) {
-            return Ok(count);
-        }
-        Err(Refusal::new(
-            RefusalCode::Failed,
-            "the thread that fetches feeds has ended",
-            "see the engine's log",
-        ))
-    }
-}
 
 /// The running thread. It ends when dropped.
 pub(super) struct Feeds {
@@ -107,7 +44,7 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    /// Puts the copies of feeds in force, and starts the thread.
+    /// Starts the thread, which puts the copies of feeds in force.
     pub(super) fn start(state: &Arc<State>) -> anyhow::Result<Self> {
         let tables = Tables::open(state.tables().pin_dir())?;
         let (orders, receiver) = mpsc::channel();
@@ -118,19 +55,20 @@ impl Feeds {
             fetcher: Fetcher::default(),
             copies: Copies::in_directory(&state.config.engine.state_dir),
             feeds: Vec::new(),
-            map: Map::default(),
+            map: CountryMap::new(state.config.limits.max_list_entries as usize),
             watched: HashSet::new(),
+            changed: true,
         };
         let config = state.rules_state().in_force.config.clone();
-        feeding.configure(&config);
         let thread = thread::Builder::new()
             .name("pc-feeds".into())
             .spawn(move || {
+                feeding.configure(&config);
                 feeding.run(&receiver);
                 drop(end);
             })
             .context("cannot start a thread")?;
-        *state.feeds.orders.lock().unwrap_or_else(PoisonError::into_inner) = Some(orders);
+        state.feeds.employ(Some(orders));
         Ok(Self {
             state: Arc::clone(state),
             ended,
@@ -141,14 +79,7 @@ impl Feeds {
 
 impl Drop for Feeds {
     fn drop(&mut self) {
-        let mut orders = self
-            .state
-            .feeds
-            .orders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        drop(orders.take());
-        drop(orders);
+        self.state.feeds.employ(None);
         // It may be waiting for a server; then it ends with the process.
         if self.ended.recv_timeout(ENDING) == Err(RecvTimeoutError::Timeout) {
             return;
@@ -171,36 +102,27 @@ struct Kept {
     status: FeedStatus,
 }
 
-/// The map of countries.
-#[derive(Default)]
-struct Map {
-    geo: Geo,
-    entries: Vec<IpNet>,
-    /// The databases as they were when they were read.
-    read: Vec<(PathBuf, Option<SystemTime>)>,
-    looked: Option<Instant>,
-    status: Option<FeedStatus>,
-}
-
 struct Feeding {
     state: Arc<State>,
     tables: Tables,
     fetcher: Fetcher,
     copies: Copies,
     feeds: Vec<Kept>,
-    map: Map,
+    map: CountryMap,
     /// What is on the watch list because of feeds.
     watched: HashSet<Prefix>,
+    /// The maps have to be changed.
+    changed: bool,
 }
 
 impl Feeding {
     fn run(&mut self, orders: &Receiver<Order>) {
         loop {
-            let changed = self.fetch_due() | self.look_at_map();
-            if changed {
-                self.put_in_force();
-            }
-            self.publish();
+            self.changed |= self.map.look();
+            // What is there, before what may take its time.
+            self.put_in_force();
+            self.changed |= self.fetch_due();
+            self.put_in_force();
             let due = self.feeds.iter().map(|kept| kept.due).min();
             let wait = due.map_or(LOOK, |due| {
                 due.saturating_duration_since(Instant::now()).min(LOOK)
@@ -221,8 +143,7 @@ impl Feeding {
             }
         }
         if name.is_none_or(|name| name == GEO) {
-            self.map.read.clear();
-            self.map.looked = None;
+            self.map.forget();
         }
     }
 
@@ -230,22 +151,16 @@ impl Feeding {
     fn configure(&mut self, config: &Config) {
         let mut before: Vec<Kept> = self.feeds.drain(..).collect();
         for feed in &config.feed {
-            let same = before.iter().position(|kept| kept.feed == *feed);
-            let kept = match same {
-                Some(at) => before.swap_remove(at),
+            let same = |kept: &Kept| (&kept.feed.name, &kept.feed.source) == (&feed.name, &feed.source);
+            let kept = match before.iter().position(same) {
+                Some(at) => before.swap_remove(at).adapted(feed),
                 None => self.begin(feed),
             };
             self.feeds.push(kept);
         }
         self.copies.keep(&config.feed);
-        if self.map.geo != config.geo {
-            self.map = Map {
-                geo: config.geo.clone(),
-                ..Map::default()
-            };
-        }
-        self.put_in_force();
-        self.publish();
+        self.map.configure(&config.geo);
+        self.changed = true;
     }
 
     fn begin(&self, feed: &Feed) -> Kept {
@@ -307,59 +222,11 @@ impl Feeding {
         changed
     }
 
-    /// Reads the databases if they are not those that were read. Returns whether it has.
-    fn look_at_map(&mut self) -> bool {
-        let map = &mut self.map;
-        if !map.geo.has_countries() && map.geo.block_asns.is_empty() {
-            return false;
-        }
-        if map.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
-            return false;
-        }
-        map.looked = Some(Instant::now());
-        let files = [map.geo.database.as_ref(), map.geo.asn_database.as_ref()];
-        let now: Vec<_> = files
-            .into_iter()
-            .flatten()
-            .map(|path| {
-                (
-                    path.clone(),
-                    path.metadata().and_then(|file| file.modified()).ok(),
-                )
-            })
-            .collect();
-        if map.read == now {
-            return false;
-        }
-        map.read = now;
-        let paths: Vec<_> = map
-            .read
-            .iter()
-            .map(|(path, _)| path.display().to_string())
-            .collect();
-        let before = map.status.take().and_then(|status| status.last_success_s);
-        let mut status = FeedStatus::new(GEO, paths.join(", "), FeedAction::Block);
-        status.last_run_s = Some(unix_s());
-        let most = self.state.config.limits.max_list_entries as usize;
-        match geo::networks(&map.geo, 2 * most) {
-            Ok(networks) => {
-                map.entries = networks;
-                status.last_success_s = Some(unix_s());
-            }
-            Err(error) => {
-                status.last_success_s = before;
-                tracing::warn!(
-                    "[geo]: {error}; the {} networks from before stay",
-                    map.entries.len()
-                );
-                status.error = Some(error.to_string());
-            }
-        }
-        map.status = Some(status);
-        true
-    }
-
+    /// Puts what has changed into the maps, and shows what became of everything.
     fn put_in_force(&mut self) {
+        if !mem::take(&mut self.changed) {
+            return self.publish();
+        }
         let mut lists: Vec<_> = self
             .feeds
             .iter()
@@ -374,25 +241,38 @@ impl Feeding {
             name: GEO,
             reason: Block::REASON_GEO,
             action: FeedAction::Block,
-            entries: &self.map.entries,
+            entries: self.map.entries(),
         });
         let listed = self
             .state
             .put_lists_in_force(&self.tables, &mut self.watched, &lists);
         let statuses = self.feeds.iter_mut().map(|kept| Some(&mut kept.status));
-        for (status, listed) in statuses.chain([self.map.status.as_mut()]).zip(listed) {
-            let Some(status) = status else { continue };
-            note(status, listed);
+        for (status, listed) in statuses.chain([self.map.status_mut()]).zip(listed) {
+            if let Some(status) = status {
+                note(status, listed);
+            }
         }
+        self.publish();
     }
 
     fn publish(&self) {
         let feeds = self.feeds.iter().map(|kept| kept.status.clone());
-        *self.state.feeds.statuses() = feeds.chain(self.map.status.clone()).collect();
+        *self.state.feeds.statuses() = feeds.chain(self.map.status().cloned()).collect();
     }
 }
 
 impl Kept {
+    /// The same feed with other settings: what is in force of it stays until it is fetched again, at once.
+    fn adapted(mut self, feed: &Feed) -> Self {
+        if self.feed != *feed {
+            self.feed = feed.clone();
+            self.status.action = feed.action;
+            self.validators = Validators::default();
+            self.due = Instant::now();
+        }
+        self
+    }
+
     fn fetch(&mut self, fetcher: &Fetcher, copies: &Copies) -> Result<(), FeedError> {
         let now = unix_s();
         match fetcher.fetch(&self.feed, &self.validators)? {

@@ -10,6 +10,8 @@
 
 mod blocked;
 mod blocks;
+mod board;
+mod country_map;
 mod events;
 mod feeds;
 mod flow_file;

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     bpf::{Tables, monotonic_ns},
     control::BlockOrigin,
-    saved::{Header, Saved, SavedBlocks, SavedError},
+    saved::{Header, Read, Saved, SavedBlocks, SavedError},
 };
 
 /// How often what has changed is saved: a crash of the machine loses so much.
@@ -160,7 +160,11 @@ impl State {
     fn restore_blocks(&self, file: &SavedBlocks, tables: &Tables, maps: [u32; 3]) {
         let limits = &self.config.limits;
         let most = limits.max_blocks as usize + 2 * limits.max_list_entries as usize;
-        let (header, blocks) = match file.read(most) {
+        let Read {
+            header,
+            blocks,
+            left_out,
+        } = match file.read(most) {
             Ok(Some(saved)) => saved,
             Ok(None) => return,
             Err(error) => return set_aside(file, &error),
@@ -175,7 +179,7 @@ impl State {
         let now_ns = monotonic_ns();
         let clients = self.clients();
         let there: HashSet<IpNet> = self.blocks_in(tables).map(|(target, _)| target).collect();
-        let (mut restored, mut refused) = (0_u64, 0_u64);
+        let (mut restored, mut refused) = (0_u64, left_out as u64);
         for Saved {
             target,
             until_s,

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::{
-    blocks::Listing, feeds::Board, logging, orders::Order, queue_set::QueueSet, reload::InForce,
+    blocks::Listing, board::Board, logging, orders::Order, queue_set::QueueSet, reload::InForce,
     trial::Trial, watched::Watched,
 };
 use crate::{

@@ -1,4 +1,7 @@
-//! Feeds come and go in the maps, and nobody else's blocks with them.
+//! Feeds come and go in the maps, and nobody else's blocks with them; and so do countries.
+
+#[path = "../../src/geo/testing.rs"]
+mod mmdb;
 
 use std::fs;
 
@@ -8,7 +11,7 @@ use xtask::lab::{address::CLIENT_V4, wait::wait_until};
 
 use crate::support::{
     SOON,
-    engine::{RunningEngine, both_services},
+    engine::{RunningEngine, both_services, with_tables},
     request::curl,
     site::{self, Site},
 };
@@ -42,10 +45,22 @@ fn entries_come_and_go_with_their_feed() -> Result<()> {
         return Ok(());
     };
     let file = site.lab.directory().join("drop.txt");
+    let watch = site.lab.directory().join("watch.txt");
+    fs::write(&watch, "198.51.100.9\n")?;
+    let watched = || {
+        with_tables(site.lab.gateway(), |tables| {
+            Ok(tables
+                .watched()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>())
+        })
+    };
     let services = both_services("all");
     let configuration = format!(
-        "{services}\n[[feed]]\nname = 'drop'\nsource = '{}'\n[lists]\nnever_block = ['192.0.2.0/24']\n",
-        file.display()
+        "{services}\n[[feed]]\nname = 'drop'\nsource = '{}'\n[[feed]]\nname = 'watch'\nsource = '{}'\naction = 'watch'\n[lists]\nnever_block = ['192.0.2.0/24']\n",
+        file.display(),
+        watch.display()
     );
     let [server, _] = site::nginx();
     let visit = || curl(&site.lab, server, "/1k", &["--connect-timeout", "1"]);
@@ -58,6 +73,9 @@ fn entries_come_and_go_with_their_feed() -> Result<()> {
         feed.entries == 3 && feed.protected == 1
     })?;
     ensure!(visit()?.status == 0, "the client is listed");
+    wait_until("the watched source", SOON, || {
+        watched().is_ok_and(|all| all == ["198.51.100.9/32"])
+    })?;
     ensure!(
         engine.tell(&["blocks"])?.contains("drop"),
         "its name is the reason"
@@ -101,8 +119,53 @@ fn entries_come_and_go_with_their_feed() -> Result<()> {
     engine.configure(&services)?;
     let said = engine.tell(&["reload"])?;
     ensure!(said.contains("feed[drop]: "), "{said}");
+    wait_until("the watched source gone", SOON, || {
+        watched().is_ok_and(|all| all.is_empty())
+    })?;
     wait_until("its entries gone", SOON, || {
         blocked(&engine).is_ok_and(|blocked| blocked == expected[1..])
     })?;
+    engine.stop()
+}
+
+#[test]
+fn a_country_is_blocked_by_its_networks() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let file = site.lab.directory().join("countries.mmdb");
+    let country = |code| mmdb::Value::Map(vec![("country_code", mmdb::Value::Text(code))]);
+    let client = format!("{CLIENT_V4}/32");
+    fs::write(
+        &file,
+        mmdb::database(&[(&client, country("AQ")), ("198.51.100.0/24", country("NL"))]),
+    )?;
+    let services = both_services("all");
+    let geo = |codes: &str| format!("{services}\n[geo]\ndatabase = '{}'\n{codes}\n", file.display());
+    let engine = RunningEngine::start_with(
+        &site.lab,
+        &geo("block_countries = ['AQ']"),
+        &["scoring.model=off"],
+    )?;
+    let blocks = |expected: &str| {
+        wait_until("the country's networks", SOON, || {
+            blocked(&engine).is_ok_and(|blocked| blocked == [(expected.to_owned(), BlockOrigin::Geo)])
+        })
+        .with_context(|| format!("{:?}\n{}", blocked(&engine), engine.log()))
+    };
+    let [server, _] = site::nginx();
+    let visit = || curl(&site.lab, server, "/1k", &["--connect-timeout", "1"]);
+    blocks(&client)?;
+    ensure!(visit()?.status == 0);
+    engine.configure(&geo("allow_countries = ['AQ']"))?;
+    engine.tell(&["reload"])?;
+    blocks("198.51.100.0/24")?;
+    ensure!(visit()?.status == 200);
+    fs::write(&file, "no database")?;
+    engine.tell(&["feeds", "--refresh", "geo"])?;
+    wait_for_feed(&engine, "the refusal", |feed| {
+        feed.error.is_some() && feed.entries == 1
+    })?;
+    blocks("198.51.100.0/24")?;
     engine.stop()
 }
