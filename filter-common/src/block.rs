@@ -24,6 +24,10 @@ impl Block {
     pub const REASON_REPUTATION: u32 = 1;
     /// From the configuration's block list.
     pub const REASON_CONFIGURATION: u32 = 2;
+    /// From a feed.
+    pub const REASON_FEED: u32 = 3;
+    /// From the map of countries and network operators.
+    pub const REASON_GEO: u32 = 4;
 
     /// Whether the block is in force at `now_ns`.
     #[inline(always)]

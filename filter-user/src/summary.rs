@@ -138,6 +138,7 @@ mod tests {
 
     fn status(uptime_s: f64, packets: u64, requests: RequestCounters) -> Status {
         Status {
+            feeds: Vec::new(),
             version: String::new(),
             pid: 1,
             uptime_s,

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::exposition::{Exposition, Labels, real};
 use crate::{
-    control::{DeepStatus, EventsStatus, QueueStatus, Status},
+    control::{DeepStatus, EventsStatus, FeedStatus, QueueStatus, Status},
     latency::Stage,
 };
 
@@ -31,6 +31,7 @@ pub(super) fn text(
     }
     fills(&mut out, status);
     events(&mut out, &status.events);
+    feeds(&mut out, &status.feeds);
     let stages: Vec<_> = latencies
         .iter()
         .map(|(stage, latencies)| ([("stage", stage.name())], latencies))
@@ -65,6 +66,32 @@ fn engine(out: &mut Exposition, status: &Status) {
         "portcullis_warnings",
         "Things that an operator should look at, which `portcullis status` spells out.",
         [(&[][..], real(status.warnings.len() as u64))],
+    );
+}
+
+/// Their names are those of the configuration.
+fn feeds(out: &mut Exposition, feeds: &[FeedStatus]) {
+    let labels: Vec<_> = feeds.iter().map(|feed| [("feed", feed.name.as_str())]).collect();
+    let each = |of: fn(&FeedStatus) -> Option<u64>| {
+        labels
+            .iter()
+            .zip(feeds)
+            .filter_map(move |(labels, feed)| Some((&labels[..], real(of(feed)?))))
+    };
+    out.gauge(
+        "portcullis_feed_entries",
+        "Entries of a feed that are in force.",
+        each(|feed| Some(feed.entries)),
+    );
+    out.gauge(
+        "portcullis_feed_failing",
+        "Whether a feed could not be had the last time; what it had before stays in force.",
+        each(|feed| Some(feed.error.is_some().into())),
+    );
+    out.gauge(
+        "portcullis_feed_last_success_timestamp_seconds",
+        "When a feed was last had, in Unix time.",
+        each(|feed| feed.last_success_s),
     );
 }
 

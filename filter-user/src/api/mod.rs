@@ -10,6 +10,7 @@ mod check;
 mod error;
 mod events;
 mod exposition;
+mod feeds;
 mod health;
 mod history;
 mod listener;

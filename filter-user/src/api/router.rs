@@ -17,7 +17,7 @@ use super::{
     check::{self, Checks},
     error::Problem,
     events::{self, Live},
-    health, history, metrics, reload, requests,
+    feeds, health, history, metrics, reload, requests,
 };
 use crate::{
     alert::Alert,
@@ -64,6 +64,9 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         .route("/v1/blocks/{*target}", delete(blocks::remove))
         .route("/v1/allows", get(allows::list).post(allows::add))
         .route("/v1/allows/{*target}", delete(allows::remove))
+        .route("/v1/feeds", get(feeds::list))
+        .route("/v1/feeds/refresh", post(feeds::refresh))
+        .route("/v1/config", get(reload::config))
         .route("/v1/reload", post(reload::reload))
         .route("/v1/reload/confirm", post(reload::confirm))
         .route("/v1/reload/revert", post(reload::revert))

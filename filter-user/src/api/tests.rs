@@ -543,6 +543,43 @@ fn a_reload_is_tried_and_taken_back() {
     assert_eq!(say("/v1/reload/confirm", ""), 200);
     assert_eq!(say("/v1/reload", r#"{"confirm_within_s":1}"#), 400);
     assert_eq!(say("/v1/reload/revert", ""), 404);
+    assert_eq!(say("/v1/reload?dry_run=perhaps", ""), 400);
+    let answer = served.say(&request("POST", "/v1/reload?dry_run=true", "", ""));
+    assert_eq!(status_of(&answer), 200);
+    for part in [
+        "7 rules are right",
+        "\"applied\":[{\"key\":\"scoring.anomaly\"",
+        "\"needs_restart\":[",
+    ] {
+        assert!(answer.contains(part), "{answer}");
+    }
+}
+
+#[test]
+fn feeds_are_listed_and_fetched() {
+    let served = served(&config::Api::default());
+    let answer = served.say(&request("GET", "/v1/feeds", "", ""));
+    assert!(
+        answer.contains("\"name\":\"drop\"") && answer.contains("404 Not Found"),
+        "{answer}"
+    );
+    let refresh = |body: &str| {
+        let headers = if body.is_empty() { "" } else { JSON };
+        status_of(&served.say(&request("POST", "/v1/feeds/refresh", headers, body)))
+    };
+    assert_eq!((refresh(""), refresh(r#"{"name":"drop"}"#)), (200, 200));
+    assert_eq!(
+        (refresh(r#"{"name":"x"}"#), refresh(r#"{"nam":"x"}"#)),
+        (404, 422)
+    );
+}
+
+#[test]
+fn the_configuration_in_force_is_there() {
+    let served = served(&config::Api::default());
+    let answer = served.say(&request("GET", "/v1/config", "", ""));
+    assert_eq!(status_of(&answer), 200);
+    assert!(answer.contains("\"anomaly\":5"), "{answer}");
 }
 
 #[test]

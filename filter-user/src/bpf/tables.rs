@@ -345,6 +345,12 @@ impl Tables {
         self.block.insert(prefix, block).map_err(failed(map::BLOCK_V4))
     }
 
+    /// The block of `prefix`, or if it has none, that of the longest prefix around it.
+    #[must_use]
+    pub fn block_of(&self, prefix: Prefix) -> Option<Block> {
+        self.block.get(prefix)
+    }
+
     /// Takes `prefix` off the block list. Returns whether it was there.
     ///
     /// # Errors
@@ -357,6 +363,20 @@ impl Tables {
     /// The block list.
     pub fn blocked(&self) -> impl Iterator<Item = (Prefix, Block)> + '_ {
         self.block.entries()
+    }
+
+    /// The kernel's identities of the maps of single sources, and of IPv4 and IPv6 prefixes: those of other maps are others, until
+    /// the next boot.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing.
+    pub fn block_maps(&self) -> Result<[u32; 3], TableError> {
+        let id = |name: &str| {
+            let map = MapData::from_pin(self.pin_dir.join(name)).map_err(failed(name))?;
+            Ok(map.info().map_err(failed(name))?.id())
+        };
+        Ok([id(map::SOURCE_BLOCKS)?, id(map::BLOCK_V4)?, id(map::BLOCK_V6)?])
     }
 
     /// Ends the block of `target`. Returns whether there was one.

@@ -339,7 +339,6 @@ mod tests {
                 json!({"time": "t", "topic": "workers", "change": "died", "seq": 1}),
                 "t workers  {\"change\":\"died\"}",
             ),
-            (json!({}), " "),
         ] {
             assert_eq!(in_one_line(&value).trim_end(), expected.trim_end());
         }

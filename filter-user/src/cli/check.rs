@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::PathBuf};
 use clap::Args;
 
 use super::Connection;
-use crate::{config::Origin, rules::Rules, tuning::Tuned};
+use crate::{rules::Rules, tuning::Tuned};
 
 /// Check a configuration, or rule packs and their samples.
 #[derive(Debug, Args)]
@@ -22,14 +22,14 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self, _: &Connection, out: &mut dyn Write) -> anyhow::Result<()> {
+    pub(super) fn run(self, connection: &Connection, out: &mut dyn Write) -> anyhow::Result<()> {
         let name = self.file.display();
         if self.is_rules() {
             let rules = Rules::load_path(&self.file)?;
             rules.test()?;
             writeln!(out, "{name}: ok, {} rules", rules.set.rules().len())?;
         } else {
-            let origin = Origin::read(Some(&self.file), &[])?;
+            let origin = connection.origin_of(Some(&self.file), &[])?;
             let config = origin.config()?;
             let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
             super::warn_of_model(&tuned.rules)?;

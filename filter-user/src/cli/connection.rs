@@ -1,13 +1,16 @@
 //! How a command finds the configuration and the running engine.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, ConfigError},
-    control::{Client, ClientError, Request, Response},
+    config::{Config, ConfigError, Origin, Override, environment},
+    control::{Client, ClientError, Reloaded, Request, Response},
 };
 
 #[derive(Debug, Args)]
@@ -15,6 +18,10 @@ pub(super) struct Connection {
     /// The configuration file [default: /etc/portcullis/portcullis.toml if it exists]
     #[arg(long, short, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// The configuration's profile: dev, staging, production or one of its own [default: the configuration's]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) profile: Option<String>,
 
     /// The running engine's control socket [default: the configuration's]
     #[arg(long, global = true, value_name = "PATH")]
@@ -40,14 +47,40 @@ impl Connection {
     pub(super) fn tell(&self, request: &Request, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         match self.ask(request)? {
             response @ Response::Done { .. } if json => print_json(out, &response),
-            Response::Done { message } => Ok(writeln!(out, "{message}")?),
+            response @ Response::Reloaded { .. } if json => print_json(out, &response),
+            Response::Done { message } | Response::Reloaded(Reloaded { message, .. }) => {
+                Ok(writeln!(out, "{message}")?)
+            }
             other => Err(unexpected(&other)),
         }
     }
 
     /// The configuration, without anything that only `run` can set.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.config.as_deref(), &[])
+        self.origin(&[])?.config()
+    }
+
+    /// What the configuration is read from: the file, the environment over it, and over that `--profile` and `overrides`.
+    pub(super) fn origin(&self, overrides: &[Override]) -> Result<Origin, ConfigError> {
+        self.origin_of(self.config.as_deref(), overrides)
+    }
+
+    /// The same for another file; without one, the default.
+    pub(super) fn origin_of(
+        &self,
+        file: Option<&Path>,
+        overrides: &[Override],
+    ) -> Result<Origin, ConfigError> {
+        let mut all = environment(std::env::vars_os())?;
+        if let Some(name) = &self.profile {
+            all.push(Override::option(
+                format!("--profile {name}"),
+                "profile",
+                name.as_str(),
+            ));
+        }
+        all.extend_from_slice(overrides);
+        Origin::read(file, &all)
     }
 }
 

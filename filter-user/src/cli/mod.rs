@@ -15,6 +15,7 @@ mod doctor;
 mod duration;
 mod events;
 mod exit;
+mod feeds;
 mod http;
 mod log;
 mod man;
@@ -60,6 +61,7 @@ enum Verb {
     Unblock(block::Unblock),
     Allow(allow::Allow),
     Blocks(blocks::Blocks),
+    Feeds(feeds::Feeds),
     Reload(reload::Reload),
     Queues(queues::Queues),
     Confirm(reload::Confirm),
@@ -116,6 +118,7 @@ impl Cli {
             Verb::Unblock(verb) => verb.run(connection, out)?,
             Verb::Allow(verb) => verb.run(connection, out)?,
             Verb::Blocks(verb) => verb.run(connection, out)?,
+            Verb::Feeds(verb) => verb.run(connection, out)?,
             Verb::Reload(verb) => verb.run(connection, out)?,
             Verb::Queues(verb) => verb.run(connection, out)?,
             Verb::Confirm(verb) => verb.run(connection, out)?,

@@ -9,10 +9,10 @@ use crate::control::{Request, TRIAL_S};
 
 /// Make the running engine read its rules and settings again; if they are wrong, those in force stay.
 ///
-/// What is reloaded: the rules, `[scoring]`, what differs for services, `[clients]`, `[[limit]]`, `[flood]`, `[suspicious]` and
-/// `[reputation]` (but for `ipv6_prefix`). The rest of the configuration takes effect when the engine starts again.
+/// It says which keys have changed, from what to what, and which of them take effect only when the engine starts again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  sudo portcullis reload --dry-run
   sudo portcullis reload
   sudo portcullis reload --confirm-within 2m && curl https://… && sudo portcullis confirm
 
@@ -28,6 +28,10 @@ pub(super) struct Reload {
     #[arg(long, conflicts_with = "confirm_within")]
     revert: bool,
 
+    /// Only say what is wrong, or what would change
+    #[arg(long, conflicts_with_all = ["confirm_within", "revert"])]
+    dry_run: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -40,6 +44,7 @@ impl Reload {
         } else {
             Request::Reload {
                 confirm_within_s: self.confirm_within,
+                dry_run: self.dry_run,
             }
         };
         connection.tell(&request, self.json, out)

@@ -5,7 +5,7 @@ use clap::Args;
 use toml::Value;
 
 use super::{Connection, Datapath};
-use crate::config::{FailurePolicy, Forward, Level, Mode, Origin, Override, XdpMode};
+use crate::config::{FailurePolicy, Forward, Level, Mode, Override, XdpMode};
 
 /// Attach to interfaces and filter until stopped.
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, connection: &Connection, datapath: &impl Datapath) -> anyhow::Result<()> {
         let replace = self.replace;
-        let origin = Origin::read(connection.config.as_deref(), &self.into_overrides(connection))?;
+        let origin = connection.origin(&self.into_overrides(connection))?;
         let config = origin.config()?;
         config.interfaces()?;
         datapath.run(config, origin, replace)

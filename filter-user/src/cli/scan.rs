@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Connection, Datapath, exit};
 use crate::{
-    config::{Config, Origin, Override},
+    config::{Config, Override},
     scan::{self, BadInput, Capture, Input, Judge, Output, OutputForm, Sink, Stats},
     tuning::{ServiceNumbers, Tuned},
 };
@@ -76,7 +76,7 @@ impl Scan {
         datapath: &impl Datapath,
         out: &mut dyn Write,
     ) -> anyhow::Result<ExitCode> {
-        let origin = Origin::read(connection.config.as_deref(), &self.overrides)?;
+        let origin = connection.origin(&self.overrides)?;
         let config = origin.config()?;
         let services = config.services();
         let tuned = Tuned::load(&config, &origin, &services, None)?;

@@ -629,3 +629,30 @@ fn completions_know_the_verbs() {
         assert!(script.contains("unblock"), "{shell}");
     }
 }
+
+#[test]
+fn a_running_engine_tells_its_configuration_and_feeds() {
+    let served = Served::start(ServerLimits::default());
+    let socket = served.path.to_str().expect("text");
+    for (args, code, message) in [
+        (&["feeds"][..], 0, "  the server answered 404 Not Found"),
+        (&["feeds", "--json"], 0, "\"entries\": 9"),
+        (&["feeds", "--refresh"], 0, "feeds that are being fetched: 1"),
+        (&["feeds", "--refresh", "x"], 5, "no such entry"),
+        (&["reload", "--dry-run"], 0, "7 rules are right"),
+        (
+            &["reload", "--dry-run", "--json"],
+            0,
+            "\"key\": \"limits.max_flows\"",
+        ),
+        (&["reload", "--dry-run", "--revert"], 2, "cannot be used with"),
+        (&["config", "show", "--running"], 0, "[engine.poll]"),
+    ] {
+        let (text, seen, _) = portcullis(&[args, &["--socket", socket]].concat());
+        assert!(
+            text.contains(message),
+            "{args:?}\n  wanted {message}\n  got {text}"
+        );
+        assert_eq!(seen, ExitCode::from(code), "{args:?}: {text}");
+    }
+}

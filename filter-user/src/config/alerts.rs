@@ -1,11 +1,12 @@
 //! `[alerts]`: when the engine says that something is wrong.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::validate::Findings;
 
 /// When the engine says that something is wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alerts {
     /// Where alerts are posted as JSON; none: nowhere.
@@ -31,7 +32,7 @@ pub struct Alerts {
 }
 
 /// What is too much, and for how long it has to be.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Threshold {
     /// More than this; 0: never.

@@ -3,16 +3,18 @@
 use std::fmt;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{cidr, engine::keyword};
 
 /// Whose word on the client of a connection or request counts, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Clients {
     /// Proxies whose word counts. Their addresses are never blocked.
     #[serde(with = "cidr::list")]
+    #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they name the client.
     pub client_header: ClientHeader,

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use filter_score::Glob;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// Rules beside those of `scoring.rules`: virtual patches and an operator's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RulesFolder {
     /// A directory whose `*.toml` packs are compiled with the others; unset: none.
@@ -31,7 +32,7 @@ impl Default for RulesFolder {
 }
 
 /// How requests are judged.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scoring {
     /// Whether decisions are carried out.
@@ -63,7 +64,7 @@ pub struct Scoring {
 }
 
 /// What requests may be; what is not given is as it is elsewhere, and at last as [`filter_score::Allowance`] has it.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Allow {
     /// Methods, in capitals.
@@ -76,7 +77,7 @@ pub struct Allow {
 
 /// How large the parts of a request may be; what is not given is as it is elsewhere, and at last as
 /// [`filter_score::Limits`] has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestLimits {
     /// Bytes of the request target; 0: any.
@@ -277,7 +278,7 @@ impl<'de> Deserialize<'de> for ModelSource {
 }
 
 /// What the two ends of a blocked flow get.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Response {
     /// What the client gets; the server always gets a reset, unless this is `drop`.
@@ -308,7 +309,7 @@ keyword! {
 }
 
 /// How blocked requests add up to a blocked source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reputation {
     /// Points a blocked request adds to its source.

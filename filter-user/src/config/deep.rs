@@ -1,9 +1,10 @@
 //! `[deep]`: the second look at requests that are merely suspicious.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The second look at requests that are merely suspicious, on threads of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deep {
     /// Whether there is one.
@@ -37,7 +38,7 @@ impl Default for Deep {
 }
 
 /// The number of threads follows the load between these two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workers {
     /// At least.

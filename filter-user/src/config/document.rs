@@ -38,10 +38,46 @@ impl<'t> Document<'t> {
             .collect())
     }
 
-    /// Checks keys and types. Each wrong value is noted and left out, until what remains is right.
+    /// The file it is from.
+    pub(super) fn name(&self) -> &'t str {
+        self.name
+    }
+
+    /// Checks keys and types, those of all profiles, too.
     pub(super) fn type_mistakes(&self) -> Vec<Mistake> {
+        let mut root = self.root.clone();
+        let profiles = root.get_mut().remove("profiles");
+        let mut mistakes = self.type_mistakes_in(root);
+        let Some(profiles) = profiles else { return mistakes };
+        let DeValue::Table(profiles) = profiles.into_inner() else {
+            let remedy = "write [profiles.NAME], and the keys below it";
+            mistakes.push(self.at_key("profiles", "it is no table".to_owned(), remedy.to_owned()));
+            return mistakes;
+        };
+        for (name, profile) in profiles {
+            let (key, span) = (format!("profiles.{}", name.get_ref()), profile.span());
+            match profile.into_inner() {
+                DeValue::Table(profile) if profile.contains_key("profile") => mistakes.push(self.at_key(
+                    &format!("{key}.profile"),
+                    "a profile does not choose a profile".to_owned(),
+                    "move the key to the top of the file".to_owned(),
+                )),
+                DeValue::Table(profile) => {
+                    mistakes.extend(self.type_mistakes_in(Spanned::new(span, profile)));
+                }
+                _ => mistakes.push(self.at_key(
+                    &key,
+                    "it is no table".to_owned(),
+                    format!("write [{key}], and the keys below it"),
+                )),
+            }
+        }
+        mistakes
+    }
+
+    /// Each wrong value is noted and left out, until what remains is right.
+    fn type_mistakes_in(&self, mut rest: Spanned<DeTable<'t>>) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
-        let mut rest = self.root.clone();
         // Each round takes at least one key out, so it ends.
         loop {
             let read = Config::deserialize(toml::de::Deserializer::from(rest.clone()));
@@ -91,15 +127,28 @@ impl<'t> Document<'t> {
         )
     }
 
+    /// The line, from 1, of exactly this key, or of a list that it is in.
+    pub(super) fn line_of(&self, key: &str) -> Option<usize> {
+        let (span, is_whole) = self.find(key)?;
+        is_whole.then(|| self.position(span.start).0)
+    }
+
     fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        Some(self.find(key)?.0)
+    }
+
+    /// The place of `key` or of the nearest table above it, and whether all of it is there.
+    fn find(&self, key: &str) -> Option<(Range<usize>, bool)> {
         let mut segments = key.split('.');
         let (name, value) = self.root.get_ref().get_key_value(segments.next()?)?;
         let mut span = name.span();
         let mut value = value;
+        let mut is_whole = true;
         for segment in segments {
             let next = match value.get_ref() {
                 DeValue::Table(table) => {
                     let Some((name, next)) = table.get_key_value(segment) else {
+                        is_whole = false;
                         break;
                     };
                     span = name.span();
@@ -116,7 +165,7 @@ impl<'t> Document<'t> {
             };
             value = next;
         }
-        Some(span)
+        Some((span, is_whole))
     }
 }
 

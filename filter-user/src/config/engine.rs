@@ -2,12 +2,13 @@
 
 use std::{fmt, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Interfaces;
 
 /// Where the engine attaches, and how its threads run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
     /// The network interface to filter, or several; `--iface` overrides it.
@@ -34,8 +35,12 @@ pub struct Engine {
     pub log: Level,
     /// The least severe level the XDP program logs.
     pub ebpf_log: Level,
+    /// Seconds between looks at the configuration file: one that has changed is reloaded; 0: only when it is asked for.
+    pub watch_s: u32,
     /// Where maps and links are pinned; a directory on a BPF file system.
     pub pin_dir: PathBuf,
+    /// What outlives a reboot, such as blocks and copies of feeds; a directory of the engine's own.
+    pub state_dir: PathBuf,
     /// The control socket.
     pub control_socket: PathBuf,
     /// What becomes of VLAN-tagged frames to an inspected service.
@@ -65,7 +70,9 @@ impl Default for Engine {
             offloads: Offloads::Auto,
             log: Level::Info,
             ebpf_log: Level::Off,
+            watch_s: 0,
             pin_dir: PathBuf::from("/sys/fs/bpf/portcullis"),
+            state_dir: PathBuf::from("/var/lib/portcullis"),
             control_socket: PathBuf::from("/run/portcullis/control.sock"),
             vlan: VlanPolicy::Auto,
             fragments: FragmentPolicy::Inspect,
@@ -77,7 +84,7 @@ impl Default for Engine {
 }
 
 /// How a queue's thread waits for packets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Poll {
     /// How long an empty ring is read again before the thread sleeps, in microseconds.
@@ -104,7 +111,7 @@ impl Default for Poll {
 macro_rules! keyword {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $text)] #[value(name = $text)] $variant),+
         }

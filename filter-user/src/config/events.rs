@@ -1,9 +1,10 @@
 //! `[events]`: what the engine tells as it happens.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the engine tells as it happens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// Decisions a second that are told, each in full; further ones are only counted.

@@ -4,12 +4,13 @@ use std::{fmt, ops::RangeInclusive};
 
 use filter_score::{Family, Glob, PathPattern, TargetSet};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::cidr;
 
 /// What is not to count. All conditions that are given must hold; of a list, one element.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Exclusion {
     /// Why; shown with each hit that does not count for it.
@@ -19,6 +20,7 @@ pub struct Exclusion {
     /// Rules by tag.
     pub tags: Vec<String>,
     /// Rules by family.
+    #[schemars(schema_with = "super::schema::families")]
     pub families: Vec<Family>,
     /// The request's path, decoded and normalised: a folder, or a pattern with `*` and `?`.
     pub paths: Vec<Written<PathPattern>>,
@@ -28,6 +30,7 @@ pub struct Exclusion {
     pub names: Vec<Written<Glob>>,
     /// Addresses and CIDR blocks that the request is from.
     #[serde(with = "cidr::list")]
+    #[schemars(with = "Vec<String>")]
     pub sources: Vec<IpNet>,
 }
 

@@ -5,6 +5,7 @@ use filter_common::{
     flood::{FloodLimits, PerClass},
     limit::{Limit, SharedLimit},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::validate::Findings;
@@ -18,7 +19,7 @@ const TICKS_PER_SECOND: u32 = 100;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Limits in the XDP program, before anything is inspected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flood {
     /// The prefix length that stands for one IPv4 source; that of IPv6 is `reputation.ipv6_prefix`.
@@ -35,7 +36,7 @@ pub struct Flood {
 }
 
 /// Sources of SYNs to inspected services have to prove that they exist, while too many come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Challenge {
     /// SYNs a second above which it begins; 0: never.
@@ -52,7 +53,7 @@ pub struct Challenge {
 macro_rules! rates {
     ($(#[$doc:meta])* $name:ident: $inspected:literal, $icmp:literal, $reflection:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             /// All packets.
@@ -112,7 +113,7 @@ rates! {
 }
 
 /// So many a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rate {
     /// A second; 0: no limit.

@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use filter_score::PathPattern;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// Requests that a client may send in a window. All conditions that are given must hold; of a list, one element.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// What it is called in logs; each has another name.

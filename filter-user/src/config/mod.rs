@@ -1,4 +1,4 @@
-//! The configuration: one TOML file, and `--set` over it.
+//! The configuration: one TOML file with profiles, the environment over it, and `--set` over that.
 //!
 //! Every key has a default, unknown keys are errors, and all mistakes are reported at once, each with
 //! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
@@ -11,19 +11,29 @@ mod cidr;
 mod clients;
 mod decision;
 mod deep;
+mod difference;
 mod document;
+mod effect;
 mod engine;
+mod environment;
 mod events;
 mod exclusion;
+mod feed;
+mod flat;
 mod flood;
+mod geo;
 mod history;
 mod interfaces;
+mod layers;
 mod limit;
 mod limits;
 mod lists;
 mod mistake;
 mod origin;
 mod overrides;
+mod profile;
+mod reloaded;
+mod schema;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -31,9 +41,10 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use document::Document;
+use layers::Layers;
 
 pub use alerts::{Alerts, Threshold};
 pub use api::{Api, CheckApi, Role, Token};
@@ -45,21 +56,28 @@ pub use decision::{
     Allow, Mode, ModelSource, Reputation, RequestLimits, Respond, Response, RulesFolder, RulesSource, Scoring,
 };
 pub use deep::{Deep, Workers};
+pub use difference::{Change, Difference};
+pub use effect::Effect;
 pub use engine::{
     Engine, FailurePolicy, ForeignProgram, Forward, FragmentPolicy, Idle, Level, Offloads, Poll, Queues,
     Scheduling, VlanPolicy, XdpMode,
 };
+pub use environment::environment;
 pub use events::Events;
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
+pub use feed::{Feed, FeedAction, FeedFormat, FeedSource, GEO};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
+pub use geo::Geo;
 pub use history::History;
 pub use interfaces::Interfaces;
+pub use layers::Source;
 pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
 pub use lists::{Lists, Report};
 pub use mistake::{ConfigError, Mistake};
 pub use origin::Origin;
 pub use overrides::Override;
+pub use schema::{keys, schema};
 pub use service::{Address, Inspect, Service, ServiceScoring, Suspicious};
 pub use validate::MAX_PAGE_BYTES;
 
@@ -76,9 +94,11 @@ pub const MAX_SERVICES: usize = 1024;
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A whole, valid configuration.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The profile that holds, built in or of `[profiles]`; unset: none.
+    pub profile: Option<String>,
     /// Where the engine attaches, and how its threads run.
     pub engine: Engine,
     /// Who the client of a request is.
@@ -117,6 +137,10 @@ pub struct Config {
     pub service: Vec<Service>,
     /// Requests that a client may send.
     pub limit: Vec<Limit>,
+    /// Blocks by country and by network operator.
+    pub geo: Geo,
+    /// Lists of addresses that others keep.
+    pub feed: Vec<Feed>,
 }
 
 impl Config {
@@ -135,29 +159,15 @@ impl Config {
         base: Option<&Path>,
         overrides: &[Override],
     ) -> Result<Self, ConfigError> {
-        let document = Document::parse(name, text).map_err(|mistakes| ConfigError { mistakes })?;
-        let mut mistakes = document.type_mistakes();
-        if !mistakes.is_empty() {
-            mistakes.sort_by_key(|mistake| mistake.position);
-            return Err(ConfigError { mistakes });
-        }
-        let broken = |error: toml::de::Error| document.at_key("", error.message().to_owned(), String::new());
-        let mut table: toml::Table = toml::from_str(text).map_err(broken)?;
-        for change in overrides {
-            if let Err(mistake) = change.apply(&mut table) {
-                mistakes.push(mistake);
-            }
-        }
-        let mut config = Self::deserialize(table).map_err(broken)?;
+        let layers = Layers::new(name, text, overrides)?;
+        let mut config = layers.config()?;
         if let Some(base) = base {
             config.resolve_paths(base);
         }
-        mistakes.extend(validate::findings(&config).into_iter().map(|finding| {
-            match overrides.iter().rfind(|change| change.sets(&finding.key)) {
-                Some(change) => change.mistake(finding.message, finding.remedy),
-                None => document.at_key(&finding.key, finding.message, finding.remedy),
-            }
-        }));
+        let mut mistakes: Vec<_> = validate::findings(&config)
+            .into_iter()
+            .map(|finding| layers.mistake(&finding.key, finding.message, finding.remedy))
+            .collect();
         if mistakes.is_empty() {
             return Ok(config);
         }
@@ -219,6 +229,17 @@ impl Config {
         resolve(&mut self.report.directory);
         resolve(&mut self.audit.directory);
         resolve(&mut self.history.directory);
+        for path in [&mut self.geo.database, &mut self.geo.asn_database]
+            .into_iter()
+            .flatten()
+        {
+            resolve(path);
+        }
+        for feed in &mut self.feed {
+            if let FeedSource::File(path) = &mut feed.source {
+                resolve(path);
+            }
+        }
         for token in &mut self.api.tokens {
             resolve(&mut token.file);
         }

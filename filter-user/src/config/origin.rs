@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, DEFAULT_PATH, Override, document::Document, mistake::Mistake, read};
+use super::{Config, ConfigError, DEFAULT_PATH, Override, Source, layers::Layers, mistake::Mistake, read};
 
 /// A configuration's text and the options over it.
 #[derive(Debug, Clone)]
@@ -59,12 +59,9 @@ impl Origin {
 
     /// A mistake that only shows with the rules: at the line of its key, or at the option that has set it.
     pub(crate) fn mistake(&self, key: &str, message: String, remedy: String) -> Mistake {
-        if let Some(change) = self.overrides.iter().rfind(|change| change.sets(key)) {
-            return change.mistake(message, remedy);
-        }
         let name = self.name();
-        match Document::parse(&name, &self.text) {
-            Ok(document) => document.at_key(key, message, remedy),
+        match Layers::new(&name, &self.text, &self.overrides) {
+            Ok(layers) => layers.mistake(key, message, remedy),
             Err(_) => Mistake {
                 origin: name.clone(),
                 position: None,
@@ -73,6 +70,19 @@ impl Origin {
                 remedy,
             },
         }
+    }
+
+    /// Where the value of each of these keys is from, in their order.
+    pub fn sources<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Result<Vec<Source>, ConfigError> {
+        let name = self.name();
+        let layers = Layers::new(&name, &self.text, &self.overrides)?;
+        Ok(keys.map(|key| layers.source(key)).collect())
+    }
+
+    /// The file, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     fn name(&self) -> String {

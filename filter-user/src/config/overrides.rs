@@ -1,14 +1,14 @@
-//! `--set key=value`: single keys given on the command line.
+//! `--set key=value`: single keys given beside the file.
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Config, document, mistake::Mistake};
 
-/// One key set on the command line, over the file's.
+/// One key set on the command line or in the environment, over the file's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    /// The option as it was written, for messages: `--iface eth0`, `--set limits.max_flows=1024`.
+    /// The option as it was written, for messages: `--iface eth0`, `--set limits.max_flows=1024`; or the variable's name.
     pub origin: String,
     /// The dotted key; array elements by number: `service.0.port`.
     pub key: String,
@@ -27,16 +27,21 @@ impl Override {
         if key.is_empty() || key.split('.').any(str::is_empty) {
             return Err(format!("`{key}` is not a dotted key like limits.max_flows"));
         }
+        Ok(Self::written(format!("--set {text}"), key, value))
+    }
+
+    /// A key with its value as people write it.
+    pub(super) fn written(origin: String, key: &str, value: &str) -> Self {
         let value = value.trim();
         let parsed = toml::from_str::<Table>(&format!("value = {value}"))
             .ok()
             .filter(|table| table.len() == 1)
             .and_then(|mut table| table.remove("value"));
-        Ok(Self {
-            origin: format!("--set {text}"),
+        Self {
+            origin,
             key: key.to_owned(),
             value: parsed.unwrap_or_else(|| Value::String(value.to_owned())),
-        })
+        }
     }
 
     /// An option that stands for one key.

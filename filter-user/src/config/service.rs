@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 
 /// One protected service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The address clients connect to.
@@ -28,7 +29,7 @@ pub struct Service {
 }
 
 /// What is different for one service; what is not given is as in `[scoring]`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceScoring {
     /// Whether decisions are carried out.
@@ -160,7 +161,7 @@ impl<'de> Deserialize<'de> for Address {
 }
 
 /// What makes a flow of an `inspect = "suspicious"` service worth a look. Each trigger can be switched off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[expect(
     clippy::struct_excessive_bools,

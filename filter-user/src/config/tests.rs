@@ -43,15 +43,20 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "",
         &mut known,
     );
-    known.retain(|key| key != "service" && key != "limit");
+    known.retain(|key| !["service", "limit", "feed"].contains(&key.as_str()));
     shown.sort();
     known.sort();
     assert_eq!(shown, known);
     // The keys without a default are there as comments.
     for line in [
+        "# profile =",
+        "# [profiles.staging]",
         "# interface =",
         "# [[service]]",
         "# [[limit]]",
+        "# [[feed]]",
+        "# database =",
+        "# asn_database =",
         "# credits =",
         "# page =",
         "# socket =",
@@ -78,6 +83,90 @@ fn what_show_prints_reads_back() {
 
 /// A text, how its first mistake begins, and parts of its message and remedy.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
+    (
+        "[[feed]]\nname = 'a/b'\nsource = '/a'\n",
+        "portcullis.toml:2:1: feed.0.name",
+        "cannot be the name",
+        "use letters",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = 'ftp://a/b'\n",
+        "portcullis.toml:3:10: feed.0.source",
+        "neither a file nor a URL",
+        "",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = 'http://127.0.0.1.example/b'\n",
+        "portcullis.toml:3:1: feed.0.source",
+        "over plain HTTP",
+        "https://",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = '/a'\nsha256 = 'abc'\n",
+        "portcullis.toml:4:1: feed.0.sha256",
+        "no SHA-256",
+        "sha256sum",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = '/a'\nrefresh_s = 1\n",
+        "portcullis.toml:4:1: feed.0.refresh_s",
+        "out of range",
+        "use 60 to",
+    ),
+    (
+        "[[feed]]\nname = 'a'\nsource = '/a'\n[[feed]]\nname = 'a'\nsource = '/b'\n",
+        "portcullis.toml:5:1: feed.1.name",
+        "also feed.0",
+        "another name",
+    ),
+    (
+        "[geo]\nblock_countries = ['NL']\n",
+        "portcullis.toml:1:2: geo.database",
+        "there is no database",
+        ".mmdb",
+    ),
+    (
+        "[geo]\ndatabase = '/dev/null'\nallow_countries = ['NL', 'holland']\n",
+        "portcullis.toml:2:1: geo.database",
+        "not a file",
+        "codes of ISO 3166-1",
+    ),
+    (
+        "profile = 'prod'\n[profiles.lab]\n",
+        "portcullis.toml:1:1: profile",
+        "there is no profile `prod`",
+        "use one of dev, staging, production, lab",
+    ),
+    (
+        "[engine]\nlog = 'info'\n[profiles.lab.limits]\nmax_flow = 9\n",
+        "portcullis.toml:4:1: profiles.lab.limits.max_flow",
+        "unknown field",
+        "did you mean `max_flows`?",
+    ),
+    (
+        "profile = 'lab'\n[profiles.lab]\nlimits.max_flows = 9\n",
+        "portcullis.toml:3:8: profiles.lab.limits.max_flows",
+        "9 is out of range",
+        "use 64 to",
+    ),
+    (
+        "[profiles.lab]\nprofile = 'dev'\n",
+        "portcullis.toml:2:1: profiles.lab.profile",
+        "does not choose a profile",
+        "top of the file",
+    ),
+    (
+        "profiles = 'dev'\n",
+        "portcullis.toml:1:1: profiles",
+        "no table",
+        "[profiles.NAME]",
+    ),
+    (
+        "[profile.dev]\nscoring.mode = 'detect'\n",
+        "portcullis.toml:1:",
+        "invalid type",
+        "",
+    ),
     ("[engine\n", "portcullis.toml:1:", "", "not TOML"),
     (
         "\n\nmode = 'block'\n",
@@ -738,5 +827,68 @@ fn relative_paths_start_at_the_file() {
     assert!(
         missing.contains("none.toml: cannot read") && missing.contains("config init"),
         "{missing}"
+    );
+}
+
+#[test]
+fn layers_count_in_their_order() {
+    let text = "profile = 'dev'\n[scoring]\nanomaly = 7\n[profiles.dev]\nscoring.anomaly = 9\nscoring.paranoia = 2\n\
+                [profiles.lab]\nengine.log = 'warn'\n";
+    let environment = Override::written("PORTCULLIS_SCORING__PARANOIA".to_owned(), "scoring.paranoia", "3");
+    let read = |overrides: &[Override]| Config::parse("f", text, None, overrides).expect("valid");
+    let dev = read(&[]);
+    assert_eq!((dev.scoring.mode, dev.engine.log), (Mode::Detect, Level::Debug));
+    assert_eq!((dev.scoring.anomaly, dev.scoring.paranoia), (9, 2));
+    let dev = read(std::slice::from_ref(&environment));
+    assert_eq!(dev.scoring.paranoia, 3);
+    let dev = read(&[environment.clone(), set("scoring.paranoia=4")]);
+    assert_eq!(dev.scoring.paranoia, 4);
+    let lab = read(&[Override::option("--profile lab", "profile", "lab")]);
+    assert_eq!(
+        (lab.scoring.mode, lab.engine.log, lab.scoring.anomaly),
+        (Mode::Block, Level::Warn, 7)
+    );
+    // What the file says counts more than what is built in.
+    let text = "profile = 'dev'\n[engine]\nlog = 'error'\n";
+    assert_eq!(parse(text).expect("valid").engine.log, Level::Error);
+    let error = Config::parse("f", "", None, &[Override::option("--profile x", "profile", "x")])
+        .expect_err("unknown");
+    assert!(
+        error
+            .to_string()
+            .starts_with("--profile x: profile: there is no profile `x`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn each_value_says_where_it_is_from() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("p.toml");
+    let text = "profile = 'dev'\n[scoring]\nanomaly = 7\n[profiles.dev]\nscoring.paranoia = 2\n[[service]]\nport = 80\n";
+    std::fs::write(&file, text).expect("written");
+    let origin = Origin::read(Some(&file), &[set("limits.max_flows=99")]).expect("read");
+    let keys = [
+        "scoring.anomaly",
+        "scoring.paranoia",
+        "scoring.mode",
+        "limits.max_flows",
+        "limits.max_blocks",
+        "service.0.port",
+        "service.0.inspect",
+    ];
+    let sources = origin.sources(keys.into_iter()).expect("valid");
+    let at = |line| Source::File(file.display().to_string(), line);
+    assert_eq!(
+        sources,
+        [
+            at(3),
+            at(5),
+            Source::BuiltIn("dev".to_owned()),
+            Source::Override("--set limits.max_flows=99".to_owned()),
+            Source::Default,
+            at(7),
+            Source::Default,
+        ]
     );
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
 use filter_common::MAX_INTERFACES;
 
-use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr};
+use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr, feed};
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
@@ -33,6 +33,8 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     decisions(config, &mut findings);
     deep(config, &mut findings);
     lists(config, &mut findings);
+    config.geo.check(&mut findings);
+    feed::check(&config.feed, &mut findings);
     api(config, &mut findings);
     findings.0
 }
@@ -182,7 +184,9 @@ fn engine(config: &Config, findings: &mut Findings) {
             "name another, or leave it empty to stay who starts the engine",
         );
     }
+    findings.range("engine.watch_s", engine.watch_s, 0..=86_400);
     absolute("engine.pin_dir", &engine.pin_dir, findings);
+    absolute("engine.state_dir", &engine.state_dir, findings);
     unix_socket("engine.control_socket", &engine.control_socket, findings);
 }
 
@@ -536,6 +540,13 @@ fn page(path: &Path, findings: &mut Findings) {
             "name a readable HTML file, or leave the key out for the built-in page",
         ),
     }
+}
+
+/// What is wrong with `[lists]`.
+pub(super) fn list_findings(config: &Config) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    lists(config, &mut findings);
+    findings.0
 }
 
 fn lists(config: &Config, findings: &mut Findings) {

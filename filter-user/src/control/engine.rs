@@ -6,10 +6,14 @@ use filter_score::Policies;
 use ipnet::IpNet;
 
 use super::{
-    protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Successor},
-    status::{SourceRisk, Status},
+    protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Reloaded, Successor},
+    status::{FeedStatus, SourceRisk, Status},
 };
-use crate::{config::Level, latency::Latencies, live::Chronicle};
+use crate::{
+    config::{Config, Level},
+    latency::Latencies,
+    live::Chronicle,
+};
 
 /// What the control server asks of the engine.
 ///
@@ -56,7 +60,19 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Reads the rules again, and says what is in force now. On an error those in force stay. With a `trial` what was in force
     /// before comes back after that time, unless [`Engine::confirm`] is called; until then an error if one is going on.
-    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal>;
+    fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal>;
+
+    /// What [`Engine::reload`] would do; nothing changes.
+    fn preview_reload(&self) -> Result<Reloaded, Refusal>;
+
+    /// The configuration in force, without secrets.
+    fn config(&self) -> Config;
+
+    /// The feeds, in the order of the configuration.
+    fn feeds(&self) -> Vec<FeedStatus>;
+
+    /// Has one feed or all fetched at once, without waiting for it. Returns how many; an error if there is none.
+    fn refresh_feeds(&self, name: Option<&str>) -> Result<u64, Refusal>;
 
     /// Ends a trial: what was reloaded stays. An error if there is none.
     fn confirm(&self) -> Result<String, Refusal>;

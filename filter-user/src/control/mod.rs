@@ -17,13 +17,13 @@ pub use engine::Engine;
 pub use protected::{Protected, Why};
 pub use protocol::{
     BlockEntry, BlockOrigin, Blocked, HandedOver, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES,
-    MAX_RESPONSE_BYTES, MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Request, Response, Successor,
-    TRIAL_S, VERSION, Versioned,
+    MAX_RESPONSE_BYTES, MAX_TARGETS, Page, Refusal, RefusalCode, RefusedTarget, Reloaded, Request, Response,
+    Successor, TRIAL_S, VERSION, Versioned,
 };
 pub(crate) use server::dispatch;
 pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
-    BaselineStatus, DeepStatus, EventsStatus, Fill, InterfaceStatus, ModelStatus, PacketCounter, QueueStatus,
-    RequestCounters, RulesStatus, SourceRisk, Status,
+    BaselineStatus, DeepStatus, EventsStatus, FeedStatus, Fill, InterfaceStatus, ModelStatus, PacketCounter,
+    QueueStatus, RequestCounters, RulesStatus, SourceRisk, Status,
 };

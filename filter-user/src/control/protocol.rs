@@ -8,8 +8,11 @@ use std::{ops::RangeInclusive, path::PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::status::Status;
-use crate::{config::Level, latency::Latencies};
+use super::status::{FeedStatus, Status};
+use crate::{
+    config::{Change, Config, Level},
+    latency::Latencies,
+};
 
 /// The version of the protocol. The engine refuses any other, and says so.
 pub const VERSION: u32 = 1;
@@ -103,6 +106,18 @@ pub enum Request {
         /// Take it back after so many seconds, within [`TRIAL_S`], unless it is confirmed; none: it stays.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm_within_s: Option<u64>,
+        /// Only say what would change.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
+    /// The configuration in force.
+    Config {},
+    /// The feeds.
+    Feeds {},
+    /// Fetch feeds at once.
+    RefreshFeeds {
+        /// This one; none: all.
+        name: Option<String>,
     },
     /// The reload on trial stays.
     Confirm {},
@@ -198,6 +213,18 @@ pub enum Response {
         /// What exactly.
         message: String,
     },
+    /// What a reload has changed, or would.
+    Reloaded(Reloaded),
+    /// The configuration in force, without secrets.
+    Config {
+        /// It.
+        config: Box<Config>,
+    },
+    /// The feeds, in the order of the configuration.
+    Feeds {
+        /// They.
+        feeds: Vec<FeedStatus>,
+    },
     /// What became of many blocks.
     BlockedAll(Blocked),
     /// A page of what is blocked; the next page is asked for with the last entry's target.
@@ -214,6 +241,17 @@ pub enum Response {
     Latency(Latencies),
     /// What was asked cannot be done.
     Error(Refusal),
+}
+
+/// What a reload has changed, or would.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// All of it in a sentence.
+    pub message: String,
+    /// What of the configuration has changed and is in force.
+    pub applied: Vec<Change>,
+    /// What has changed and is not, until the engine starts again.
+    pub needs_restart: Vec<Change>,
 }
 
 /// What became of many blocks.
@@ -260,6 +298,10 @@ pub enum BlockOrigin {
     Operator,
     /// The source's own requests.
     Reputation,
+    /// A `[[feed]]`.
+    Feed,
+    /// `[geo]`.
+    Geo,
     /// Found in the map: an earlier run, or another tool.
     Map,
 }
@@ -270,6 +312,8 @@ impl std::fmt::Display for BlockOrigin {
             Self::Config => "config",
             Self::Operator => "operator",
             Self::Reputation => "reputation",
+            Self::Feed => "feed",
+            Self::Geo => "geo",
             Self::Map => "map",
         })
     }

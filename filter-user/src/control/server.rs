@@ -14,7 +14,7 @@ use super::{
     Blocked, ControlSocket, Engine, MAX_REASON_BYTES, MAX_REQUEST_BYTES, MAX_TARGETS, Protected, Refusal,
     RefusalCode, RefusedTarget, Request, Response, TRIAL_S, VERSION, Versioned,
 };
-use crate::config::short_cidr;
+use crate::config::{Level, short_cidr};
 
 /// Bounds of what clients may take from the engine.
 #[derive(Debug, Clone)]
@@ -227,7 +227,20 @@ pub(crate) fn dispatch<E: Engine + ?Sized>(
             targets: engine.allowed(page)?,
         }),
         Request::Latency { reset } => Ok(Response::Latency(engine.latencies(reset))),
-        Request::Reload { confirm_within_s } => done(engine.reload(trial(confirm_within_s)?)?),
+        Request::Reload { dry_run: true, .. } => Ok(Response::Reloaded(engine.preview_reload()?)),
+        Request::Reload { confirm_within_s, .. } => {
+            Ok(Response::Reloaded(engine.reload(trial(confirm_within_s)?)?))
+        }
+        Request::Config {} => Ok(Response::Config {
+            config: Box::new(engine.config()),
+        }),
+        Request::Feeds {} => Ok(Response::Feeds {
+            feeds: engine.feeds(),
+        }),
+        Request::RefreshFeeds { name } => {
+            let count = engine.refresh_feeds(name.as_deref())?;
+            done(format!("feeds that are being fetched: {count}"))
+        }
         Request::Confirm {} => done(engine.confirm()?),
         Request::Revert {} => done(engine.revert()?),
         Request::HandOver(successor) => Ok(Response::HandedOver(engine.hand_over(&successor)?)),
@@ -248,18 +261,19 @@ pub(crate) fn dispatch<E: Engine + ?Sized>(
             "no log level is given",
             "name one for the engine, for the XDP program, or both",
         )),
-        Request::LogLevel { engine: level, ebpf } => {
-            engine.set_log_level(level, ebpf)?;
-            let of = |name, level: Option<_>| level.map(|level| format!("{name} logs {level}"));
-            done(
-                [of("the engine", level), of("the XDP program", ebpf)]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            )
-        }
+        Request::LogLevel { engine: level, ebpf } => done(set_log_level(engine, level, ebpf)?),
     }
+}
+
+fn set_log_level<E: Engine + ?Sized>(
+    engine: &E,
+    level: Option<Level>,
+    ebpf: Option<Level>,
+) -> Result<String, Refusal> {
+    engine.set_log_level(level, ebpf)?;
+    let of = |name, level: Option<_>| level.map(|level| format!("{name} logs {level}"));
+    let told = [of("the engine", level), of("the XDP program", ebpf)];
+    Ok(told.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 fn set_queues<E: Engine + ?Sized>(engine: &E, count: u32) -> Result<String, Refusal> {

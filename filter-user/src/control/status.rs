@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{FailurePolicy, Forward, Mode, XdpMode};
+use crate::config::{FailurePolicy, FeedAction, Forward, Mode, XdpMode};
 
 /// The state of a running engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,8 +64,52 @@ pub struct Status {
     /// What is told of what happens.
     #[serde(default)]
     pub events: EventsStatus,
+    /// The feeds, in the order of the configuration.
+    #[serde(default)]
+    pub feeds: Vec<FeedStatus>,
     /// What an operator should look at, in plain words.
     pub warnings: Vec<String>,
+}
+
+/// A feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    /// Its name; `geo` is that of `[geo]`.
+    pub name: String,
+    /// Where it is, without secrets.
+    pub source: String,
+    /// What becomes of its entries.
+    pub action: FeedAction,
+    /// Entries that are in force.
+    pub entries: u64,
+    /// Entries that are left out because they hold protected addresses.
+    pub protected: u64,
+    /// Entries that there was no room for.
+    pub no_room: u64,
+    /// When it was last asked for, in seconds of Unix time.
+    pub last_run_s: Option<u64>,
+    /// When it was last had, in seconds of Unix time.
+    pub last_success_s: Option<u64>,
+    /// Why it could not be had the last time; then what it had before stays in force.
+    pub error: Option<String>,
+}
+
+impl FeedStatus {
+    /// A feed of which nothing is known yet.
+    #[must_use]
+    pub fn new(name: &str, source: String, action: FeedAction) -> Self {
+        Self {
+            name: name.to_owned(),
+            source,
+            action,
+            entries: 0,
+            protected: 0,
+            no_room: 0,
+            last_run_s: None,
+            last_success_s: None,
+            error: None,
+        }
+    }
 }
 
 /// A filtered interface.

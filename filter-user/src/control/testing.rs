@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::{
     alert::Alerts,
-    config::{self, FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
+    config::{self, Change, Config, FailurePolicy, FeedAction, Forward, Level, Mode, XdpMode, parse_cidr},
     latency::{Latencies, LatencyBook, Stage},
     live::{Chronicle, Hub},
 };
@@ -100,6 +100,7 @@ impl Engine for Tables {
             blocks: Fill::default(),
             held_bytes: Fill::default(),
             events: EventsStatus::default(),
+            feeds: self.feeds(),
             warnings: vec!["look".into()],
         }
     }
@@ -198,7 +199,7 @@ impl Engine for Tables {
     }
 
     /// Wrong rules, unless they are tried.
-    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+    fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal> {
         let mut on_trial = self.trial.lock().unwrap();
         if on_trial.is_some() {
             return Err(Refusal::new(
@@ -214,7 +215,43 @@ impl Engine for Tables {
                 "see the list of targets",
             )
         })?);
-        Ok("7 rules in force".to_owned())
+        Ok(Reloaded {
+            message: "7 rules in force".to_owned(),
+            ..self.preview_reload()?
+        })
+    }
+
+    fn preview_reload(&self) -> Result<Reloaded, Refusal> {
+        let change = |key: &str| Change {
+            key: key.to_owned(),
+            before: Some("5".to_owned()),
+            after: None,
+        };
+        Ok(Reloaded {
+            message: "7 rules are right".to_owned(),
+            applied: vec![change("scoring.anomaly")],
+            needs_restart: vec![change("limits.max_flows")],
+        })
+    }
+
+    fn config(&self) -> Config {
+        Config::default()
+    }
+
+    fn feeds(&self) -> Vec<FeedStatus> {
+        vec![FeedStatus {
+            entries: 9,
+            last_success_s: Some(1_700_000_000),
+            error: Some("the server answered 404 Not Found".to_owned()),
+            ..FeedStatus::new("drop", "https://a.example/drop".to_owned(), FeedAction::Block)
+        }]
+    }
+
+    fn refresh_feeds(&self, name: Option<&str>) -> Result<u64, Refusal> {
+        match name {
+            None | Some("drop") => Ok(1),
+            Some(_) => Err(not_found()),
+        }
     }
 
     fn confirm(&self) -> Result<String, Refusal> {

@@ -32,7 +32,10 @@ fn refusal(response: Versioned<Response>) -> RefusalCode {
 }
 
 fn reload(confirm_within_s: Option<u64>) -> Request {
-    Request::Reload { confirm_within_s }
+    Request::Reload {
+        confirm_within_s,
+        dry_run: false,
+    }
 }
 
 #[test]
@@ -67,11 +70,17 @@ fn every_request_survives_json() {
         }),
         Request::Allowed(Page::default()),
         Request::Latency { reset: true },
+        reload(None),
+        reload(Some(60)),
         Request::Reload {
             confirm_within_s: None,
+            dry_run: true,
         },
-        Request::Reload {
-            confirm_within_s: Some(60),
+        Request::Config {},
+        Request::Feeds {},
+        Request::RefreshFeeds { name: None },
+        Request::RefreshFeeds {
+            name: Some("drop".into()),
         },
         Request::Confirm {},
         Request::Revert {},

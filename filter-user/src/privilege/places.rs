@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use filter_common::map;
 
 use crate::{
-    config::{self, Config, ModelSource, RulesSource},
+    config::{self, Config, FeedSource, ModelSource, RulesSource},
+    feed::Copies,
     host,
 };
 
-/// What outlives a boot; not every host has it.
-const STATE_DIRECTORY: &str = "/var/lib/portcullis";
+/// How names of files in the state's directory begin.
+const STATE: [&str; 1] = ["blocks."];
 
 /// What the resolver of the C library reads.
 const RESOLVER: [&str; 5] = [
@@ -52,14 +53,16 @@ impl Places {
             prefixes: ["interface-", "flows-"].map(str::to_owned).to_vec(),
             is_ours: true,
         }];
-        let state = Path::new(STATE_DIRECTORY);
-        if state.is_dir() {
-            written.push(Place {
-                path: state.to_owned(),
-                prefixes: vec![String::new()],
-                is_ours: true,
-            });
-        }
+        written.push(Place {
+            path: engine.state_dir.clone(),
+            prefixes: STATE.map(str::to_owned).to_vec(),
+            is_ours: engine.state_dir == config::Engine::default().state_dir,
+        });
+        written.push(Place {
+            path: engine.state_dir.join(Copies::DIRECTORY),
+            prefixes: vec![String::new()],
+            is_ours: true,
+        });
         if config.audit.enabled {
             written.push(records(
                 &config.audit.directory,
@@ -131,11 +134,22 @@ fn read(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
         Some(file.unwrap_or(default)),
         model,
         config.response.page.as_deref(),
+        config.geo.database.as_deref(),
+        config.geo.asn_database.as_deref(),
     ];
     // A file's directory: a new file of that name is another one.
-    let directories = files.into_iter().flatten().filter_map(Path::parent);
+    let lists = config.feed.iter().filter_map(|feed| match &feed.source {
+        FeedSource::File(path) => Some(path.as_path()),
+        FeedSource::Url(_) => None,
+    });
+    let files = files.into_iter().flatten().chain(lists);
+    let directories = files.filter_map(Path::parent);
     // By these the names of other hosts are looked up.
-    let asks_others = config.alerts.webhook.is_some();
+    let asks_others = config.alerts.webhook.is_some()
+        || config
+            .feed
+            .iter()
+            .any(|feed| matches!(feed.source, FeedSource::Url(_)));
     let resolver = RESOLVER.iter().map(Path::new).filter(|_| asks_others);
     directories
         .chain(resolver)

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::queues;
 use crate::{
     bpf::{Prefix, TableError, Tables, monotonic_ns},
-    config::{self, Config, FailurePolicy, Forward, FragmentPolicy, Inspect, Suspicious, VlanPolicy},
+    config::{self, Config, FailurePolicy, Forward, FragmentPolicy, Inspect, Lists, Suspicious, VlanPolicy},
     control::Protected,
     host::Interface,
 };
@@ -70,9 +70,40 @@ fn fill_blocks(tables: &mut Tables, nets: &[IpNet]) -> Result<(), TableError> {
         reason: Block::REASON_CONFIGURATION,
         ..Block::default()
     };
+    let there: HashSet<_> = tables
+        .blocked()
+        .filter(|(_, block)| block.reason == Block::REASON_CONFIGURATION)
+        .map(|(prefix, _)| prefix)
+        .collect();
     wanted
         .into_iter()
+        .filter(|prefix| !there.contains(prefix))
         .try_for_each(|prefix| tables.block(prefix, block))
+}
+
+/// Changes the lists of one configuration into those of another. What operators and others have put there stays.
+pub(super) fn change_lists(tables: &mut Tables, before: &Lists, next: &Lists) -> Result<(), TableError> {
+    let change = |before: &[IpNet], next: &[IpNet]| {
+        let (before, next): (HashSet<_>, HashSet<_>) = (
+            before.iter().map(prefix).collect(),
+            next.iter().map(prefix).collect(),
+        );
+        let went: Vec<_> = before.difference(&next).copied().collect();
+        let came: Vec<_> = next.difference(&before).copied().collect();
+        (went, came)
+    };
+    let (went, came) = change(&before.allow, &next.allow);
+    went.into_iter()
+        .try_for_each(|prefix| tables.disallow(prefix).map(drop))?;
+    came.into_iter().try_for_each(|prefix| tables.allow(prefix))?;
+    let (went, came) = change(&before.watch, &next.watch);
+    went.into_iter()
+        .try_for_each(|prefix| tables.unwatch(prefix).map(drop))?;
+    came.into_iter().try_for_each(|prefix| tables.watch(prefix))?;
+    if before.block == next.block {
+        return Ok(());
+    }
+    fill_blocks(tables, &next.block)
 }
 
 fn services(config: &Config) -> Vec<(ServiceKey, Service)> {

@@ -12,12 +12,15 @@
 
 mod blocked;
 mod blocks;
+mod board;
+mod country_map;
 mod events;
+mod feeds;
 mod flow_file;
-mod folder;
 mod handover;
 mod jobs;
 mod keeper;
+mod listed;
 mod logging;
 mod maps;
 mod notify;
@@ -29,10 +32,13 @@ mod process;
 mod queue_set;
 mod queues;
 mod reload;
+mod saving;
 mod second_tier;
 mod slots;
 mod start;
 mod state;
+mod trial;
+mod watched;
 mod xdp_mode;
 
 use std::{
@@ -64,11 +70,14 @@ use crate::{
     schedule::Scheduler,
     tuning::Tuned,
 };
+use feeds::Feeds;
 use handover::{Next, Pending};
 use keeper::Keeper;
 use notify::Watchdog;
 use orders::Order;
 use queues::QueueThreads;
+use reload::Which;
+use saving::Saver;
 use slots::Slots;
 use start::Plan;
 use state::State;
@@ -152,6 +161,8 @@ struct Running {
     events: JoinHandle<()>,
     keeper: Keeper,
     jobs: Scheduler,
+    saver: Saver,
+    feeds: Feeds,
     orders: mpsc::Receiver<Order>,
     /// Flows were handed over, and it is not known yet what became of them.
     pending: Option<Pending>,
@@ -181,6 +192,8 @@ impl Running {
         let watch_s = state.config.rules.watch_s;
         let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
         let mut watchdog = Watchdog::new();
+        let file_s = state.config.engine.watch_s;
+        let mut look_at_file = ticker(Duration::from_secs(u64::from(file_s.max(1))));
         let outcome = {
             let protected = Arc::clone(&self.protected);
             let server = serve(&socket, Arc::clone(&state), protected, ServerLimits::default());
@@ -195,7 +208,12 @@ impl Running {
                     },
                     _ = signals.hangup.recv() => reload(&state),
                     _ = look.tick(), if watch_s > 0 => {
-                        if state.folder_changed() {
+                        if state.files_changed(Which::Rules) {
+                            reload(&state);
+                        }
+                    }
+                    _ = look_at_file.tick(), if file_s > 0 => {
+                        if state.files_changed(Which::Configuration) {
                             reload(&state);
                         }
                     }
@@ -287,6 +305,8 @@ impl Running {
         self.threads.stop();
         drop(self.jobs);
         drop(self.keeper);
+        drop(self.feeds);
+        drop(self.saver);
         drop(self.supplies);
         if self.events.join().is_err() {
             tracing::warn!("the events thread did not end in order");
@@ -315,7 +335,7 @@ fn ticker(period: Duration) -> tokio::time::Interval {
 
 fn reload(state: &State) {
     match state.reload(None) {
-        Ok(message) => tracing::info!("{message}"),
+        Ok(reloaded) => tracing::info!("{}", reloaded.message),
         Err(refusal) => tracing::error!("reload refused: {refusal}"),
     }
 }

@@ -19,18 +19,18 @@ use super::{
     notify::Reloading,
     orders::What,
     queue_set::Queue,
-    reload::Trial,
     second_tier,
     state::{State, spare_proxies},
+    trial::Trial,
 };
 use crate::{
     audit::Counts,
     bpf::{TableError, Target, XdpMode, monotonic_ns},
     client::ClientCount,
-    config::{self, Level},
+    config::{self, Config, Level},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, EventsStatus, Fill, HandedOver,
-        InterfaceStatus, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, EventsStatus, FeedStatus, Fill, HandedOver,
+        InterfaceStatus, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, Reloaded,
         RequestCounters, RulesStatus, SourceRisk, Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
@@ -70,6 +70,7 @@ impl Engine for State {
             let reputation = self.reputation();
             Fill::new(reputation.len() as u64, reputation.capacity() as u64)
         };
+        let feeds = self.feeds.all();
         let limits = &self.config.limits;
         let interfaces: Vec<_> = self
             .interfaces
@@ -89,7 +90,8 @@ impl Engine for State {
             forward: self.config.engine.forward,
             mode: self.rules_state().mode,
             on_failure: self.config.engine.on_failure,
-            warnings: Self::warnings(&counters, &rules),
+            warnings: Self::warnings(&counters, &rules, &feeds),
+            feeds,
             rules,
             reload_on_trial_s,
             redirected: packets
@@ -275,17 +277,35 @@ impl Engine for State {
         self.queue_set().latency.snapshot(reset)
     }
 
-    fn reload(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+    fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal> {
         let _reloading = Reloading::begin();
-        self.tell_change("reload", self.reload_for(trial))
+        self.tell_change("reload", self.reload_for(trial), |reloaded| {
+            reloaded.message.as_str()
+        })
+    }
+
+    fn preview_reload(&self) -> Result<Reloaded, Refusal> {
+        State::preview_reload(self)
+    }
+
+    fn config(&self) -> Config {
+        self.rules_state().in_force.config.masked()
+    }
+
+    fn feeds(&self) -> Vec<FeedStatus> {
+        self.feeds.all()
+    }
+
+    fn refresh_feeds(&self, name: Option<&str>) -> Result<u64, Refusal> {
+        self.feeds.refresh(name)
     }
 
     fn confirm(&self) -> Result<String, Refusal> {
-        self.tell_change("confirm", self.confirm_trial())
+        self.tell_change("confirm", self.confirm_trial(), String::as_str)
     }
 
     fn revert(&self) -> Result<String, Refusal> {
-        self.tell_change("revert", self.revert_trial())
+        self.tell_change("revert", self.revert_trial(), String::as_str)
     }
 
     fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {
@@ -326,9 +346,14 @@ impl Engine for State {
 
 impl State {
     /// Tells what became of a change of what is in force.
-    fn tell_change(&self, action: &str, outcome: Result<String, Refusal>) -> Result<String, Refusal> {
+    fn tell_change<T>(
+        &self,
+        action: &str,
+        outcome: Result<T, Refusal>,
+        message: impl Fn(&T) -> &str,
+    ) -> Result<T, Refusal> {
         let body = match &outcome {
-            Ok(message) => json!({ "action": action, "done": true, "message": message }),
+            Ok(done) => json!({ "action": action, "done": true, "message": message(done) }),
             Err(refusal) => json!({ "action": action, "done": false, "message": refusal.message }),
         };
         self.chronicle.hub.tell(Topic::Config, &body);
@@ -373,7 +398,7 @@ impl State {
         }
     }
 
-    fn warnings(counters: &[EngineCounters], rules: &RulesStatus) -> Vec<String> {
+    fn warnings(counters: &[EngineCounters], rules: &RulesStatus, feeds: &[FeedStatus]) -> Vec<String> {
         let mut warnings = Vec::new();
         let leaked = crate::ring::leaked_frames();
         if leaked > 0 {
@@ -405,6 +430,17 @@ impl State {
         }
         if let Some(error) = &rules.last_error {
             warnings.push(format!("the last reload was refused: {error}"));
+        }
+        for feed in feeds {
+            if let Some(error) = &feed.error {
+                warnings.push(format!("feed {} is not taken: {error}", feed.name));
+            }
+            if feed.no_room > 0 {
+                warnings.push(format!(
+                    "there is no room for {} entries of feed {}; raise limits.max_list_entries",
+                    feed.no_room, feed.name
+                ));
+            }
         }
         warnings
     }
@@ -508,10 +544,12 @@ fn bare_name(reason: Reason) -> &'static str {
     name.split_once('_').map_or(name, |(_, rest)| rest)
 }
 
-fn origin(block: &Block) -> BlockOrigin {
+pub(super) fn origin(block: &Block) -> BlockOrigin {
     match block.reason {
         Block::REASON_CONFIGURATION => BlockOrigin::Config,
         Block::REASON_REPUTATION => BlockOrigin::Reputation,
+        Block::REASON_FEED => BlockOrigin::Feed,
+        Block::REASON_GEO => BlockOrigin::Geo,
         // Written by hand, all fields are zero.
         Block::REASON_OPERATOR if block.since_ns != 0 => BlockOrigin::Operator,
         _ => BlockOrigin::Map,

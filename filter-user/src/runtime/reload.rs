@@ -1,105 +1,66 @@
 //! Reloads: what can be changed of a running engine's configuration is put in force, for good or on trial.
 
-use std::{
-    mem,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use filter_common::block::Block;
+use std::{mem, sync::Arc, time::Duration};
 
 use super::{
-    folder::Folder,
     maps,
     state::{RulesState, State},
+    trial::{Trial, ensure_no_trial},
+    watched::Watched,
 };
 use crate::{
-    bpf::{Target, monotonic_ns},
+    bpf::monotonic_ns,
     client::Clients,
-    config::{self, Baseline, BaselineMode, Config, ProxyProtocol, Scoring},
-    control::{Refusal, RefusalCode},
+    config::{Change, Config, Difference},
+    control::{Refusal, RefusalCode, Reloaded},
     engine::Command,
     tuning::Tuned,
 };
 
-/// When taking a reload back fails, it is tried again after so long.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Changes that are named in a message; all of them are in the fields beside it.
+const NAMED: usize = 20;
 
-/// What is in force of a configuration. Of one that was reloaded, the rest takes effect at the next start.
+/// What is in force.
 pub(super) struct InForce {
     pub(super) tuned: Tuned,
+    /// Of one that was reloaded, with what of it takes effect at once.
     pub(super) config: Config,
 }
 
-/// A reload that is taken back unless it is confirmed.
-pub(super) struct Trial {
-    before: InForce,
-    until: Instant,
-    /// By the clock of blocks.
-    began_ns: u64,
-}
-
-impl Trial {
-    /// Seconds until it is taken back, rounded up.
-    pub(super) fn remaining_s(&self) -> u64 {
-        let left = self.until.saturating_duration_since(Instant::now());
-        left.as_millis().div_ceil(1000) as u64
-    }
-
-    fn stands_in_the_way(&self) -> Refusal {
-        Refusal::new(
-            RefusalCode::OnTrial,
-            format!(
-                "the reload before is on trial for another {} s",
-                self.remaining_s()
-            ),
-            "keep it with `portcullis confirm`, or take it back with `portcullis reload --revert`",
-        )
-    }
-}
-
-fn ensure_no_trial(state: &RulesState) -> Result<(), Refusal> {
-    state
-        .trial
-        .as_ref()
-        .map_or(Ok(()), |trial| Err(trial.stands_in_the_way()))
-}
-
-fn no_trial() -> Refusal {
-    Refusal::new(
-        RefusalCode::NotFound,
-        "no reload is on trial",
-        "what is in force stays; `portcullis reload --confirm-within 2m` begins a trial",
-    )
+/// What the files say now.
+struct Loaded {
+    next: InForce,
+    difference: Difference,
 }
 
 impl State {
     /// Reads rules and configuration again and puts them in force, on trial for so long if it is said.
-    pub(super) fn reload_for(&self, trial: Option<Duration>) -> Result<String, Refusal> {
+    pub(super) fn reload_for(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal> {
         // Compiling takes a while, in which the state is free for others.
         ensure_no_trial(&self.rules_state())?;
-        if let Some(folder) = self.folder().as_mut() {
-            folder.accept();
+        for watched in [self.folder().as_mut(), self.file().as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            watched.accept();
         }
         let loaded = self.read_again();
         let mut state = self.rules_state();
         ensure_no_trial(&state)?;
-        let (tuned, config) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                let message = error.to_string();
-                state.last_error = Some(message.clone());
-                return Err(Refusal::new(
-                    RefusalCode::Invalid,
-                    message,
-                    "the rules before it stay in force, and the settings with them",
-                ));
+        let began_ns = monotonic_ns();
+        let done = loaded.and_then(|Loaded { next, difference }| {
+            let rules = next.tuned.rules.clone();
+            Ok((self.put_in_force(&mut state, next)?, rules, difference))
+        });
+        let (before, rules, difference) = match done {
+            Ok(done) => done,
+            Err(refusal) => {
+                if refusal.code == RefusalCode::Invalid {
+                    state.last_error = Some(refusal.message.clone());
+                }
+                return Err(refusal);
             }
         };
-        let rules = tuned.rules.clone();
-        let is_whole = !self.differs(&config);
-        let began_ns = monotonic_ns();
-        let before = self.put_in_force(&mut state, InForce { tuned, config })?;
         state.reloads += 1;
         state.last_error = None;
         let mut message = format!(
@@ -108,10 +69,11 @@ impl State {
             rules.version,
             rules.model.version.as_deref().unwrap_or("off"),
         );
-        if !is_whole {
-            message +=
-                "; what else has changed in the configuration takes effect when the engine starts again";
-        }
+        message += &told("applied", &difference.at_once);
+        message += &told(
+            "takes effect when the engine starts again",
+            &difference.needs_restart,
+        );
         if let Some(warning) = rules.model_warning() {
             tracing::warn!("{warning}");
             message = format!("{message}; warning: {warning}");
@@ -123,117 +85,68 @@ impl State {
             );
             tracing::warn!("a reload is on trial: {notice}");
             message = format!("{message}; {notice}");
-            state.trial = Some(Trial {
-                before,
-                until: Instant::now() + length,
-                began_ns,
-            });
+            state.trial = Some(Trial::new(before, length, began_ns));
         }
-        Ok(message)
+        Ok(Reloaded {
+            message,
+            applied: difference.at_once,
+            needs_restart: difference.needs_restart,
+        })
     }
 
-    /// Whether packs have changed since they were loaded. While a reload is on trial nobody looks: what has changed meanwhile shows
-    /// after it.
-    pub(super) fn folder_changed(&self) -> bool {
+    /// What a reload would do. Nothing changes.
+    pub(super) fn preview_reload(&self) -> Result<Reloaded, Refusal> {
+        let Loaded { next, difference } = self.read_again()?;
+        let mut message = format!("{} rules are right", next.tuned.rules.set.rules().len());
+        message += &told("would be applied", &difference.at_once);
+        message += &told("would wait for the next start", &difference.needs_restart);
+        if difference == Difference::default() {
+            message += "; the configuration is the one in force";
+        }
+        Ok(Reloaded {
+            message,
+            applied: difference.at_once,
+            needs_restart: difference.needs_restart,
+        })
+    }
+
+    /// Whether packs or the configuration's file have changed since they were loaded. While a reload is on trial nobody looks: what
+    /// has changed meanwhile shows after it.
+    pub(super) fn files_changed(&self, which: Which) -> bool {
         let is_on_trial = self.rules_state().trial.is_some();
-        !is_on_trial && self.folder().as_mut().is_some_and(Folder::changed)
-    }
-
-    /// The reload on trial stays in force.
-    pub(super) fn confirm_trial(&self) -> Result<String, Refusal> {
-        self.rules_state().trial.take().ok_or_else(no_trial)?;
-        let message = "the reload is confirmed and stays in force";
-        tracing::info!("{message}");
-        Ok(message.to_owned())
-    }
-
-    /// What was in force before the reload on trial is again.
-    pub(super) fn revert_trial(&self) -> Result<String, Refusal> {
-        self.take_back(&mut self.rules_state())?;
-        let message = "what was in force before the reload is again; its files are as they were: the next reload or start \
-                       takes them in";
-        tracing::warn!("{message}");
-        Ok(message.to_owned())
-    }
-
-    /// Takes back the reload on trial if its time is over.
-    pub(super) fn end_trial(&self) {
-        let mut state = self.rules_state();
-        let Some(trial) = state.trial.as_mut().filter(|trial| trial.until <= Instant::now()) else {
-            return;
+        let mut watched = match which {
+            Which::Rules => self.folder(),
+            Which::Configuration => self.file(),
         };
-        trial.until = Instant::now() + AGAIN;
-        match self.take_back(&mut state) {
-            Ok(()) => tracing::warn!(
-                "nobody has confirmed the reload on trial: what was in force before is again; its files are as they were: \
-                 change them before the next reload or start, which takes them in"
-            ),
-            Err(error) => tracing::error!(
-                "the reload on trial cannot be taken back: {error}; tried again in {} s",
-                AGAIN.as_secs()
-            ),
-        }
+        !is_on_trial && watched.as_mut().is_some_and(Watched::changed)
     }
 
-    fn take_back(&self, state: &mut RulesState) -> Result<(), Refusal> {
-        let Trial {
-            before,
-            until,
-            began_ns,
-        } = state.trial.take().ok_or_else(no_trial)?;
-        let again = InForce {
-            tuned: before.tuned.clone(),
-            config: before.config.clone(),
-        };
-        if let Err(error) = self.put_in_force(state, again) {
-            state.trial = Some(Trial {
-                before,
-                until,
-                began_ns,
-            });
-            return Err(error);
+    /// Puts what can be of a configuration in force. Returns what was before.
+    pub(super) fn put_in_force(&self, state: &mut RulesState, next: InForce) -> Result<InForce, Refusal> {
+        let before = state.in_force.config.clone();
+        self.change_lists(&before, &next.config)?;
+        if let Err(refusal) = self.tell_all(state, &next) {
+            if let Err(error) = self.change_lists(&next.config, &before) {
+                tracing::error!(
+                    "lists.allow, lists.block and lists.watch stay as in the refused configuration: {error}"
+                );
+            }
+            return Err(refusal);
         }
-        self.lift_blocks_since(began_ns);
-        Ok(())
+        if before.engine.log != next.config.engine.log
+            && let Err(error) = self.logging.set(next.config.engine.log)
+        {
+            tracing::warn!("engine.log stays as it was: {error}");
+        }
+        if before.rules.folder != next.config.rules.folder {
+            *self.folder() = next.config.rules.folder.clone().map(Watched::new);
+        }
+        self.feeds.configure(&next.config);
+        Ok(mem::replace(&mut state.in_force, next))
     }
 
-    /// Lifts what reputation has blocked since then, and forgets those sources: it may have been good requests that were blocked.
-    fn lift_blocks_since(&self, began_ns: u64) {
-        let lifted: Vec<_> = {
-            let mut tables = self.tables();
-            let since: Vec<_> = tables
-                .source_blocks
-                .iter()
-                .flatten()
-                .filter(|(_, block)| block.reason == Block::REASON_REPUTATION && block.since_ns >= began_ns)
-                .map(|(address, _)| address)
-                .collect();
-            since
-                .into_iter()
-                .filter(|address| {
-                    self.end(&mut tables, Target::Source(*address))
-                        .is_ok_and(|is_gone| is_gone)
-                })
-                .collect()
-        };
-        let mut reputation = self.reputation();
-        for address in &lifted {
-            reputation.forget((*address).into());
-        }
-        drop(reputation);
-        if !lifted.is_empty() {
-            tracing::warn!(
-                "{} blocks by reputation since the reload are lifted",
-                lifted.len()
-            );
-            self.blocks_changed();
-        }
-    }
-
-    /// Puts the part of a configuration in force that can be. Returns what was before.
-    fn put_in_force(&self, state: &mut RulesState, mut next: InForce) -> Result<InForce, Refusal> {
-        // By it sources are told apart in maps and tables that stay.
-        next.config.reputation.ipv6_prefix = self.config.reputation.ipv6_prefix;
+    /// Tells the queues, the second tier and the XDP program.
+    fn tell_all(&self, state: &mut RulesState, next: &InForce) -> Result<(), Refusal> {
         let clients = Arc::new(Clients::new(&next.config, &self.config.services()));
         let policies = &next.tuned.policies;
         let set = self.queue_set();
@@ -256,7 +169,7 @@ impl State {
         self.blocks_changed();
         state.clients = clients;
         state.mode = next.config.scoring.mode;
-        Ok(mem::replace(&mut state.in_force, next))
+        Ok(())
     }
 
     fn set_settings(&self, config: &Config) -> anyhow::Result<()> {
@@ -269,44 +182,80 @@ impl State {
         Ok(())
     }
 
-    /// The rules and policies as the files are now, for the services that the engine has started with.
-    fn read_again(&self) -> anyhow::Result<(Tuned, Config)> {
-        let origin = self.origin.reread()?;
-        let config = origin.config()?;
-        let tuned = Tuned::load(&config, &origin, &self.config.services(), Some(&self.rules()))?;
-        Ok((tuned, config))
+    /// Puts what has come on `[lists]` into the maps, and takes out what has gone. What operators have put there stays.
+    fn change_lists(&self, before: &Config, next: &Config) -> Result<(), Refusal> {
+        if before.lists == next.lists {
+            return Ok(());
+        }
+        for net in &next.lists.block {
+            self.protected().check(net)?;
+        }
+        let mut tables = self.tables();
+        let changed = maps::change_lists(&mut tables, &before.lists, &next.lists);
+        changed.map_err(|error| {
+            if let Err(error) = maps::change_lists(&mut tables, &next.lists, &before.lists) {
+                tracing::error!("a list cannot be taken back: {error}");
+            }
+            Refusal::new(
+                RefusalCode::Full,
+                format!("lists.allow, lists.block or lists.watch: {error}"),
+                "shorten them, or raise limits.max_list_entries and start the engine again",
+            )
+        })
     }
 
-    /// Whether a configuration differs from that of the start in more than a reload puts in force.
-    fn differs(&self, config: &Config) -> bool {
-        rest(config) != rest(&self.config)
+    /// The rules and policies as the files are now, for the services that the engine has started with, and what differs.
+    fn read_again(&self) -> Result<Loaded, Refusal> {
+        let invalid = |error: anyhow::Error| {
+            Refusal::new(
+                RefusalCode::Invalid,
+                error.to_string(),
+                "the rules before it stay in force, and the settings with them",
+            )
+        };
+        let origin = self.origin.reread().map_err(|error| invalid(error.into()))?;
+        let read = origin.config().map_err(|error| invalid(error.into()))?;
+        let (in_force, rules) = {
+            let state = self.rules_state();
+            let InForce { tuned, config } = &state.in_force;
+            (config.clone(), tuned.rules.clone())
+        };
+        let config = in_force.reloaded(&read);
+        config.ensure_lists_fit().map_err(|error| invalid(error.into()))?;
+        // Services by the numbers that their mistakes have in the file.
+        let numbered = Config {
+            service: read.service.clone(),
+            ..config.clone()
+        };
+        let tuned =
+            Tuned::load(&numbered, &origin, &self.config.services(), Some(&rules)).map_err(invalid)?;
+        Ok(Loaded {
+            difference: in_force.difference(&read),
+            next: InForce { tuned, config },
+        })
     }
 }
 
-/// A configuration without what a reload puts in force.
-fn rest(config: &Config) -> Config {
-    let mut config = config.clone();
-    config.scoring = Scoring {
-        cache: config.scoring.cache,
-        baseline: Baseline {
-            mode: BaselineMode::Off,
-            ..config.scoring.baseline
-        },
-        ..Scoring::default()
-    };
-    config.clients = config::Clients::default();
-    config.limit.clear();
-    config.flood = config::Flood::default();
-    config.suspicious = config::Suspicious::default();
-    config.reputation = config::Reputation {
-        ipv6_prefix: config.reputation.ipv6_prefix,
-        ..config::Reputation::default()
-    };
-    for service in &mut config.service {
-        service.scoring = None;
-        service.proxy_protocol = ProxyProtocol::Off;
+/// What may change by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    /// The folder of rule packs.
+    Rules,
+    /// The configuration's file.
+    Configuration,
+}
+
+/// The changes as a part of a message; nothing if there are none.
+fn told(what: &str, changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return String::new();
     }
-    config
+    let named: Vec<_> = changes.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match changes.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; {what}: {}{more}", named.join(", "))
 }
 
 #[cfg(test)]
@@ -314,20 +263,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reload_is_told_apart_from_what_needs_a_start() {
-        let config = |text: &str| Config::parse("test", text, None, &[]).expect(text);
-        let base = rest(&config(""));
-        for (text, is_reloaded) in [
-            ("[flood.source]\nsyns = { rate = 7 }", true),
-            ("[flood.challenge]\nsyns = 9", true),
-            ("[reputation]\nthreshold = 50\nfirst_block_s = 5", true),
-            ("[suspicious]\nsoft_limit_rps = 3", true),
-            ("[scoring]\nanomaly = 9", true),
-            ("[reputation]\nipv6_prefix = 56", false),
-            ("[limits]\nmax_flows = 1024", false),
-            ("[engine]\non_failure = 'drop'", false),
-        ] {
-            assert_eq!(rest(&config(text)) == base, is_reloaded, "{text}");
-        }
+    fn a_message_names_so_many_changes() {
+        let change = |number: usize| Change {
+            key: format!("k{number}"),
+            before: Some("1".to_owned()),
+            after: None,
+        };
+        assert_eq!(told("applied", &[]), "");
+        assert_eq!(told("applied", &[change(1)]), "; applied: k1: 1 -> unset");
+        let many: Vec<_> = (0..NAMED + 3).map(change).collect();
+        assert!(told("applied", &many).ends_with("k19: 1 -> unset and 3 more"));
     }
 }

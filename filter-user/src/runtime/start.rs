@@ -9,12 +9,15 @@ use filter_score::Policies;
 use tokio::sync::mpsc;
 
 use super::{
-    Running, Supplies, events, jobs,
+    Running, Supplies, events,
+    feeds::Feeds,
+    jobs,
     keeper::Keeper,
     logging, maps, orders,
     predecessor::Predecessor,
     queue_set::QueueSet,
     queues::{self, QueueThreads},
+    saving::Saver,
     second_tier,
     slots::Slots,
     state::State,
@@ -196,15 +199,7 @@ impl Running {
         let drops = tables.events()?;
         let kernel_log = EbpfLogger::init(kernel.ebpf_mut()).ok();
         let protection = Arc::clone(&protected);
-        let mut modes = Vec::new();
-        let mut reasons = Vec::new();
-        for (i, (interface, choice)) in interfaces.iter().zip(&choices).enumerate() {
-            let attached = attachment.modes.get(i).copied().flatten();
-            let mode = attached.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
-            warn_of(mode, interface, &way, threads.in_parts(i));
-            modes.push(mode);
-            reasons.push(choice.reason_for(attached));
-        }
+        let (modes, reasons) = modes(&attachment, &interfaces, &choices, &way, &threads);
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
         let state = State::new(
@@ -213,6 +208,8 @@ impl Running {
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
         state.publish_blocks(&state.tables());
+        let saver = Saver::start(&state)?;
+        let feeds = Feeds::start(&state)?;
         let keeper = Keeper::start(&state)?;
         let jobs = jobs::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
@@ -228,6 +225,8 @@ impl Running {
             events,
             keeper,
             jobs,
+            saver,
+            feeds,
             orders,
             pending: None,
             claims: Vec::new(),
@@ -263,6 +262,26 @@ impl Running {
             Err(error) => tracing::error!("no API: {error}"),
         }
     }
+}
+
+/// How the program is attached to each interface, and why so. What that loses is said.
+fn modes(
+    attachment: &Attachment,
+    interfaces: &[Interface],
+    choices: &[Choice],
+    way: &Way,
+    threads: &QueueThreads,
+) -> (Vec<XdpMode>, Vec<&'static str>) {
+    let mut modes = Vec::new();
+    let mut reasons = Vec::new();
+    for (i, (interface, choice)) in interfaces.iter().zip(choices).enumerate() {
+        let attached = attachment.modes.get(i).copied().flatten();
+        let mode = attached.or(interface.xdp_mode).unwrap_or(XdpMode::Native);
+        warn_of(mode, interface, way, threads.in_parts(i));
+        modes.push(mode);
+        reasons.push(choice.reason_for(attached));
+    }
+    (modes, reasons)
 }
 
 /// Nothing has happened yet.

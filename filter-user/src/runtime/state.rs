@@ -16,13 +16,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    blocks::Listing,
-    events::Telling,
-    folder::Folder,
-    logging,
-    orders::Order,
-    queue_set::QueueSet,
-    reload::{InForce, Trial},
+    blocks::Listing, board::Board, events::Telling, logging, orders::Order, queue_set::QueueSet,
+    reload::InForce, trial::Trial, watched::Watched,
 };
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
@@ -51,7 +46,7 @@ pub(super) struct RulesState {
 
 /// Shared by the control server, the events thread and the supervisor. The queues' threads have no part in it.
 pub(super) struct State {
-    /// As it was at the start: of a later one, a reload takes how requests are judged.
+    /// As it was at the start; what a reload has changed since is in [`InForce::config`].
     pub(super) config: Config,
     pub(super) origin: Origin,
     pub(super) interfaces: Vec<Interface>,
@@ -63,8 +58,10 @@ pub(super) struct State {
     /// For the supervisor, who owns the threads.
     pub(super) orders: mpsc::Sender<Order>,
     protected: Arc<Protected>,
+    pub(super) feeds: Board,
     rules: Mutex<RulesState>,
-    folder: Mutex<Option<Folder>>,
+    folder: Mutex<Option<Watched>>,
+    file: Mutex<Option<Watched>>,
     tables: Mutex<Tables>,
     reputation: Mutex<Reputation>,
     /// The queues do not know all blocks yet.
@@ -114,7 +111,8 @@ impl State {
                 reloads: 0,
                 last_error: None,
             }),
-            folder: Mutex::new(config.rules.folder.clone().map(Folder::new)),
+            folder: Mutex::new(config.rules.folder.clone().map(Watched::new)),
+            file: Mutex::new(origin.path().map(|path| Watched::new(path.to_owned()))),
             config,
             origin,
             interfaces,
@@ -122,6 +120,7 @@ impl State {
             logging,
             started: Instant::now(),
             protected,
+            feeds: Board::default(),
             blocked: AtomicU64::new(tables.source_blocks.keys().count() as u64),
             changes: AtomicU64::new(0),
             tables: Mutex::new(tables),
@@ -174,8 +173,18 @@ impl State {
     }
 
     /// The folder of rule packs, if there is one.
-    pub(super) fn folder(&self) -> MutexGuard<'_, Option<Folder>> {
+    pub(super) fn folder(&self) -> MutexGuard<'_, Option<Watched>> {
         lock(&self.folder)
+    }
+
+    /// The configuration's file, if there is one.
+    pub(super) fn file(&self) -> MutexGuard<'_, Option<Watched>> {
+        lock(&self.file)
+    }
+
+    /// Addresses that must not be blocked.
+    pub(super) fn protected(&self) -> &Protected {
+        &self.protected
     }
 
     /// The rules in force.

@@ -60,7 +60,7 @@ fn an_attack_is_told_and_explained_without_secrets() -> Result<()> {
     }
     ensure!(!told.contains("s3cr3t"), "{told}");
 
-    let directory = site.lab.directory().join("audit").display().to_string();
+    let directory = site.lab.directory().join("audit.directory").display().to_string();
     let id = messages[0]["request_id"].as_str().context("a number")?;
     let explained = wait_for("the audit log", SOON, || {
         engine.tell(&["explain", id, "--dir", &directory]).ok()

@@ -1,4 +1,4 @@
-//! A private file-system view: the host's, but with its own bpffs and its own `/run/portcullis`.
+//! A private file-system view: the host's, but with its own bpffs, `/run/portcullis` and `/var/lib/portcullis`.
 //!
 //! The view lives as long as a process or this value's descriptor refers to it, so nothing of it is left
 //! behind even when the process is killed.
@@ -18,6 +18,8 @@ use nix::unistd::{chdir, chroot, fchdir};
 pub const BPFFS: &str = "/sys/fs/bpf";
 /// Where the engine keeps its control socket.
 pub const RUNTIME: &str = "/run/portcullis";
+/// Where it keeps what outlives a reboot.
+pub const STATE: &str = "/var/lib/portcullis";
 
 /// A mount namespace, held by a descriptor.
 #[derive(Debug)]
@@ -34,7 +36,9 @@ impl Mounts {
     /// # Errors
     /// If not root, or the kernel has no bpffs.
     pub fn private() -> Result<Self> {
-        fs::create_dir_all(RUNTIME).with_context(|| format!("creating {RUNTIME}"))?;
+        for directory in [RUNTIME, STATE] {
+            fs::create_dir_all(directory).with_context(|| format!("creating {directory}"))?;
+        }
         // On a thread of its own: it gives up sharing its view with the rest of the process.
         thread::spawn(Self::unshare_thread)
             .join()
@@ -54,14 +58,16 @@ impl Mounts {
         )
         .context("making the mounts private")?;
         mount_bpffs()?;
-        mount(
-            Some("tmpfs"),
-            RUNTIME,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("mode=755"),
-        )
-        .with_context(|| format!("mounting a tmpfs on {RUNTIME}"))?;
+        for directory in [RUNTIME, STATE] {
+            mount(
+                Some("tmpfs"),
+                directory,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some("mode=755"),
+            )
+            .with_context(|| format!("mounting a tmpfs on {directory}"))?;
+        }
         let namespace = File::open("/proc/thread-self/ns/mnt").context("opening the mount namespace")?;
         let root = File::open("/").context("opening the root directory")?;
         Ok(Self { namespace, root })

@@ -157,9 +157,9 @@ impl RunningEngine {
             .arg("--socket")
             .arg(&socket)
             .args(options);
-        for key in ["audit", "history"] {
+        for key in ["audit.directory", "history.directory", "engine.state_dir"] {
             let place = directory.join(key);
-            command.args(["--set", &format!("{key}.directory={}", place.display())]);
+            command.args(["--set", &format!("{key}={}", place.display())]);
         }
         for setting in DEFAULTS.iter().chain(settings) {
             command.args(["--set", setting]);

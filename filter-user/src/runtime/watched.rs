@@ -1,17 +1,18 @@
-//! Changes in the folder of rule packs, noticed by looking: it works on every file system, and waits until files are whole.
+//! Changes in the folder of rule packs and in the configuration's file, noticed by looking: it works on every file system, and waits until files are whole.
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-/// What shows that a file is another: its name, length and time.
-type Listing = Vec<(PathBuf, u64, Option<SystemTime>)>;
+/// What shows that a file is another: its name, inode, length and time.
+type Listing = Vec<(PathBuf, u64, u64, Option<SystemTime>)>;
 
-/// A folder that is looked at now and then.
+/// A folder, or a file, that is looked at now and then.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct Watched {
     path: PathBuf,
     /// As it was when it was loaded.
     loaded: Listing,
@@ -19,8 +20,8 @@ pub(super) struct Folder {
     changing: Option<Listing>,
 }
 
-impl Folder {
-    /// The folder as it is now.
+impl Watched {
+    /// The folder or file as it is now.
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             loaded: listing(&path),
@@ -54,21 +55,32 @@ impl Folder {
 
 /// What cannot be read is not there; loading says why.
 fn listing(path: &Path) -> Listing {
-    let mut files: Listing = fs::read_dir(path)
+    let mut files: Listing = packs(path)
+        .into_iter()
+        .map(|path| {
+            let metadata = fs::metadata(&path);
+            let of = |number: fn(&fs::Metadata) -> u64| metadata.as_ref().map_or(0, number);
+            let (inode, length) = (of(fs::Metadata::ino), of(fs::Metadata::len));
+            let time = metadata.and_then(|metadata| metadata.modified()).ok();
+            (path, inode, length, time)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The rule packs in a folder, or the file itself.
+fn packs(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    fs::read_dir(path)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .map(|path| {
-            let metadata = fs::metadata(&path);
-            let length = metadata.as_ref().map_or(0, fs::Metadata::len);
-            let time = metadata.and_then(|metadata| metadata.modified()).ok();
-            (path, length, time)
-        })
-        .collect();
-    files.sort();
-    files
+        .collect()
 }
 
 #[cfg(test)]
@@ -76,11 +88,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_that_another_takes_the_place_of_has_changed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("portcullis.toml");
+        fs::write(&file, "1").expect("written");
+        let mut watched = Watched::new(file.clone());
+        assert!(!watched.changed());
+        let other = dir.path().join("new");
+        fs::write(&other, "2").expect("written");
+        fs::rename(&other, &file).expect("renamed");
+        assert!(!watched.changed() && watched.changed() && !watched.changed());
+    }
+
+    #[test]
     fn a_change_is_told_once_when_it_is_whole() {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
         write("a.toml", "1");
-        let mut folder = Folder::new(dir.path().to_owned());
+        let mut folder = Watched::new(dir.path().to_owned());
         assert!(!folder.changed() && !folder.changed());
         write("b.toml", "1");
         assert!(!folder.changed());
