@@ -30,7 +30,7 @@ impl Check {
             writeln!(out, "{name}: ok, {} rules", rules.set.rules().len())?;
         } else {
             let origin = connection.origin_of(Some(&self.file), &[])?;
-            let config = origin.config()?;
+            let config = origin.check()?;
             let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
             super::warn_of_model(&tuned.rules)?;
             writeln!(out, "{name}: ok")?;

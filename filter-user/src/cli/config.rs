@@ -57,7 +57,7 @@ impl ConfigVerb {
             Self::Check { file } => {
                 let file = file.as_deref().or(connection.config.as_deref());
                 let origin = connection.origin_of(file, &[])?;
-                let config = origin.config()?;
+                let config = origin.check()?;
                 let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
                 super::warn_of_model(&tuned.rules)?;
                 let name = file.map_or("the configuration".to_owned(), |file| file.display().to_string());

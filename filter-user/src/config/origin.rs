@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, DEFAULT_PATH, Override, Source, layers::Layers, mistake::Mistake, read};
+use super::{
+    Config, ConfigError, DEFAULT_PATH, Override, Source, layers::Layers, mistake::Mistake, profile, read,
+};
 
 /// A configuration's text and the options over it.
 #[derive(Debug, Clone)]
@@ -70,6 +72,20 @@ impl Origin {
                 remedy,
             },
         }
+    }
+
+    /// What is wrong with the configuration, also where a profile of the file holds that does not now.
+    pub fn check(&self) -> Result<Config, ConfigError> {
+        let config = self.config()?;
+        for name in profile::names(&self.text) {
+            let mut other = self.clone();
+            other.overrides.retain(|change| change.key != "profile");
+            other
+                .overrides
+                .push(Override::option(format!("--profile {name}"), "profile", name));
+            other.config()?;
+        }
+        Ok(config)
     }
 
     /// Where the value of each of these keys is from, in their order.

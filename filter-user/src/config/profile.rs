@@ -64,6 +64,13 @@ impl Profile {
     }
 }
 
+/// The names of a file's own profiles.
+pub(super) fn names(text: &str) -> Vec<String> {
+    let file: Table = text.parse().unwrap_or_default();
+    let profiles = file.get("profiles").and_then(Value::as_table);
+    profiles.into_iter().flat_map(Table::keys).cloned().collect()
+}
+
 /// Tables are joined key by key; of anything else, the upper one counts.
 fn put_over(below: &mut Table, above: Table) {
     for (key, value) in above {

@@ -862,6 +862,31 @@ fn layers_count_in_their_order() {
 }
 
 #[test]
+fn a_check_looks_at_all_profiles() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("p.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        let origin = Origin::read(Some(&file), &[set("profile=a")]).expect("read");
+        origin.config().expect("this profile is right");
+        origin.check().map_err(|error| error.to_string())
+    };
+    let profiles = "[profiles.a]\n[profiles.b.limits]\n";
+    assert_eq!(
+        check(&format!("{profiles}max_flows = 99\n"))
+            .expect("right")
+            .limits
+            .max_flows,
+        65_536
+    );
+    let error = check(&format!("{profiles}max_flows = 9\n")).expect_err("too few");
+    assert!(
+        error.contains("p.toml:3:1: profiles.b.limits.max_flows: 9 is out of range"),
+        "{error}"
+    );
+}
+
+#[test]
 fn each_value_says_where_it_is_from() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("p.toml");

@@ -247,6 +247,7 @@ impl Running {
         match outcome {
             // Handed over and not retired: the successor may be there or not, but the programs are not this engine's to take off.
             Ok(Next::Retire) => {
+                self.saver.leave();
                 tracing::info!("another engine has taken over");
                 Ok(())
             }

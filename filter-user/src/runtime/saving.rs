@@ -65,6 +65,16 @@ impl Saver {
     }
 }
 
+impl Saver {
+    /// Another engine has taken over, and saves what is in the maps: this one ends without.
+    pub(super) fn leave(&self) {
+        if let Some(stop) = &self.stop {
+            // A thread that has ended saves nothing anyway.
+            let _ = stop.send(());
+        }
+    }
+}
+
 impl Drop for Saver {
     fn drop(&mut self) {
         drop(self.stop.take());
@@ -91,8 +101,11 @@ impl Saving {
     fn run(&mut self, stopped: &Receiver<()>) {
         loop {
             self.save();
-            if stopped.recv_timeout(SAVE) != Err(RecvTimeoutError::Timeout) {
-                return self.save();
+            match stopped.recv_timeout(SAVE) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.save(),
+                // Another engine saves them now.
+                Ok(()) => return,
             }
         }
     }
