@@ -13,7 +13,7 @@ use clap::Args;
 use super::build::{Build, succeed};
 use crate::{lab::namespace::output_of, privilege, workspace};
 
-/// Build the Debian package, in target/debian.
+/// Build the Debian package, below target/debian.
 #[derive(Args, Debug)]
 pub struct Package {
     /// Package the engine without optimisation
