@@ -7,6 +7,7 @@ mod access;
 mod allows;
 mod blocks;
 mod check;
+mod dashboard;
 mod error;
 mod events;
 mod exposition;
@@ -98,7 +99,7 @@ impl Api {
         };
         let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
         let live = events::Live::new(context.engine.hub(), events);
-        let router = origin::guard(router::new(context, checks, live, limits.timeout));
+        let router = router::new(context, checks, live, limits.timeout);
         let bearers = Access::Bearers(Arc::clone(&listeners.tokens));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {
@@ -108,13 +109,13 @@ impl Api {
                 let access = Access::Everyone;
                 servers.spawn(server::serve(
                     listening.unix,
-                    origin::guard_names(access.guard(router.clone())),
+                    origin::guard_names(with_page(access.guard(router.clone()))),
                     limits.clone(),
                 ));
                 for listener in listening.tcp {
                     servers.spawn(server::serve(
                         listener,
-                        bearers.clone().guard(router.clone()),
+                        with_page(bearers.clone().guard(router.clone())),
                         limits.clone(),
                     ));
                 }
@@ -129,6 +130,11 @@ impl Api {
             thread: Some(thread),
         })
     }
+}
+
+/// The API and the page that shows it, which takes no token, for pages of no other origin.
+fn with_page(router: axum::Router) -> axum::Router {
+    origin::guard(router.merge(dashboard::router()))
 }
 
 impl Drop for Api {

@@ -12,7 +12,7 @@ use axum::{
 use tower_http::timeout::TimeoutLayer;
 
 use super::{
-    Context, allows, blocks,
+    Context, access, allows, blocks,
     check::{self, Checks},
     error::Problem,
     events::{self, Live},
@@ -44,6 +44,7 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         // An engine that filters, degraded or not, is also ready: it answers here from when it does.
         .route("/ready", get(health))
         .route("/metrics", get(exposition))
+        .route("/v1/access", get(access::told))
         .route("/v1/stats", get(stats))
         .route("/v1/rules", get(rules))
         .route("/v1/model", get(model))

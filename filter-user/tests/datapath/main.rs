@@ -12,6 +12,7 @@ mod blocking;
 mod blocklist;
 mod challenge;
 mod clients;
+mod dashboard;
 mod evasion;
 mod failure;
 mod flood;

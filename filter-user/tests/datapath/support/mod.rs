@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`browser`] | Chromium in the gateway |
 //! | [`engine`] | the engine as a process: start, signals, status, counters |
 //! | [`load`] | load that notices what is lost |
 //! | [`modes`] | native and generic XDP |
@@ -9,6 +10,7 @@
 //! | [`site`] | the lab with its servers, and where they are |
 //! | [`trick`] | tricks that are played without the engine, then with it |
 
+pub(crate) mod browser;
 pub(crate) mod engine;
 pub(crate) mod load;
 pub(crate) mod modes;
