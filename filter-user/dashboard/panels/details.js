@@ -25,7 +25,7 @@ export class Details {
         ["Client", proxy ? `${client} by way of ${proxy}` : client],
         ["Connection", `${source} → ${destination}`],
         ["Kinds", (request.categories ?? []).map(words).join(", ") || "–"],
-        ...(model ? [["Model", JSON.stringify(model)]] : []),
+        ...(model ? [["Model", `${Number(model.score).toFixed(2)} in ${model.target}`]] : []),
       ]),
       head && el("pre", { tabindex: 0, "aria-label": "Head of the request" }, head),
       this.#rules(request),

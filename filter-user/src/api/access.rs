@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{error::Problem, router::CHECK, token::Token};
@@ -20,7 +21,7 @@ use crate::config::Role;
 pub(super) struct Client(pub(super) Arc<str>);
 
 /// Who asks and what they may, for programs that show it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Asker {
     /// The name of a token, or of the socket.
     name: String,

@@ -4,12 +4,13 @@ use axum::{
     Json,
     extract::{
         Path, Query, State,
-        rejection::{JsonRejection, QueryRejection},
+        rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     http::StatusCode,
     response::IntoResponse,
 };
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,13 +20,14 @@ use super::{
 };
 use crate::control::{Request, Response};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Allows {
+    #[schemars(with = "Vec<String>")]
     allows: Vec<IpNet>,
 }
 
 /// What to allow.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewAllow {
     target: String,
@@ -56,8 +58,9 @@ pub(super) async fn add(
 
 pub(super) async fn remove(
     State(context): State<Context>,
-    Path(text): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    let Path(text) = path?;
     let request = Request::Allow {
         target: target(&text)?,
         remove: true,

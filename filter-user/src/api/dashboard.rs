@@ -10,6 +10,8 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::router::wrong_method;
+
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -68,12 +70,13 @@ static TAG: LazyLock<String> = LazyLock::new(|| {
 
 /// The files' paths.
 pub(super) fn router() -> Router {
-    FILES.iter().fold(Router::new(), |router, &(path, kind, text)| {
+    let files = FILES.iter().fold(Router::new(), |router, &(path, kind, text)| {
         router.route(
             path,
             get(move |headers: HeaderMap| std::future::ready(answer(&headers, kind, text))),
         )
-    })
+    });
+    files.method_not_allowed_fallback(wrong_method)
 }
 
 fn answer(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response {

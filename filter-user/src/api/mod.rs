@@ -14,6 +14,7 @@ mod exposition;
 mod health;
 mod listener;
 mod metrics;
+mod openapi;
 mod origin;
 mod reload;
 mod router;
@@ -50,7 +51,7 @@ pub struct Api {
 }
 
 /// What was asked is done.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 struct Done {
     message: String,
 }

@@ -5,13 +5,14 @@ use axum::{
     extract::{State, rejection::JsonRejection},
     response::IntoResponse,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Context, error::Problem};
 use crate::control::Request;
 
 /// How to reload; without a body, for good.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trial {
     confirm_within_s: Option<u64>,

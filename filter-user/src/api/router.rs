@@ -4,19 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{StatusCode, Uri, header},
-    response::IntoResponse,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
-use tower_http::timeout::TimeoutLayer;
 
 use super::{
     Context, access, allows, blocks,
     check::{self, Checks},
     error::Problem,
     events::{self, Live},
-    health, metrics, reload,
+    health, metrics, openapi, reload,
 };
 use crate::{
     control::{Engine, ModelStatus, RulesStatus, Status},
@@ -44,6 +44,7 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         // An engine that filters, degraded or not, is also ready: it answers here from when it does.
         .route("/ready", get(health))
         .route("/metrics", get(exposition))
+        .route(openapi::PATH, get(openapi::told))
         .route("/v1/access", get(access::told))
         .route("/v1/stats", get(stats))
         .route("/v1/rules", get(rules))
@@ -56,15 +57,12 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         .route("/v1/reload/confirm", post(reload::confirm))
         .route("/v1/reload/revert", post(reload::revert))
         .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(context)
         .merge(checks)
         .merge(events)
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            timeout,
-        ))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(timeout, in_time))
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -113,6 +111,18 @@ async fn model(State(context): State<Context>) -> Answer<Json<ModelStatus>> {
     Ok(Json(status(&context).await?.rules.model))
 }
 
+async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(timeout, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the engine did not answer in time",
+            "try again, or raise api.timeout_s",
+        )
+        .into_response()
+    })
+}
+
 async fn unknown(uri: Uri) -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
@@ -121,7 +131,7 @@ async fn unknown(uri: Uri) -> Problem {
     )
 }
 
-async fn wrong_method() -> Problem {
+pub(super) async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "this path does not take that method",

@@ -11,7 +11,9 @@ use std::{
 use super::*;
 use crate::control::testing::Tables;
 
+mod calls;
 mod events;
+mod openapi;
 
 struct Served {
     _api: Api,

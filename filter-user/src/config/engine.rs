@@ -98,7 +98,7 @@ impl Default for Poll {
 macro_rules! keyword {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $text)] #[value(name = $text)] $variant),+
         }

@@ -6,6 +6,7 @@
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::Status;
@@ -235,9 +236,10 @@ pub struct RefusedTarget {
 }
 
 /// One blocked source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockEntry {
     /// The source.
+    #[schemars(with = "String")]
     pub target: IpNet,
     /// Who blocked it.
     pub origin: BlockOrigin,
@@ -251,7 +253,7 @@ pub struct BlockEntry {
 }
 
 /// Who blocked a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockOrigin {
     /// `lists.block` of the configuration.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FailurePolicy, Forward, Mode, XdpMode};
 
 /// The state of a running engine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The engine's version.
     pub version: String,
@@ -69,7 +70,7 @@ pub struct Status {
 }
 
 /// A filtered interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -78,7 +79,7 @@ pub struct InterfaceStatus {
 }
 
 /// The rules in force.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RulesStatus {
     /// What identifies them: the packs' own version or a digest.
     pub version: String,
@@ -94,7 +95,7 @@ pub struct RulesStatus {
 }
 
 /// The learned model.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ModelStatus {
     /// Where it should come from: `builtin`, `off` or a file.
     pub source: String,
@@ -105,7 +106,7 @@ pub struct ModelStatus {
 }
 
 /// Packets of the XDP program that had the same fate for the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PacketCounter {
     /// `pass`, `drop`, `redirect` or `tx`.
     pub action: String,
@@ -116,7 +117,7 @@ pub struct PacketCounter {
 }
 
 /// One receive queue and its thread.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct QueueStatus {
     /// The queue's number, over all interfaces.
     pub queue: u32,
@@ -172,7 +173,7 @@ pub struct QueueStatus {
 }
 
 /// The requests that were judged.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RequestCounters {
     /// Those that went on.
     pub allow: u64,
@@ -210,7 +211,7 @@ impl RequestCounters {
 }
 
 /// The second look at suspicious requests, and the threads that take it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DeepStatus {
     /// `closed` if requests are looked at, `open` if none is because too many were not answered in time, `half-open` if
     /// some are to see whether that is over; the worst of all queues.
@@ -234,7 +235,7 @@ pub struct DeepStatus {
 }
 
 /// What is learnt of the parameters of services, over all queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct BaselineStatus {
     /// Parameters of which something is known; each queue learns for itself.
     pub parameters: Fill,
@@ -243,7 +244,7 @@ pub struct BaselineStatus {
 }
 
 /// What is told of what happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EventsStatus {
     /// Decisions that were told.
     pub told: u64,
@@ -256,7 +257,7 @@ pub struct EventsStatus {
 }
 
 /// How full something bounded is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Fill {
     /// How much is in use.
     pub used: u64,

@@ -99,7 +99,8 @@ fn picture(browser: &mut Browser, name: &str) -> Result<()> {
     let Some(directory) = env::var_os(PICTURES) else {
         return Ok(());
     };
-    browser.value("new Promise((done) => setTimeout(done, 3000))")?;
+    // Some points for the charts, and nothing said that hides a part of it.
+    browser.value("scrollTo(0, 0); new Promise((done) => setTimeout(done, 9000))")?;
     browser.picture(&Path::new(&directory).join(format!("dashboard-{name}.png")))
 }
 
