@@ -30,6 +30,8 @@ pub(super) struct Allows {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewAllow {
+    /// An address or a block of addresses.
+    #[schemars(extend("examples" = ["192.0.2.7", "2001:db8::/32"]))]
     target: String,
 }
 

@@ -58,8 +58,12 @@ pub(super) struct Blocks {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewBlock {
+    /// An address or a block of addresses.
+    #[schemars(extend("examples" = ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32"]))]
     target: String,
+    /// For so many seconds; without, until it is unblocked.
     for_s: Option<u64>,
+    /// Why, for those who list it later.
     #[serde(default)]
     reason: String,
 }

@@ -15,6 +15,7 @@ use crate::control::Request;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trial {
+    /// Seconds, 5 to 3600, after which what was before comes back, unless this is confirmed.
     confirm_within_s: Option<u64>,
 }
 

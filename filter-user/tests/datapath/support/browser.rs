@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 use xtask::{
     lab::{Lab, wait::wait_for},
+    requirements::BROWSERS,
     workspace::find_program,
 };
 
@@ -21,9 +22,6 @@ use xtask::{
 const START: Duration = Duration::from_secs(60);
 /// So long one answer of it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What it is called by whom it comes from.
-const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// A browser with one page.
 pub(crate) struct Browser {
@@ -40,7 +38,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// `None` without one, which is said.
     pub(crate) fn start(lab: &Lab) -> Result<Option<Self>> {
-        let Some(program) = PROGRAMS.into_iter().find_map(find_program) else {
+        let Some(program) = BROWSERS.into_iter().find_map(find_program) else {
             eprintln!("SKIPPED: there is no Chromium; `cargo xtask setup` installs it");
             return Ok(None);
         };
