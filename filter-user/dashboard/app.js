@@ -5,6 +5,7 @@ import { say } from "./dom.js";
 import { Alerts } from "./panels/alerts.js";
 import { Blocks } from "./panels/blocks.js";
 import { Queues, Rules } from "./panels/engine.js";
+import { Exclusions } from "./panels/exclusions.js";
 import { Jobs } from "./panels/jobs.js";
 import { Latency } from "./panels/latency.js";
 import { Requests } from "./panels/requests.js";
@@ -40,14 +41,14 @@ async function start() {
   const context = { session };
   const panels = Object.entries({
     alerts: Alerts, traffic: Traffic, way: Way, requests: Requests, blocks: Blocks, sources: Sources, latency: Latency,
-    queues: Queues, rules: Rules, jobs: Jobs,
+    queues: Queues, rules: Rules, exclusions: Exclusions, jobs: Jobs,
   }).map(([id, Panel]) => new Panel(part(id), context));
   const each = (name, argument) => panels.map((panel) => panel[name]?.(argument));
   // What is there is read before what happens is heard, from the last of it on.
-  const loaded = await Promise.all(each("load").map((load) => Promise.resolve(load).catch((problem) => tell(explain(problem)))));
+  const loaded = await settle(each("load"));
   const last = loaded.find((number) => Number.isFinite(number)) ?? null;
   new Stream(session, TOPICS, {
-    message: (message) => each("message", message),
+    message: (message) => settle(each("message", message)),
     lost: (count) => {
       lost = count === null || lost === null ? null : lost + count;
       connected(...connection);
@@ -61,6 +62,11 @@ async function start() {
   }
 }
 
+/** What all of them came to; what fails is told, and keeps nobody else. */
+function settle(tasks) {
+  return Promise.all(tasks.map((task) => Promise.resolve(task).catch((problem) => tell(explain(problem)))));
+}
+
 async function look(each, withLists) {
   try {
     const status = await session.get("/v1/stats");
@@ -70,7 +76,7 @@ async function look(each, withLists) {
     const bad = Object.entries(health.components).filter(([, { status }]) => status !== "ok").map(([name]) => name);
     badge(part("health"), bad.length ? `${health.status}: ${bad.join(", ")}` : health.status,
       { ok: "good", degraded: "warn" }[health.status] ?? "bad");
-    if (withLists) await Promise.all(each("tick"));
+    if (withLists) await settle(each("tick"));
   } catch (problem) {
     badge(part("health"), explain(problem), "bad");
   }

@@ -1,6 +1,8 @@
 //! The Portcullis engine: `AF_XDP` rings, TCP streams, decisions, control plane and command line.
 
+pub mod alert;
 pub mod api;
+pub mod audit;
 pub mod bpf;
 pub mod cli;
 pub mod client;
@@ -10,6 +12,7 @@ pub mod corpus;
 pub mod deep;
 pub mod engine;
 pub mod flow;
+pub mod history;
 pub mod host;
 pub mod latency;
 pub mod limit;
@@ -23,5 +26,7 @@ pub mod ring;
 pub mod rules;
 pub mod runtime;
 pub mod scan;
+pub mod schedule;
 pub mod summary;
+pub mod trend;
 pub mod tuning;

@@ -168,6 +168,29 @@ impl Reputation {
             .map_or(0, |record| self.strikes_left(record, now_ns))
     }
 
+    /// The worst sources, at most `limit`, with their points and strikes: the worst first, and before all others those that were blocked,
+    /// which begin anew with their points. Goes over all of them.
+    #[must_use]
+    pub fn worst(&self, limit: usize, now_ns: u64) -> Vec<(IpAddr, f64, u32)> {
+        let mut worst = Vec::new();
+        let keep = |worst: &mut Vec<(IpAddr, f64, u32)>| {
+            worst.sort_by(|one, other| other.2.cmp(&one.2).then(other.1.total_cmp(&one.1)));
+            worst.truncate(limit);
+        };
+        for source in self.sources.keys() {
+            worst.push((
+                *source,
+                self.points(*source, now_ns),
+                self.strikes(*source, now_ns),
+            ));
+            if worst.len() > 2 * limit {
+                keep(&mut worst);
+            }
+        }
+        keep(&mut worst);
+        worst
+    }
+
     /// Forgets `addr`; true if it was known.
     pub fn forget(&mut self, addr: IpAddr) -> bool {
         let source = self.source(addr);
@@ -418,5 +441,22 @@ mod tests {
                 prop_assert_eq!(table.len(), table.order.len());
             }
         }
+    }
+
+    #[test]
+    fn the_worst_come_first() {
+        let config = config::Reputation::default();
+        let mut reputation = Reputation::new(&config, 8);
+        for (last, offences) in [(1, 1), (2, 3), (3, 2)] {
+            for _ in 0..offences {
+                reputation.offence([192, 0, 2, last].into(), 0);
+            }
+        }
+        let worst: Vec<_> = reputation
+            .worst(2, 0)
+            .into_iter()
+            .map(|(source, ..)| source)
+            .collect();
+        assert_eq!(worst, [IpAddr::from([192, 0, 2, 2]), [192, 0, 2, 3].into()]);
     }
 }

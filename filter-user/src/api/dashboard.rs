@@ -41,6 +41,7 @@ const FILES: &[File] = files! {
     "/panels/blocks.js" SCRIPT, "panels/blocks.js";
     "/panels/details.js" SCRIPT, "panels/details.js";
     "/panels/engine.js" SCRIPT, "panels/engine.js";
+    "/panels/exclusions.js" SCRIPT, "panels/exclusions.js";
     "/panels/jobs.js" SCRIPT, "panels/jobs.js";
     "/panels/latency.js" SCRIPT, "panels/latency.js";
     "/panels/requests.js" SCRIPT, "panels/requests.js";

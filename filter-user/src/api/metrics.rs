@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::exposition::{Exposition, Labels, real};
 use crate::{
-    control::{DeepStatus, QueueStatus, Status},
+    control::{DeepStatus, EventsStatus, QueueStatus, Status},
     latency::Stage,
 };
 
@@ -30,6 +30,7 @@ pub(super) fn text(
         second_tier(&mut out, deep);
     }
     fills(&mut out, status);
+    events(&mut out, &status.events);
     let stages: Vec<_> = latencies
         .iter()
         .map(|(stage, latencies)| ([("stage", stage.name())], latencies))
@@ -350,6 +351,31 @@ fn fills(out: &mut Exposition, status: &Status) {
             [(&[][..], real(fill.capacity))],
         );
     }
+}
+
+fn events(out: &mut Exposition, events: &EventsStatus) {
+    out.counter(
+        "portcullis_events_total",
+        "Decisions that were told to those who listen, or were not.",
+        [
+            (&[("outcome", "told")][..], events.told),
+            (&[("outcome", "suppressed")][..], events.suppressed),
+            (&[("outcome", "lost")][..], events.lost),
+        ],
+    );
+    out.gauge(
+        "portcullis_listeners",
+        "Clients that listen to events.",
+        [(&[][..], real(events.listeners))],
+    );
+    out.counter(
+        "portcullis_audit_lines_total",
+        "Lines of the audit log.",
+        [
+            (&[("outcome", "written")][..], events.audited),
+            (&[("outcome", "lost")][..], events.audit_lost),
+        ],
+    );
 }
 
 /// Samples of what is counted by name.

@@ -12,11 +12,13 @@ mod error;
 mod events;
 mod exposition;
 mod health;
+mod history;
 mod listener;
 mod metrics;
 mod openapi;
 mod origin;
 mod reload;
+mod requests;
 mod router;
 mod server;
 mod token;
@@ -99,7 +101,7 @@ impl Api {
             heartbeat_timeout,
         };
         let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
-        let live = events::Live::new(context.engine.hub(), events);
+        let live = events::Live::new(context.engine.chronicle().hub, events);
         let router = router::new(context, checks, live, limits.timeout);
         let bearers = Access::Bearers(Arc::clone(&listeners.tokens));
         let (stop, stopped) = oneshot::channel();

@@ -4,27 +4,35 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, Query, Request, State, rejection::QueryRejection},
     http::{StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Context, access, allows, blocks,
     check::{self, Checks},
     error::Problem,
     events::{self, Live},
-    health, metrics, openapi, reload,
+    health, history, metrics, openapi, reload, requests,
 };
 use crate::{
-    control::{Engine, ModelStatus, RulesStatus, Status},
+    alert::Alert,
+    control::{Engine, ModelStatus, RulesStatus, SourceRisk, Status},
     latency::Stage,
+    schedule::JobStatus,
 };
 
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// Sources of one answer: without a limit, and at most.
+const USUAL_SOURCES: usize = 20;
+const MAX_SOURCES: usize = 1000;
 
 /// Requests are shown and judged below it; nothing changes.
 pub(super) const CHECK: &str = "/v1/check";
@@ -49,6 +57,12 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         .route("/v1/stats", get(stats))
         .route("/v1/rules", get(rules))
         .route("/v1/model", get(model))
+        .route("/v1/history", get(history::history))
+        .route("/v1/requests", get(requests::list))
+        .route("/v1/requests/{id}", get(requests::one))
+        .route("/v1/sources", get(sources))
+        .route("/v1/alerts", get(alerts))
+        .route("/v1/jobs", get(jobs))
         .route("/v1/blocks", get(blocks::list).post(blocks::add))
         .route("/v1/blocks/{*target}", delete(blocks::remove))
         .route("/v1/allows", get(allows::list).post(allows::add))
@@ -109,6 +123,51 @@ async fn rules(State(context): State<Context>) -> Answer<Json<RulesStatus>> {
 
 async fn model(State(context): State<Context>) -> Answer<Json<ModelStatus>> {
     Ok(Json(status(&context).await?.rules.model))
+}
+
+/// How many sources.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Most {
+    limit: Option<usize>,
+}
+
+/// Sources, the worst first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Sources {
+    sources: Vec<SourceRisk>,
+}
+
+async fn sources(
+    State(context): State<Context>,
+    most: Result<Query<Most>, QueryRejection>,
+) -> Answer<Json<Sources>> {
+    let Query(most) = most?;
+    let limit = most.limit.unwrap_or(USUAL_SOURCES).min(MAX_SOURCES);
+    let sources = context.call(move |engine| engine.risks(limit)).await?;
+    Ok(Json(Sources { sources }))
+}
+
+/// All alerts, on or off.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Alerts {
+    alerts: Vec<Alert>,
+}
+
+async fn alerts(State(context): State<Context>) -> Answer<Json<Alerts>> {
+    let alerts = context.call(|engine| engine.chronicle().alerts.list()).await?;
+    Ok(Json(Alerts { alerts }))
+}
+
+/// What is done now and then.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Jobs {
+    jobs: Vec<JobStatus>,
+}
+
+async fn jobs(State(context): State<Context>) -> Answer<Json<Jobs>> {
+    let jobs = context.call(|engine| engine.chronicle().board.jobs()).await?;
+    Ok(Json(Jobs { jobs }))
 }
 
 async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {

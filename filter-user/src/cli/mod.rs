@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 mod allow;
+mod audit;
 mod block;
 mod blocklist;
 mod blocks;
@@ -10,7 +11,9 @@ mod config;
 mod connection;
 mod datapath;
 mod duration;
+mod events;
 mod exit;
+mod http;
 mod log;
 mod queues;
 mod reload;
@@ -58,6 +61,9 @@ enum Verb {
     Queues(queues::Queues),
     Confirm(reload::Confirm),
     Log(log::Log),
+    Events(events::Events),
+    Audit(audit::Audit),
+    Explain(audit::Explain),
     Report(report::Report),
     Scan(scan::Scan),
     Check(check::Check),
@@ -108,6 +114,9 @@ impl Cli {
             Verb::Queues(verb) => verb.run(connection, out)?,
             Verb::Confirm(verb) => verb.run(connection, out)?,
             Verb::Log(verb) => verb.run(connection, out)?,
+            Verb::Events(verb) => verb.run(connection, out)?,
+            Verb::Audit(verb) => verb.run(connection, out)?,
+            Verb::Explain(verb) => verb.run(connection, out)?,
             Verb::Report(verb) => verb.run(connection, out)?,
             Verb::Scan(verb) => return verb.run(connection, datapath, out),
             Verb::Check(verb) => verb.run(connection, out)?,

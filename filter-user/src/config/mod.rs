@@ -3,7 +3,9 @@
 //! Every key has a default, unknown keys are errors, and all mistakes are reported at once, each with
 //! its line and a remedy. [`INITIAL`] is the commented file that `portcullis config init` writes.
 
+mod alerts;
 mod api;
+mod audit;
 mod baseline;
 mod cidr;
 mod clients;
@@ -14,6 +16,7 @@ mod engine;
 mod events;
 mod exclusion;
 mod flood;
+mod history;
 mod interfaces;
 mod limit;
 mod limits;
@@ -32,7 +35,9 @@ use serde::{Deserialize, Serialize};
 
 use document::Document;
 
+pub use alerts::{Alerts, Threshold};
 pub use api::{Api, CheckApi, Role, Token};
+pub use audit::Audit;
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
 pub use clients::{ClientHeader, Clients, ProxyProtocol};
@@ -47,6 +52,7 @@ pub use engine::{
 pub use events::Events;
 pub use exclusion::{Exclusion, FromText, RuleIds, Written};
 pub use flood::{Challenge, Flood, Rate, SourceRates, TotalRates};
+pub use history::History;
 pub use interfaces::Interfaces;
 pub use limit::{Limit, LimitAction, LimitedService};
 pub use limits::{Limits, Overflow};
@@ -101,6 +107,12 @@ pub struct Config {
     pub api: Api,
     /// What the engine tells as it happens.
     pub events: Events,
+    /// The log of decisions that matter.
+    pub audit: Audit,
+    /// When the engine says that something is wrong.
+    pub alerts: Alerts,
+    /// Snapshots of how it has done.
+    pub history: History,
     /// The protected services; see [`Config::services`].
     pub service: Vec<Service>,
     /// Requests that a client may send.
@@ -205,6 +217,8 @@ impl Config {
             resolve(path);
         }
         resolve(&mut self.report.directory);
+        resolve(&mut self.audit.directory);
+        resolve(&mut self.history.directory);
         for token in &mut self.api.tokens {
             resolve(&mut token.file);
         }

@@ -241,6 +241,13 @@ fn api(config: &Config, findings: &mut Findings) {
     findings.range("events.rate", events.rate, 1..=100_000);
     findings.range("events.history", events.history, 16..=1_000_000);
     findings.range("events.clients", events.clients, 1..=10_000);
+    findings.range("audit.file_mb", config.audit.file_mb, 1..=4096);
+    findings.range("audit.files", config.audit.files, 1..=1000);
+    if config.history.interval_s > 0 {
+        findings.range("history.interval_s", config.history.interval_s, 10..=86_400);
+    }
+    findings.range("history.files", config.history.files, 1..=100_000);
+    config.alerts.check(findings);
 }
 
 fn services(config: &Config, findings: &mut Findings) {

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use super::{
     protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Successor},
-    status::Status,
+    status::{SourceRisk, Status},
 };
-use crate::{config::Level, latency::Latencies, live::Hub};
+use crate::{config::Level, latency::Latencies, live::Chronicle};
 
 /// What the control server asks of the engine.
 ///
@@ -45,8 +45,11 @@ pub trait Engine: Send + Sync + 'static {
     /// The policies that requests are judged by.
     fn policies(&self) -> Arc<Policies>;
 
-    /// Where it tells what happens.
-    fn hub(&self) -> Arc<Hub>;
+    /// What it keeps of what has happened.
+    fn chronicle(&self) -> Chronicle;
+
+    /// The sources with the worst reputation, at most `limit`, the worst first.
+    fn risks(&self, limit: usize) -> Vec<SourceRisk>;
 
     /// The latency histograms since the start or the last reset; with `reset`, later ones start anew.
     fn latencies(&self, reset: bool) -> Latencies;

@@ -25,5 +25,5 @@ pub use server::{ServerLimits, serve};
 pub use socket::{ControlSocket, SocketError};
 pub use status::{
     BaselineStatus, DeepStatus, EventsStatus, Fill, InterfaceStatus, ModelStatus, PacketCounter, QueueStatus,
-    RequestCounters, RulesStatus, Status,
+    RequestCounters, RulesStatus, SourceRisk, Status,
 };

@@ -243,6 +243,22 @@ pub struct BaselineStatus {
     pub mature: u64,
 }
 
+/// A source with a reputation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceRisk {
+    /// The source: an address, or the block of addresses that one stands for.
+    #[schemars(with = "String")]
+    pub source: ipnet::IpNet,
+    /// Its points.
+    pub points: f64,
+    /// With how many it is blocked.
+    pub threshold: f64,
+    /// How often it was blocked.
+    pub strikes: u32,
+    /// Whether it is blocked now.
+    pub blocked: bool,
+}
+
 /// What is told of what happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EventsStatus {
@@ -254,6 +270,12 @@ pub struct EventsStatus {
     pub lost: u64,
     /// Who listens now.
     pub listeners: u64,
+    /// Lines of the audit log that were written.
+    #[serde(default)]
+    pub audited: u64,
+    /// Those that found no room before the disk, or no disk.
+    #[serde(default)]
+    pub audit_lost: u64,
 }
 
 /// How full something bounded is.

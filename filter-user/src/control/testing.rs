@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    config::{FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
+    alert::Alerts,
+    config::{self, FailurePolicy, Forward, Level, Mode, XdpMode, parse_cidr},
     latency::{Latencies, LatencyBook, Stage},
-    live::Hub,
+    live::{Chronicle, Hub},
 };
 
 pub(crate) fn net(text: &str) -> IpNet {
@@ -29,7 +30,7 @@ pub(crate) struct Tables {
     allowed: Mutex<Vec<IpNet>>,
     trial: Mutex<Option<Duration>>,
     book: LatencyBook,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) chronicle: Chronicle,
 }
 
 impl Tables {
@@ -41,7 +42,12 @@ impl Tables {
             allowed: Mutex::default(),
             trial: Mutex::default(),
             book,
-            hub: Arc::new(Hub::new(64)),
+            chronicle: Chronicle {
+                hub: Arc::new(Hub::new(64)),
+                trend: Arc::default(),
+                alerts: Arc::new(Alerts::new(&config::Alerts::default())),
+                board: Arc::default(),
+            },
         }
     }
 }
@@ -172,8 +178,19 @@ impl Engine for Tables {
         Ok(page.of(self.allowed.lock().unwrap().clone(), |target| *target))
     }
 
-    fn hub(&self) -> Arc<Hub> {
-        Arc::clone(&self.hub)
+    fn chronicle(&self) -> Chronicle {
+        self.chronicle.clone()
+    }
+
+    fn risks(&self, limit: usize) -> Vec<SourceRisk> {
+        let risk = |n: u32| SourceRisk {
+            source: net(&format!("192.0.2.{n}")),
+            points: f64::from(10 - n),
+            threshold: 10.0,
+            strikes: 0,
+            blocked: n == 1,
+        };
+        (1..4).map(risk).take(limit).collect()
     }
 
     fn latencies(&self, reset: bool) -> Latencies {

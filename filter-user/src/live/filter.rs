@@ -13,6 +13,8 @@ pub struct Filter {
     pub topics: Vec<Topic>,
     /// About clients and sources in here.
     pub clients: Option<IpNet>,
+    /// About requests only, and not about anything else that the topic has.
+    pub requests: bool,
     /// Of requests, those that were decided like this or worse.
     pub at_least: Option<Verdict>,
 }
@@ -59,6 +61,7 @@ impl Filter {
         Ok(Self {
             topics,
             clients,
+            requests: false,
             at_least,
         })
     }
@@ -75,7 +78,7 @@ impl Filter {
             (Some(least), Some(verdict)) => verdict >= least,
             _ => true,
         };
-        about && of && decided
+        about && of && decided && (!self.requests || message.verdict.is_some())
     }
 }
 

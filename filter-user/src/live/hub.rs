@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Filter, Message, Topic, message::Draft};
+use crate::audit::{Counts, Log};
 
 /// The most bytes of text that are kept.
 const MAX_BYTES: usize = 16 << 20;
@@ -27,6 +28,7 @@ pub struct Hub {
     capacity: usize,
     /// The number of this engine's first message.
     first: u64,
+    log: Option<Log>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,21 @@ impl Hub {
             latest: watch::Sender::new(first),
             capacity: capacity.max(1),
             first,
+            log: None,
         }
+    }
+
+    /// Has what matters written down, too.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Log>) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// What has become of what was written down; none if nothing is.
+    #[must_use]
+    pub fn written(&self) -> Option<&Counts> {
+        self.log.as_ref().map(Log::counts)
     }
 
     /// Tells all who listen. `body` is a JSON object.
@@ -105,6 +121,9 @@ impl Hub {
             (message, kept.next)
         };
         self.latest.send_replace(next);
+        if let Some(log) = self.log.as_ref().filter(|_| message.topic.is_kept()) {
+            log.write(&message.text);
+        }
         message
     }
 

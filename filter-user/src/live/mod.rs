@@ -6,6 +6,7 @@
 //!
 //! A listener that is slow costs nothing: it holds a place among the messages, and when those behind it are gone, it is told how many.
 
+mod chronicle;
 mod filter;
 mod hub;
 mod message;
@@ -13,6 +14,7 @@ mod secrets;
 mod topic;
 mod verdict;
 
+pub use chronicle::Chronicle;
 pub use filter::{Filter, FilterError};
 pub use hub::{Hub, Next, Subscription};
 pub use message::Message;

@@ -2,10 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a message is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
     /// A request that was not simply allowed.
@@ -38,6 +39,12 @@ impl Topic {
         Self::Config,
         Self::Workers,
     ];
+
+    /// Whether it goes into the audit log.
+    #[must_use]
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Verdicts | Self::Blocks | Self::Alerts | Self::Config)
+    }
 
     /// What it is called.
     #[must_use]

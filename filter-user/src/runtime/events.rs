@@ -69,6 +69,7 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                                 log_decision(&told);
                             }
                             state
+                                .chronicle
                                 .hub
                                 .tell_of(Topic::Verdicts, client, Some(told.decision), &told);
                             state.telling.told.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +87,10 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                     tracing::info!("{refused} more decisions in the last second");
                 }
                 if let Some(refused) = tell.turn() {
-                    state.hub.tell(Topic::Verdicts, &json!({ "suppressed": refused }));
+                    state
+                        .chronicle
+                        .hub
+                        .tell(Topic::Verdicts, &json!({ "suppressed": refused }));
                 }
             }
         })

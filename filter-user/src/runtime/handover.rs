@@ -296,7 +296,7 @@ impl Running {
             )
         };
         let redirected_before = state.tables().counters()?.total(Action::Redirect);
-        let deep = second_tier::start(&state.config, &policies, queues, &state.hub)?;
+        let deep = second_tier::start(&state.config, &policies, queues, &state.chronicle.hub)?;
         let (latency, recorders) = LatencyBook::new(queues as usize);
         {
             let tables = state.tables();

@@ -27,6 +27,8 @@ const REST: Duration = Duration::from_millis(100);
 const SWEEP: Duration = Duration::from_secs(5);
 /// Of blocks that have ended, so many are named to those who listen.
 const TOLD: usize = 100;
+/// What this is called among the jobs.
+const EXPIRY: &str = "expiry";
 /// Telling the queues may take one part in so many of the thread's time.
 const SHARE: u32 = 5;
 
@@ -76,12 +78,20 @@ struct Keeping {
 
 impl Keeping {
     fn run(&mut self, sweeper: &Sweeper) {
+        self.state.chronicle.board.add(EXPIRY, SWEEP);
         let mut sweep_at = Instant::now() + SWEEP;
         while self.rest(sweeper.tables()) {
             if Instant::now() < sweep_at {
                 continue;
             }
-            self.sweep(sweeper);
+            let began = Instant::now();
+            let removed = self.sweep(sweeper);
+            let board = &self.state.chronicle.board;
+            board.note(
+                EXPIRY,
+                began.elapsed(),
+                Ok(format!("{removed} blocks have ended")),
+            );
             // Blocks are also written by hand.
             self.state.blocks_changed();
             sweep_at = Instant::now() + SWEEP;
@@ -99,8 +109,8 @@ impl Keeping {
         self.stopped.recv_timeout(REST) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Removes what has ended, and counts what is left.
-    fn sweep(&mut self, sweeper: &Sweeper) {
+    /// Removes what has ended, and counts what is left. Returns how many have ended.
+    fn sweep(&mut self, sweeper: &Sweeper) -> u64 {
         let state = Arc::clone(&self.state);
         let changes = state.changes.load(Ordering::Relaxed);
         let mut removed = 0_u64;
@@ -125,10 +135,11 @@ impl Keeping {
         if removed > 0 {
             tracing::debug!("{removed} blocks have ended");
             let body = json!({ "action": "ended", "by": "time", "count": removed, "targets": told });
-            state.hub.tell(Topic::Blocks, &body);
+            state.chronicle.hub.tell(Topic::Blocks, &body);
         }
         if let Some(left) = left {
             state.correct_count(left, changes);
         }
+        removed
     }
 }

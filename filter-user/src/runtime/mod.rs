@@ -4,9 +4,11 @@
 //!  main thread (tokio)          one thread a queue           events thread                     keeper
 //!  ───────────────────          ──────────────────           ─────────────                     ──────
 //!  control socket, signals      engine::Worker               reputation, source blocks, log    ended blocks, blocked
-//!  summaries, logs ◄──────────── counters, histograms ──┐                                      clients for the queues
+//!  the kernel's log ◄─────────── counters, histograms ──┐                                      clients for the queues
 //!        │ commands ───────────►                        └──► events ───►
 //! ```
+//!
+//! Beside them a thread each for the API, for the jobs (rates, alerts, snapshots), and for the audit log.
 
 mod blocked;
 mod blocks;
@@ -14,6 +16,7 @@ mod events;
 mod flow_file;
 mod folder;
 mod handover;
+mod jobs;
 mod keeper;
 mod logging;
 mod maps;
@@ -56,7 +59,7 @@ use crate::{
     host::{Changes, Claim, Way},
     limit::Counts,
     ring::SharedQueues,
-    summary::Summary,
+    schedule::Scheduler,
     tuning::Tuned,
 };
 use handover::{Next, Pending};
@@ -69,8 +72,6 @@ use state::State;
 
 /// How often the supervisor looks at its threads and reads the kernel's logs.
 const WATCH: Duration = Duration::from_millis(100);
-/// How often the reputation in the XDP program's map is refreshed.
-const REPUTATION: Duration = Duration::from_secs(30);
 /// How long packets still in the rings have after the program is detached.
 const DRAIN: Duration = Duration::from_millis(50);
 
@@ -141,6 +142,7 @@ struct Running {
     supplies: Supplies,
     events: JoinHandle<()>,
     keeper: Keeper,
+    jobs: Scheduler,
     orders: mpsc::Receiver<Order>,
     /// Flows were handed over, and it is not known yet what became of them.
     pending: Option<Pending>,
@@ -166,12 +168,9 @@ impl Running {
     /// Serves and watches until a signal or a failure.
     async fn supervise(mut self, socket: ControlSocket, mut signals: Signals) -> anyhow::Result<()> {
         let state = Arc::clone(&self.state);
-        let (mut watch, mut reputation) = (ticker(WATCH), ticker(REPUTATION));
-        let summary_every = state.config.report.summary_interval_s;
-        let mut summary = ticker(Duration::from_secs(u64::from(summary_every.max(1))));
+        let mut watch = ticker(WATCH);
         let watch_s = state.config.rules.watch_s;
         let mut look = ticker(Duration::from_secs(u64::from(watch_s.max(1))));
-        let mut last = state.status();
         let outcome = {
             let protected = Arc::clone(&self.protected);
             let server = serve(&socket, Arc::clone(&state), protected, ServerLimits::default());
@@ -199,7 +198,7 @@ impl Running {
                         }
                         // A successor reads them from when it has asked for the flows.
                         if self.pending.is_none() {
-                            events::drain_drops(&mut self.drops, &state.hub);
+                            events::drain_drops(&mut self.drops, &state.chronicle.hub);
                         }
                         if let Err(error) = self.ensure_interfaces() {
                             break Err(error);
@@ -211,12 +210,6 @@ impl Running {
                         if let Err(error) = self.look_after_successor().await {
                             break Err(error);
                         }
-                    }
-                    _ = reputation.tick() => state.refresh_reputation(),
-                    _ = summary.tick(), if summary_every > 0 => {
-                        let now = state.status();
-                        tracing::info!("{}", Summary::between(&last, &now));
-                        last = now;
                     }
                 }
             }
@@ -274,6 +267,7 @@ impl Running {
         self.attachment.detach().context("cannot detach the programs")?;
         tokio::time::sleep(DRAIN).await;
         self.threads.stop();
+        drop(self.jobs);
         drop(self.keeper);
         drop(self.supplies);
         if self.events.join().is_err() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -22,19 +23,20 @@ use super::{
     state::{State, spare_proxies},
 };
 use crate::{
+    audit::Counts,
     bpf::{TableError, Target, XdpMode, monotonic_ns},
     client::ClientCount,
     config::{self, Level},
     control::{
         BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, EventsStatus, Fill, HandedOver,
         InterfaceStatus, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget,
-        RequestCounters, RulesStatus, Status, Successor,
+        RequestCounters, RulesStatus, SourceRisk, Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
     flow::DropReason,
     host::Interface,
     latency::Latencies,
-    live::{Hub, Topic},
+    live::{Chronicle, Topic},
 };
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -111,13 +113,34 @@ impl Engine for State {
                 told: self.telling.told(),
                 suppressed: self.telling.suppressed(),
                 lost: sum(&counters, |counters| counters.events_lost),
-                listeners: self.hub.listeners() as u64,
+                listeners: self.chronicle.hub.listeners() as u64,
+                audited: self.chronicle.hub.written().map_or(0, Counts::written),
+                audit_lost: self.chronicle.hub.written().map_or(0, Counts::lost),
             },
         }
     }
 
-    fn hub(&self) -> Arc<Hub> {
-        Arc::clone(&self.hub)
+    fn chronicle(&self) -> Chronicle {
+        self.chronicle.clone()
+    }
+
+    fn risks(&self, limit: usize) -> Vec<SourceRisk> {
+        let now = monotonic_ns();
+        let threshold = self.rules_state().in_force.config.reputation.threshold;
+        let worst = self.reputation().worst(limit, now);
+        let tables = self.tables();
+        let is_blocked = |source: IpAddr| {
+            let block = tables.source_blocks.get(&source.into(), 0);
+            block.is_ok_and(|block: Block| block.holds(now))
+        };
+        let risk = |(source, points, strikes)| SourceRisk {
+            source: self.source_net(source),
+            points,
+            threshold: threshold.into(),
+            strikes,
+            blocked: is_blocked(source),
+        };
+        worst.into_iter().map(risk).collect()
     }
 
     fn policies(&self) -> Arc<Policies> {
@@ -156,7 +179,7 @@ impl Engine for State {
         }
         self.blocks_changed();
         self.note_reasons(entered.iter().copied(), reason);
-        self.hub.tell(
+        self.chronicle.hub.tell(
             Topic::Blocks,
             &json!({
                 "action": "blocked",
@@ -306,7 +329,7 @@ impl State {
             Ok(message) => json!({ "action": action, "done": true, "message": message }),
             Err(refusal) => json!({ "action": action, "done": false, "message": refusal.message }),
         };
-        self.hub.tell(Topic::Config, &body);
+        self.chronicle.hub.tell(Topic::Config, &body);
         outcome
     }
 

@@ -9,7 +9,7 @@ use filter_score::Policies;
 use tokio::sync::mpsc;
 
 use super::{
-    Running, Supplies, events,
+    Running, Supplies, events, jobs,
     keeper::Keeper,
     logging, maps, orders,
     predecessor::Predecessor,
@@ -21,7 +21,9 @@ use super::{
     xdp_mode::Choice,
 };
 use crate::{
+    alert::Alerts,
     api::{Api, Listeners},
+    audit,
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{self, Config, ForeignProgram, Offloads, Origin, Queues},
@@ -31,7 +33,7 @@ use crate::{
     host::{Bridge, Changes, Claim, Interface, Reinjection, Way, take_off_program},
     latency::{LatencyBook, LatencyRecorder},
     limit::Counts,
-    live::Hub,
+    live::{Chronicle, Hub},
     ring::SharedQueues,
     tuning::Tuned,
 };
@@ -142,8 +144,8 @@ impl Running {
         let mut kernel = Kernel::load(&load_options(&config, predecessor.is_some()))?;
         let mut tables = Tables::open(kernel.pin_dir())?;
         let shared = SharedQueues::map(tables.queues()?.fd()).context("cannot map the queue states")?;
-        let hub = Arc::new(Hub::new(config.events.history as usize));
-        let deep = second_tier::start(&config, &tuned.policies, slots.total(), &hub)?;
+        let chronicle = chronicle(&config)?;
+        let deep = second_tier::start(&config, &tuned.policies, slots.total(), &chronicle.hub)?;
         let offloads = config.engine.offloads == Offloads::Auto;
         let changes = make_changes(&interfaces, servers.as_ref(), offloads).await?;
         let (latency, recorders) = LatencyBook::new(slots.total() as usize);
@@ -195,12 +197,13 @@ impl Running {
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
         let state = State::new(
-            config, origin, interfaces, modes, tuned, tables, set, logging, protection, orders_in, hub,
+            config, origin, interfaces, modes, tuned, tables, set, logging, protection, orders_in, chronicle,
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
         state.publish_blocks(&state.tables());
         let keeper = Keeper::start(&state)?;
+        let jobs = jobs::start(&state)?;
         let events = events::start(Arc::clone(&state), receiver);
         announce(&state, &reasons, &slots);
         Ok(Self {
@@ -213,6 +216,7 @@ impl Running {
             supplies,
             events,
             keeper,
+            jobs,
             orders,
             pending: None,
             claims: Vec::new(),
@@ -248,6 +252,18 @@ impl Running {
             Err(error) => tracing::error!("no API: {error}"),
         }
     }
+}
+
+/// Nothing has happened yet.
+fn chronicle(config: &Config) -> anyhow::Result<Chronicle> {
+    let log = config.audit.enabled.then(|| audit::Log::start(&config.audit));
+    let log = log.transpose().context("cannot start the audit log")?;
+    Ok(Chronicle {
+        hub: Arc::new(Hub::new(config.events.history as usize).with_log(log)),
+        trend: Arc::default(),
+        alerts: Arc::new(Alerts::new(&config.alerts)),
+        board: Arc::default(),
+    })
 }
 
 /// What it takes to begin to filter.

@@ -30,7 +30,7 @@ use crate::{
     config::{Config, Mode, Origin, short_cidr},
     control::{Protected, Refusal, RefusalCode},
     host::Interface,
-    live::{Hub, Topic},
+    live::{Chronicle, Topic},
     reputation::{Reputation, Verdict},
     rules::Rules,
     tuning::Tuned,
@@ -75,8 +75,8 @@ pub(super) struct State {
     /// What operators gave as reasons; blocks without one are not in it.
     reasons: Mutex<HashMap<IpNet, Arc<str>>>,
     listing: Mutex<Option<Listing>>,
-    /// Where it is told what happens.
-    pub(super) hub: Arc<Hub>,
+    /// What is kept of what has happened.
+    pub(super) chronicle: Chronicle,
     pub(super) telling: Telling,
 }
 
@@ -93,7 +93,7 @@ impl State {
         logging: logging::Handle,
         protected: Arc<Protected>,
         orders: mpsc::Sender<Order>,
-        hub: Arc<Hub>,
+        chronicle: Chronicle,
     ) -> Self {
         Self {
             reputation: Mutex::new(Reputation::new(
@@ -127,7 +127,7 @@ impl State {
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),
             listing: Mutex::new(None),
-            hub,
+            chronicle,
             telling: Telling::default(),
         }
     }
@@ -214,7 +214,7 @@ impl State {
             "strikes": strikes,
             "enforced": enforced,
         });
-        self.hub.tell_of(Topic::Sources, source, None, &risk);
+        self.chronicle.hub.tell_of(Topic::Sources, source, None, &risk);
         let Verdict::Block { for_ns } = verdict else {
             return;
         };
@@ -252,7 +252,9 @@ impl State {
     /// Tells that something was done about a source.
     pub(super) fn tell_block(&self, action: &str, target: IpNet, by: &str, for_s: Option<u64>, reason: &str) {
         let body = json!({ "action": action, "target": target, "by": by, "for_s": for_s, "reason": reason });
-        self.hub.tell_of(Topic::Blocks, target.addr(), None, &body);
+        self.chronicle
+            .hub
+            .tell_of(Topic::Blocks, target.addr(), None, &body);
     }
 
     /// The block of addresses that one source stands for.
@@ -281,7 +283,8 @@ impl State {
     }
 
     /// Lets reputations in the XDP program's map decay.
-    pub(super) fn refresh_reputation(&self) {
+    /// Returns how many there are.
+    pub(super) fn refresh_reputation(&self) -> usize {
         let now = monotonic_ns();
         let marked: Vec<_> = {
             let tables = self.tables();
@@ -293,6 +296,7 @@ impl State {
                 .map(|(key, _)| key)
                 .collect()
         };
+        let count = marked.len();
         for key in marked {
             let source = IpAddr::from(key);
             let points = self.reputation().points(source, now);
@@ -309,6 +313,7 @@ impl State {
                 }
             }
         }
+        count
     }
 }
 

@@ -33,6 +33,7 @@ mod second_tier;
 mod segmentation;
 mod suspicious;
 mod takeover;
+mod telling;
 mod vlan;
 
 /// What the gateway of these tests is.

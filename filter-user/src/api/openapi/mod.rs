@@ -7,12 +7,30 @@ mod operations;
 use std::sync::LazyLock;
 
 use axum::Json;
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
+use crate::live::Topic;
 use operation::Schemas;
 
 /// Where it is.
 pub(super) const PATH: &str = "/v1/openapi.json";
+
+/// A message, as it is told and kept.
+#[derive(JsonSchema)]
+#[schemars(rename = "MessageOf{T}")]
+#[expect(dead_code, reason = "it is described, and never made")]
+pub(super) struct Message<T> {
+    /// Its number; those of later ones are larger.
+    seq: u64,
+    /// What it is about.
+    topic: Topic,
+    /// When, RFC 3339.
+    time: String,
+    /// What its topic brings.
+    #[serde(flatten)]
+    body: T,
+}
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 

@@ -33,7 +33,7 @@ impl Schemas {
     }
 
     /// Of what is written.
-    pub(super) fn written<T: JsonSchema>(&mut self) -> Value {
+    fn written<T: JsonSchema>(&mut self) -> Value {
         self.written.subschema_for::<T>().to_value()
     }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    PATH,
+    Message, PATH,
     operation::{Operation, Schemas},
 };
 use crate::{
@@ -14,18 +14,24 @@ use crate::{
         blocks::{Blocks, NewBlock},
         check::{BatchOf, Judged, Results},
         health::Health,
+        history::History,
         reload::Trial,
+        requests::Requests,
+        router::{Alerts, Jobs, Sources},
     },
     control::{MAX_PAGE, ModelStatus, RulesStatus, Status},
     live::{Told, Topic},
     scan::CheckedRequest,
 };
 
+/// Of requests.
+const DECISIONS: [&str; 3] = ["allow", "suspicious", "block"];
 const TARGET: &str =
     "An address or a block of addresses: `192.0.2.7`, `2001:db8::/32`; its slash is a slash.";
 
 pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
     let mut all = state(schemas);
+    all.extend(chronicle(schemas));
     all.extend(lists(schemas));
     all.extend(checks(schemas));
     all.extend(reloads(schemas));
@@ -63,6 +69,57 @@ fn state(s: &mut Schemas) -> Vec<Operation> {
             200,
             "a model, or why there is none",
         ),
+    ]
+}
+
+fn chronicle(s: &mut Schemas) -> Vec<Operation> {
+    let limited = |operation: Operation, s: &mut Schemas| {
+        let limit = json!({ "type": "integer", "minimum": 0 });
+        operation
+            .query("limit", "At most so many; never more than 1000.", limit)
+            .problem(s, 400, "no such selection")
+    };
+    let history = Operation::get(s, "/v1/history", "How the engine has done lately")
+        .query(
+            "resolution",
+            "300 seconds, or 1440 minutes.",
+            json!({ "enum": ["second", "minute"] }),
+        )
+        .json::<History>(s, 200, "points, the oldest first")
+        .problem(s, 400, "no such resolution");
+    let requests = Operation::get(
+        s,
+        "/v1/requests",
+        "The last requests that were not simply allowed",
+    )
+    .query(
+        "client",
+        "Of clients in this block of addresses.",
+        json!({ "type": "string" }),
+    )
+    .query(
+        "decision",
+        "Decided like this or worse.",
+        json!({ "enum": DECISIONS }),
+    )
+    .json::<Requests>(s, 200, "requests, the latest first");
+    let request = Operation::get(s, "/v1/requests/{id}", "One of them")
+        .part("id", "The number on its page.")
+        .json::<Message<Told>>(s, 200, "a request")
+        .problem(s, 400, "no number")
+        .problem(s, 404, "it is not kept in memory");
+    let sources = Operation::get(s, "/v1/sources", "Sources with a reputation").json::<Sources>(
+        s,
+        200,
+        "the worst first",
+    );
+    vec![
+        history,
+        limited(requests, s),
+        request,
+        limited(sources, s),
+        Operation::get(s, "/v1/alerts", "All alerts, on or off").json::<Alerts>(s, 200, "alerts"),
+        Operation::get(s, "/v1/jobs", "What is done now and then").json::<Jobs>(s, 200, "jobs"),
     ]
 }
 
@@ -150,8 +207,6 @@ fn reloads(s: &mut Schemas) -> Vec<Operation> {
 }
 
 fn events(s: &mut Schemas) -> Operation {
-    // Named here, so that programs know what a message about a request looks like.
-    s.written::<Told>();
     let topics = Topic::ALL.map(Topic::name).join(", ");
     Operation::get(
         s,
@@ -160,7 +215,7 @@ fn events(s: &mut Schemas) -> Operation {
     )
     .query(
         "topics",
-        &format!("Topics with commas between them: {topics}. Messages about `verdicts` are a `Told`."),
+        &format!("Topics with commas between them: {topics}. Messages about `verdicts` are those of /v1/requests, of `stats` the points of /v1/history."),
         json!({ "type": "string" }),
     )
     .query(
@@ -171,7 +226,7 @@ fn events(s: &mut Schemas) -> Operation {
     .query(
         "decision",
         "Of requests, those decided like this or worse.",
-        json!({ "enum": ["allow", "suspicious", "block"] }),
+        json!({ "enum": DECISIONS }),
     )
     .query(
         "after",

@@ -276,7 +276,7 @@ fn target(operation: &Operation) -> BoxedStrategy<String> {
             } else {
                 &part
             };
-            let path = path.replace("{target}", part);
+            let path = path.replace("{target}", part).replace("{id}", part);
             let query: Vec<_> = query
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"))
@@ -365,7 +365,10 @@ fn send(served: &Served, call: &Call) -> Option<Answer> {
         };
         all.extend_from_slice(&buffer[..count]);
         // Messages come without an end.
-        let is_stream = all.windows(17).any(|window| window == b"text/event-stream");
+        let head = &all[..all.len().min(1000)];
+        let is_stream = head
+            .windows(31)
+            .any(|window| window == b"content-type: text/event-stream");
         if count == 0 || is_stream {
             break;
         }

@@ -26,15 +26,19 @@ impl Served {
 
     fn tell(&self, topic: Topic, count: u64) {
         for n in 0..count {
-            self.engine.hub.tell(topic, &json!({ "n": n }));
+            self.engine.chronicle.hub.tell(topic, &json!({ "n": n }));
         }
     }
 
     /// Until so many listen.
     fn wait_for_listeners(&self, count: usize) {
         let end = Instant::now() + Duration::from_secs(20);
-        while self.engine.hub.listeners() != count {
-            assert!(Instant::now() < end, "{} listen", self.engine.hub.listeners());
+        while self.engine.chronicle.hub.listeners() != count {
+            assert!(
+                Instant::now() < end,
+                "{} listen",
+                self.engine.chronicle.hub.listeners()
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -97,6 +101,7 @@ fn one_that_does_not_read_keeps_nobody_waiting() {
     for n in 0..300 {
         served
             .engine
+            .chronicle
             .hub
             .tell(Topic::Stats, &json!({ "n": n, "long": long }));
         let got = next(&mut keen);
@@ -116,7 +121,7 @@ fn server_sent_events_for_those_who_ask_for_no_websocket() {
     let served = served(&config::Api::default());
     served.tell(Topic::Blocks, 3);
     let mut stream = served.connect();
-    let first = served.engine.hub.next() - 3;
+    let first = served.engine.chronicle.hub.next() - 3;
     let head =
         format!("GET /v1/events?topics=blocks HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {first}\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("sent");
@@ -225,4 +230,79 @@ fn over_tcp_a_listener_shows_its_token() {
     )));
     assert!(!listen(Some("portcullis")));
     assert!(!listen(None));
+}
+
+#[test]
+fn what_is_kept_is_told() {
+    use crate::{live::Filter, trend::Reading};
+    let served = served(&config::Api::default());
+    let chronicle = &served.engine.chronicle;
+    let mut reading = Reading::of(&*served.engine);
+    chronicle.trend.add(reading.clone());
+    reading.status.uptime_s += 1.0;
+    reading.status.requests.block += 3;
+    chronicle.trend.add(reading);
+    let (code, history) = served.json("/v1/history");
+    assert_eq!(
+        (
+            code,
+            &history["interval_s"],
+            history["points"].as_array().map(Vec::len)
+        ),
+        (200, &json!(1), Some(1))
+    );
+    assert_eq!(
+        served.json("/v1/history?resolution=minute").1["points"],
+        json!([])
+    );
+    assert_eq!(served.get("/v1/history?resolution=hour").0, 400);
+
+    for (n, client, verdict) in [
+        (1, "192.0.2.1", filter_score::Verdict::Block),
+        (2, "192.0.2.2", filter_score::Verdict::Suspicious),
+    ] {
+        let body = json!({ "request_id": format!("{n:016x}") });
+        let client = client.parse().expect("an address");
+        chronicle
+            .hub
+            .tell_of(Topic::Verdicts, client, Some(verdict), &body);
+    }
+    chronicle.hub.tell(Topic::Verdicts, &json!({ "suppressed": 7 }));
+    assert_eq!(chronicle.hub.last(&Filter::default(), 9).len(), 3);
+    let ids = |path: &str| {
+        let (code, value) = served.json(path);
+        assert_eq!(code, 200, "{path}: {value}");
+        let requests = value["requests"].as_array().expect("a list").iter();
+        requests
+            .map(|request| request["request_id"].as_str().unwrap_or("?")[15..].to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(ids("/v1/requests"), "2 1");
+    assert_eq!(ids("/v1/requests?limit=1"), "2");
+    assert_eq!(ids("/v1/requests?decision=block"), "1");
+    assert_eq!(ids("/v1/requests?client=192.0.2.2"), "2");
+    assert_eq!(served.json("/v1/requests/1").1["request_id"], "0000000000000001");
+    assert_eq!(served.get("/v1/requests/3").0, 404);
+    assert_eq!(served.get("/v1/requests/xyz").0, 400);
+    assert_eq!(served.get("/v1/requests?limit=-1").0, 400);
+
+    assert_eq!(
+        served.json("/v1/sources?limit=2").1["sources"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+    assert_eq!(
+        served.json("/v1/sources").1["sources"][0]["source"],
+        "192.0.2.1/32"
+    );
+    let (_, alerts) = served.json("/v1/alerts");
+    assert!(
+        alerts["alerts"]
+            .as_array()
+            .is_some_and(|alerts| alerts.iter().all(|alert| alert["active"] == false))
+    );
+    chronicle.board.add("pulse", Duration::from_secs(1));
+    assert_eq!(served.json("/v1/jobs").1["jobs"][0]["name"], "pulse");
 }

@@ -134,6 +134,8 @@ impl RunningEngine {
             .arg("--socket")
             .arg(&socket)
             .args(options);
+        let audit = directory.join("audit").display().to_string();
+        command.args(["--set", &format!("audit.directory={audit}")]);
         for setting in DEFAULTS.iter().chain(settings) {
             command.args(["--set", setting]);
         }

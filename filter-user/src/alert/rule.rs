@@ -1,0 +1,139 @@
+//! What there are alerts for.
+
+use super::Severity;
+use crate::{
+    config,
+    trend::{Point, QueuePoint},
+};
+
+/// What an alert is for.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) name: &'static str,
+    pub(super) severity: Severity,
+    pub(super) above: f64,
+    pub(super) for_s: u32,
+    pub(super) unit: &'static str,
+    /// What it means when it is on.
+    pub(super) meaning: &'static str,
+    pub(super) value: fn(&Point) -> f64,
+}
+
+/// All of them.
+pub(super) fn all(settings: &config::Alerts) -> Vec<Rule> {
+    use Severity::{Critical, Warning};
+    let rule = |name, severity, threshold: config::Threshold, unit, meaning, value| Rule {
+        name,
+        severity,
+        above: threshold.above,
+        for_s: threshold.for_s,
+        unit,
+        meaning,
+        value,
+    };
+    vec![
+        rule(
+            "latency",
+            Warning,
+            settings.latency_p99_us,
+            "µs",
+            "one packet of a hundred takes long until it is handed on",
+            |point| {
+                point
+                    .latency_us
+                    .get("driver_to_forwarded")
+                    .copied()
+                    .flatten()
+                    .map_or(0.0, |latency| latency.p99)
+            },
+        ),
+        rule(
+            "unscored",
+            Critical,
+            settings.unscored,
+            "of the inspected packets",
+            "packets go on without being scored, or are lost",
+            unscored,
+        ),
+        rule(
+            "backlog",
+            Warning,
+            settings.backlog,
+            "of a ring",
+            "packets wait to be read",
+            |point| point.queues.iter().map(fill).fold(0.0, f64::max),
+        ),
+        rule(
+            "cache_misses",
+            Warning,
+            settings.cache_misses,
+            "of the requests",
+            "few requests are known from before",
+            |point| {
+                if point.all_requests() > 0.0 {
+                    1.0 - point.cached
+                } else {
+                    0.0
+                }
+            },
+        ),
+        rule(
+            "breaker",
+            Warning,
+            settings.breaker,
+            "",
+            "the second tier does not answer in time, and is not asked",
+            |point| {
+                let open = point
+                    .second_tier
+                    .as_ref()
+                    .is_some_and(|tier| tier.breaker != "closed");
+                f64::from(u8::from(open))
+            },
+        ),
+        rule(
+            "drops",
+            Warning,
+            settings.drops,
+            "packets/s",
+            "many packets are dropped",
+            |point| point.dropped.values().sum(),
+        ),
+        rule(
+            "attack",
+            Warning,
+            settings.attack,
+            "requests/s",
+            "an attack is going on: requests are blocked",
+            |point| point.requests.get("block").copied().unwrap_or(0.0),
+        ),
+        rule(
+            "silence",
+            Critical,
+            settings.silence_ms,
+            "ms",
+            "a queue's thread has not shown itself",
+            |point| {
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+                let age = |queue: &QueuePoint| queue.heartbeat_age_ms as f64;
+                point.queues.iter().map(age).fold(0.0, f64::max)
+            },
+        ),
+    ]
+}
+
+fn unscored(point: &Point) -> f64 {
+    let inspected = point.packets.get("redirect").copied().unwrap_or(0.0);
+    let lost = point.dropped.get("lost").copied().unwrap_or(0.0);
+    let unscored: f64 = point.unscored.values().sum();
+    if inspected > 0.0 {
+        (unscored + lost) / inspected
+    } else {
+        0.0
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "frames of a ring")]
+fn fill(queue: &QueuePoint) -> f64 {
+    queue.in_flight.used as f64 / queue.in_flight.capacity.max(1) as f64
+}
