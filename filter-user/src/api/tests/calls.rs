@@ -276,7 +276,9 @@ fn target(operation: &Operation) -> BoxedStrategy<String> {
             } else {
                 &part
             };
-            let path = path.replace("{target}", part).replace("{id}", part);
+            let path = path
+                .replace("{target}", part)
+                .replace("{id}", &part.replace('/', "%2F"));
             let query: Vec<_> = query
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"))
