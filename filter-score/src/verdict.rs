@@ -16,6 +16,7 @@ use crate::rules::{Family, Severity};
 
 /// What a request is judged to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Nothing of note.
@@ -478,6 +479,7 @@ impl OwnedDecision {
 
 /// A hit that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OwnedHit {
     /// Rule id.
     pub id: u32,
@@ -500,6 +502,7 @@ pub struct OwnedHit {
 
 /// An excluded hit that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OwnedExclusion {
     /// The exclusion's reason.
     pub reason: String,

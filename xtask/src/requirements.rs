@@ -12,6 +12,8 @@ use crate::workspace::find_program;
 enum Probe {
     /// A program on the search path or in a system directory.
     Program(&'static str),
+    /// One of these programs.
+    AnyProgram(&'static [&'static str]),
     /// A header below an include directory of the system.
     Header(&'static str),
     /// A file.
@@ -36,8 +38,11 @@ pub struct Requirement {
 const LIBXDP: &str = "to build libxdp and libbpf for xsk-rs";
 const LAB: &str = "for the lab";
 
+/// What Chromium is called by whom it comes from.
+pub const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
 #[rustfmt::skip]
-const ALL: [Requirement; 20] = [
+const ALL: [Requirement; 21] = [
     row("gcc", "to link and to compile C", Probe::Program("cc"), ["gcc", "gcc", "gcc"]),
     row("make", LIBXDP, Probe::Program("make"), ["make", "make", "make"]),
     row("clang", LIBXDP, Probe::Program("clang"), ["clang", "clang", "clang"]),
@@ -57,6 +62,7 @@ const ALL: [Requirement; 20] = [
     row("ethtool", LAB, Probe::Program("ethtool"), ["ethtool", "ethtool", "ethtool"]),
     row("bpftool", LAB, Probe::Program("bpftool"), ["bpftool", "bpftool", "bpf"]),
     row("ping", LAB, Probe::Program("ping"), ["iputils-ping", "iputils", "iputils"]),
+    row("chromium", "to test the dashboard", Probe::AnyProgram(&BROWSERS), ["chromium", "chromium", "chromium"]),
     row("promtool", "to check the metrics", Probe::Program("promtool"), ["prometheus", "golang-github-prometheus", "prometheus"]),
     row("nsenter", LAB, Probe::Program("nsenter"), ["util-linux", "util-linux", "util-linux"]),
 ];
@@ -90,6 +96,7 @@ impl Requirement {
     pub fn is_met(&self) -> bool {
         match self.probe {
             Probe::Program(name) => find_program(name).is_some(),
+            Probe::AnyProgram(names) => names.iter().any(|name| find_program(name).is_some()),
             Probe::Header(name) => ["/usr/include", "/usr/local/include"]
                 .iter()
                 .any(|dir| Path::new(dir).join(name).exists()),

@@ -109,6 +109,7 @@ impl fmt::Display for Inference<'_> {
 
 /// An inference that owns its data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OwnedInference {
     /// The calibrated score of the model alone, 0..1.
     pub score: f32,
@@ -143,6 +144,7 @@ impl fmt::Display for OwnedInference {
 
 /// A contribution that owns its data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OwnedContribution {
     /// The bytes, decoded, then escaped for display.
     pub ngram: String,

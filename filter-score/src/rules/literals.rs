@@ -285,7 +285,7 @@ fn concat(parts: &[Hir]) -> Analysis {
         let part = analyse(part);
         required = better(required, part.required);
         let next = match &part.exact {
-            Some(set) if run.len() * set.len() <= MAX_SET || run == [Vec::new()] => {
+            Some(set) if run.len() * set.len() <= MAX_SET || run == [Vec::<u8>::new()] => {
                 run = cross(&run, set);
                 continue;
             }

@@ -38,6 +38,7 @@ pub struct PackSource<'a> {
 
 /// How much a hit adds to the anomaly sum, as the OWASP Core Rule Set counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// 2: odd, seen in legitimate traffic.
@@ -65,6 +66,7 @@ impl Severity {
 
 /// Families of attacks; rule ids are numbered by family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names are the attacks' own")]
 pub enum Family {

@@ -6,6 +6,7 @@ mod webhook;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{config, trend::Point};
@@ -15,8 +16,9 @@ use rule::Rule;
 pub use webhook::{Counts, Webhook};
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "AlertSeverity")]
 pub enum Severity {
     /// Requests pass unseen, or nobody is served.
     Critical,
@@ -25,7 +27,7 @@ pub enum Severity {
 }
 
 /// What is known of an alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Alert {
     /// What it is called.
     pub name: String,

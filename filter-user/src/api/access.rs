@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
+    Extension, Json, Router,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{error::Problem, router::CHECK, token::Token};
 use crate::config::Role;
@@ -16,6 +19,26 @@ use crate::config::Role;
 /// Who asks: the name of a token, or of the socket.
 #[derive(Clone, Debug)]
 pub(super) struct Client(pub(super) Arc<str>);
+
+/// Who asks and what they may, for programs that show it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Asker {
+    /// The name of a token, or of the socket.
+    name: String,
+    /// What it may do.
+    role: Role,
+}
+
+/// `/v1/access`.
+pub(super) async fn told(
+    Extension(Client(name)): Extension<Client>,
+    Extension(role): Extension<Role>,
+) -> Json<Asker> {
+    Json(Asker {
+        name: name.to_string(),
+        role,
+    })
+}
 
 /// Who may ask.
 #[derive(Clone, Debug)]
@@ -30,7 +53,9 @@ impl Access {
     /// The same paths, for those who may.
     pub(super) fn guard(self, router: Router) -> Router {
         match self {
-            Self::Everyone => router.layer(Extension(Client("socket".into()))),
+            Self::Everyone => router
+                .layer(Extension(Client("socket".into())))
+                .layer(Extension(Role::Operator)),
             Self::Bearers(tokens) => router.layer(middleware::from_fn_with_state(tokens, check)),
         }
     }
@@ -65,6 +90,7 @@ async fn check(State(tokens): State<Arc<Vec<Token>>>, mut request: Request, next
     }
     let client = Client(format!("token {}", token.name).into());
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(token.role);
     next.run(request).await
 }
 

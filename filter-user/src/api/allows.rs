@@ -4,12 +4,13 @@ use axum::{
     Json,
     extract::{
         Path, Query, State,
-        rejection::{JsonRejection, QueryRejection},
+        rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     http::StatusCode,
     response::IntoResponse,
 };
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,15 +20,18 @@ use super::{
 };
 use crate::control::{Request, Response};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Allows {
+    #[schemars(with = "Vec<String>")]
     allows: Vec<IpNet>,
 }
 
 /// What to allow.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewAllow {
+    /// An address or a block of addresses.
+    #[schemars(extend("examples" = ["192.0.2.7", "2001:db8::/32"]))]
     target: String,
 }
 
@@ -56,8 +60,9 @@ pub(super) async fn add(
 
 pub(super) async fn remove(
     State(context): State<Context>,
-    Path(text): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    let Path(text) = path?;
     let request = Request::Allow {
         target: target(&text)?,
         remove: true,

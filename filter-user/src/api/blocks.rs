@@ -4,12 +4,13 @@ use axum::{
     Json,
     extract::{
         Path, Query, State,
-        rejection::{JsonRejection, QueryRejection},
+        rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     http::StatusCode,
     response::IntoResponse,
 };
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, error::Problem};
@@ -48,17 +49,21 @@ pub(super) fn target(text: &str) -> Result<IpNet, Problem> {
     })
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Blocks {
     blocks: Vec<BlockEntry>,
 }
 
 /// What to block.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewBlock {
+    /// An address or a block of addresses.
+    #[schemars(extend("examples" = ["192.0.2.0/24", "198.51.100.7", "2001:db8::/32"]))]
     target: String,
+    /// For so many seconds; without, until it is unblocked.
     for_s: Option<u64>,
+    /// Why, for those who list it later.
     #[serde(default)]
     reason: String,
 }
@@ -89,8 +94,9 @@ pub(super) async fn add(
 
 pub(super) async fn remove(
     State(context): State<Context>,
-    Path(text): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
+    let Path(text) = path?;
     let request = Request::Unblock {
         target: target(&text)?,
     };

@@ -2,16 +2,17 @@
 
 use axum::{
     Json,
-    extract::rejection::{BytesRejection, JsonRejection, QueryRejection},
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::control::Refusal;
 
 /// What went wrong, and what to do about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Problem {
     #[serde(skip)]
     status: StatusCode,
@@ -80,6 +81,16 @@ impl From<JsonRejection> for Problem {
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text(), "send less at once")
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(
+            rejection.status(),
+            rejection.body_text(),
+            "percent-encode the path's UTF-8",
+        )
     }
 }
 

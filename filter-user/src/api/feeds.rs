@@ -5,18 +5,20 @@ use axum::{
     extract::{State, rejection::JsonRejection},
     response::IntoResponse,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, error::Problem};
 use crate::control::{FeedStatus, Request, Response};
 
-#[derive(Debug, Serialize)]
+/// Feeds, in the order of the configuration.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Feeds {
     feeds: Vec<FeedStatus>,
 }
 
 /// Which to fetch; without a body, all.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     name: Option<String>,

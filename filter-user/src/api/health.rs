@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::control::Status;
 
 /// How a part does, from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
     /// As it should.
@@ -19,7 +20,7 @@ pub(super) enum State {
 }
 
 /// One part of the engine.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Component {
     status: State,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -27,7 +28,7 @@ pub(super) struct Component {
 }
 
 /// The engine, and its parts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Health {
     status: State,
     version: String,

@@ -4,6 +4,7 @@ use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, error::Problem};
@@ -26,7 +27,7 @@ pub(super) struct Wanted {
 }
 
 /// Points, oldest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct History {
     interval_s: u32,
     points: Vec<Point>,

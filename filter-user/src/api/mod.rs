@@ -7,6 +7,7 @@ mod access;
 mod allows;
 mod blocks;
 mod check;
+mod dashboard;
 mod error;
 mod events;
 mod exposition;
@@ -15,6 +16,7 @@ mod health;
 mod history;
 mod listener;
 mod metrics;
+mod openapi;
 mod origin;
 mod reload;
 mod requests;
@@ -53,7 +55,7 @@ pub struct Api {
 }
 
 /// What was asked is done.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 struct Done {
     message: String,
 }
@@ -102,7 +104,7 @@ impl Api {
         };
         let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
         let live = events::Live::new(context.engine.chronicle().hub, events);
-        let router = origin::guard(router::new(context, checks, live, limits.timeout));
+        let router = router::new(context, checks, live, limits.timeout);
         let bearers = Access::Bearers(Arc::clone(&listeners.tokens.0));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {
@@ -112,13 +114,13 @@ impl Api {
                 let access = Access::Everyone;
                 servers.spawn(server::serve(
                     listening.unix,
-                    origin::guard_names(access.guard(router.clone())),
+                    origin::guard_names(with_page(access.guard(router.clone()))),
                     limits.clone(),
                 ));
                 for listener in listening.tcp {
                     servers.spawn(server::serve(
                         listener,
-                        bearers.clone().guard(router.clone()),
+                        with_page(bearers.clone().guard(router.clone())),
                         limits.clone(),
                     ));
                 }
@@ -133,6 +135,11 @@ impl Api {
             thread: Some(thread),
         })
     }
+}
+
+/// The API and the page that shows it, which takes no token, for pages of no other origin.
+fn with_page(router: axum::Router) -> axum::Router {
+    origin::guard(router.merge(dashboard::router()))
 }
 
 impl Drop for Api {

@@ -8,15 +8,17 @@ use axum::{
     },
     response::IntoResponse,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Context, error::Problem};
 use crate::control::{Request, Response};
 
 /// How to reload; without a body, for good.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trial {
+    /// Seconds, 5 to 3600, after which what was before comes back, unless this is confirmed.
     confirm_within_s: Option<u64>,
 }
 

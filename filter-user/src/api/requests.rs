@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::StatusCode,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Context, error::Problem};
-use crate::live::{Filter, Message};
+use super::{Context, error::Problem, openapi};
+use crate::live::{Filter, Message, Told};
 
 /// The most requests of one answer.
 const MAX: usize = 1000;
@@ -31,8 +35,9 @@ pub(super) struct Wanted {
 }
 
 /// Requests, the latest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Requests {
+    #[schemars(with = "Vec<openapi::Message<Told>>")]
     requests: Vec<Box<RawValue>>,
 }
 
@@ -68,8 +73,9 @@ pub(super) async fn list(
 
 pub(super) async fn one(
     State(context): State<Context>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Box<RawValue>>, Problem> {
+    let Path(id) = path?;
     let is_number = !id.is_empty() && id.len() <= 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_number {
         return Err(Problem::new(

@@ -4,20 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Query, State, rejection::QueryRejection},
+    extract::{DefaultBodyLimit, Query, Request, State, rejection::QueryRejection},
     http::{StatusCode, Uri, header},
-    response::IntoResponse,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tower_http::timeout::TimeoutLayer;
 
 use super::{
-    Context, allows, blocks,
+    Context, access, allows, blocks,
     check::{self, Checks},
     error::Problem,
     events::{self, Live},
-    feeds, health, history, metrics, reload, requests,
+    feeds, health, history, metrics, openapi, reload, requests,
 };
 use crate::{
     alert::Alert,
@@ -51,6 +52,8 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         // An engine that filters, degraded or not, is also ready: it answers here from when it does.
         .route("/ready", get(health))
         .route("/metrics", get(exposition))
+        .route(openapi::PATH, get(openapi::told))
+        .route("/v1/access", get(access::told))
         .route("/v1/stats", get(stats))
         .route("/v1/rules", get(rules))
         .route("/v1/model", get(model))
@@ -71,15 +74,12 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         .route("/v1/reload/confirm", post(reload::confirm))
         .route("/v1/reload/revert", post(reload::revert))
         .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(context)
         .merge(checks)
         .merge(events)
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            timeout,
-        ))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(timeout, in_time))
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -136,8 +136,8 @@ struct Most {
 }
 
 /// Sources, the worst first.
-#[derive(Debug, Serialize)]
-struct Sources {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Sources {
     sources: Vec<SourceRisk>,
 }
 
@@ -152,8 +152,8 @@ async fn sources(
 }
 
 /// All alerts, on or off.
-#[derive(Debug, Serialize)]
-struct Alerts {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Alerts {
     alerts: Vec<Alert>,
 }
 
@@ -163,14 +163,26 @@ async fn alerts(State(context): State<Context>) -> Answer<Json<Alerts>> {
 }
 
 /// What is done now and then.
-#[derive(Debug, Serialize)]
-struct Jobs {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Jobs {
     jobs: Vec<JobStatus>,
 }
 
 async fn jobs(State(context): State<Context>) -> Answer<Json<Jobs>> {
     let jobs = context.call(|engine| engine.chronicle().board.jobs()).await?;
     Ok(Json(Jobs { jobs }))
+}
+
+async fn in_time(State(timeout): State<Duration>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(timeout, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the engine did not answer in time",
+            "try again, or raise api.timeout_s",
+        )
+        .into_response()
+    })
 }
 
 async fn unknown(uri: Uri) -> Problem {
@@ -181,7 +193,7 @@ async fn unknown(uri: Uri) -> Problem {
     )
 }
 
-async fn wrong_method() -> Problem {
+pub(super) async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "this path does not take that method",

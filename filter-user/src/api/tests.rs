@@ -11,7 +11,9 @@ use std::{
 use super::*;
 use crate::control::testing::Tables;
 
+mod calls;
 mod events;
+mod openapi;
 
 struct Served {
     _api: Api,
@@ -637,6 +639,20 @@ fn over_tcp_a_token_says_who_may_do_what() {
     let operator = format!("Authorization: Bearer {changes}\r\n{JSON}");
     let block = r#"{"target":"198.51.100.7"}"#;
     assert_eq!(status_of(&say("GET", "/metrics", &viewer, "")), 200);
+    let page = say("GET", "/", "", "");
+    assert_eq!(status_of(&page), 200, "the page has no secret: {page}");
+    for line in [
+        "content-security-policy: default-src 'none'; script-src 'self';",
+        "etag: \"",
+        "cache-control: no-cache",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    for (headers, role) in [(&viewer, "viewer"), (&operator, "operator")] {
+        let who = say("GET", "/v1/access", headers, "");
+        assert!(who.contains(&format!(r#""role":"{role}""#)), "{who}");
+    }
+    assert_eq!(status_of(&say("GET", "/v1/access", "", "")), 401);
     assert_eq!(status_of(&say("POST", "/v1/blocks", &viewer, block)), 403);
     assert_eq!(status_of(&say("POST", "/v1/blocks", &operator, block)), 201);
     assert_eq!(status_of(&say("GET", "/v1/blocks", &operator, "")), 200);

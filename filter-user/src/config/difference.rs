@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -13,7 +14,7 @@ const SHOWN: usize = 120;
 const ELEMENTS: usize = 5;
 
 /// One key whose value differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// The key; elements of lists of tables by what tells them apart: `service[any:80].scoring.mode`, `limit[login]`.
     pub key: String,

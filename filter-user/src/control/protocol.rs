@@ -6,6 +6,7 @@
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::{FeedStatus, Status};
@@ -244,7 +245,7 @@ pub enum Response {
 }
 
 /// What a reload has changed, or would.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reloaded {
     /// All of it in a sentence.
     pub message: String,
@@ -273,9 +274,10 @@ pub struct RefusedTarget {
 }
 
 /// One blocked source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BlockEntry {
     /// The source.
+    #[schemars(with = "String")]
     pub target: IpNet,
     /// Who blocked it.
     pub origin: BlockOrigin,
@@ -289,7 +291,7 @@ pub struct BlockEntry {
 }
 
 /// Who blocked a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockOrigin {
     /// `lists.block` of the configuration.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{FailurePolicy, FeedAction, Forward, Mode, XdpMode};
 
 /// The state of a running engine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The engine's version.
     pub version: String,
@@ -72,7 +73,7 @@ pub struct Status {
 }
 
 /// A feed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedStatus {
     /// Its name; `geo` is that of `[geo]`.
     pub name: String,
@@ -113,7 +114,7 @@ impl FeedStatus {
 }
 
 /// A filtered interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -122,7 +123,7 @@ pub struct InterfaceStatus {
 }
 
 /// The rules in force.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RulesStatus {
     /// What identifies them: the packs' own version or a digest.
     pub version: String,
@@ -138,7 +139,7 @@ pub struct RulesStatus {
 }
 
 /// The learned model.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ModelStatus {
     /// Where it should come from: `builtin`, `off` or a file.
     pub source: String,
@@ -149,7 +150,7 @@ pub struct ModelStatus {
 }
 
 /// Packets of the XDP program that had the same fate for the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PacketCounter {
     /// `pass`, `drop`, `redirect` or `tx`.
     pub action: String,
@@ -160,7 +161,7 @@ pub struct PacketCounter {
 }
 
 /// One receive queue and its thread.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct QueueStatus {
     /// The queue's number, over all interfaces.
     pub queue: u32,
@@ -216,7 +217,7 @@ pub struct QueueStatus {
 }
 
 /// The requests that were judged.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RequestCounters {
     /// Those that went on.
     pub allow: u64,
@@ -254,7 +255,7 @@ impl RequestCounters {
 }
 
 /// The second look at suspicious requests, and the threads that take it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DeepStatus {
     /// `closed` if requests are looked at, `open` if none is because too many were not answered in time, `half-open` if
     /// some are to see whether that is over; the worst of all queues.
@@ -278,7 +279,7 @@ pub struct DeepStatus {
 }
 
 /// What is learnt of the parameters of services, over all queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct BaselineStatus {
     /// Parameters of which something is known; each queue learns for itself.
     pub parameters: Fill,
@@ -287,9 +288,10 @@ pub struct BaselineStatus {
 }
 
 /// A source with a reputation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceRisk {
     /// The source: an address, or the block of addresses that one stands for.
+    #[schemars(with = "String")]
     pub source: ipnet::IpNet,
     /// Its points.
     pub points: f64,
@@ -302,7 +304,7 @@ pub struct SourceRisk {
 }
 
 /// What is told of what happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EventsStatus {
     /// Decisions that were told.
     pub told: u64,
@@ -321,7 +323,7 @@ pub struct EventsStatus {
 }
 
 /// How full something bounded is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Fill {
     /// How much is in use.
     pub used: u64,

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use filter_score::{Family, OwnedDecision, OwnedExclusion, OwnedHit, OwnedInference, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::secrets::{self, mask_head, mask_line};
 use crate::engine::Event;
 
 /// A decision for people to read, without the request's secrets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Told {
     /// The number on the page.
     pub request_id: String,

@@ -24,6 +24,7 @@ pub use http::scan_http;
 pub use input::{Input, open};
 pub use jsonl::{MAX_LINE_BYTES, scan_jsonl};
 pub use output::{Output, OutputForm};
+pub(crate) use record::CheckedRequest;
 pub use stats::Stats;
 
 /// The request of one JSON line, on the wire; an error says what is wrong with it.

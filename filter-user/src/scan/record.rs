@@ -1,9 +1,10 @@
 //! One line of recorded requests.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use filter_score::{RequestParts, percent_encode};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
@@ -20,21 +21,29 @@ pub(super) struct Record {
     pub(super) bytes: Vec<u8>,
 }
 
-#[derive(Deserialize)]
-struct Fields {
+/// A request: `raw_base64`, or at least one of `method`, `path`, `query_params` and `body`.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct CheckedRequest {
+    /// Whatever it is called; it is not looked at.
     id: Option<Value>,
+    /// The request as it is on the wire.
     raw_base64: Option<String>,
+    /// Its method.
     method: Option<String>,
+    /// Its path, which may have a query.
     path: Option<String>,
+    /// What is behind the `?`.
     query_params: Option<Pairs>,
+    /// Its header fields.
     headers: Option<Pairs>,
+    /// A text as it is; anything else as JSON.
     body: Option<Value>,
 }
 
 impl Record {
     /// Reads one line; an error says what is wrong with it.
     pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
-        let fields: Fields = serde_json::from_slice(line).map_err(|error| {
+        let fields: CheckedRequest = serde_json::from_slice(line).map_err(|error| {
             // The parser sees one line only; the place that counts is the file's.
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default().to_owned();
@@ -50,7 +59,7 @@ impl Record {
     }
 }
 
-impl Fields {
+impl CheckedRequest {
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
         if self.method.is_none() && self.path.is_none() && self.query_params.is_none() && self.body.is_none()
         {
@@ -147,6 +156,25 @@ impl<'de> Deserialize<'de> for Pairs {
             }
         }
         de.deserialize_any(Each)
+    }
+}
+
+impl JsonSchema for Pairs {
+    fn schema_name() -> Cow<'static, str> {
+        "Pairs".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Names and values in their order: an object (a value may be a list), or a list of pairs.",
+            "anyOf": [
+                { "type": "object" },
+                { "type": "array", "items": { "anyOf": [
+                    { "type": "array", "prefixItems": [{ "type": "string" }, {}], "minItems": 2, "maxItems": 2 },
+                    { "type": "object", "properties": { "name": { "type": "string" }, "value": {} }, "required": ["name", "value"] },
+                ] } },
+            ],
+        })
     }
 }
 

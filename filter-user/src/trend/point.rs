@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Reading;
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// Rates between two readings, and levels at the later one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// The end, RFC 3339.
     pub time: String,
@@ -49,7 +50,7 @@ pub struct Point {
 }
 
 /// Latencies, microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Percentiles {
     /// The median.
     pub p50: f64,
@@ -60,7 +61,7 @@ pub struct Percentiles {
 }
 
 /// A queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueuePoint {
     /// Its number.
     pub queue: u32,
@@ -73,7 +74,7 @@ pub struct QueuePoint {
 }
 
 /// The second tier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecondTierPoint {
     /// Workers.
     pub workers: u64,

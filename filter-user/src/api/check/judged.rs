@@ -6,10 +6,11 @@ use std::{
 };
 
 use filter_score::{Family, OwnedDecision, OwnedHit, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a request is taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::api) enum Prediction {
     Benign,
@@ -18,7 +19,7 @@ pub(in crate::api) enum Prediction {
 }
 
 /// A judgement, as clients read it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::api) struct Judged {
     request_id: String,
     /// RFC 3339.

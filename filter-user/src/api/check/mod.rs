@@ -13,12 +13,13 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{access::Client, error::Problem};
 use crate::{config::CheckApi, control::Engine, scan::parse_request};
-use judged::Judged;
+pub(super) use judged::Judged;
 pub(super) use pool::Pool;
 use pool::Unanswered;
 use rate::Rates;
@@ -134,14 +135,23 @@ struct Batch<'a> {
     requests: Vec<&'a RawValue>,
 }
 
+/// The same, for documents: there, each is looked at.
+#[derive(JsonSchema)]
+#[schemars(rename = "Batch", deny_unknown_fields)]
+#[expect(dead_code, reason = "it is described, and never made")]
+pub(super) struct BatchOf<T> {
+    /// At most 1000.
+    requests: Vec<T>,
+}
+
 /// Their judgements, in their order.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Results {
     results: Vec<Outcome>,
 }
 
 /// One request of a batch.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Outcome {
     Judged(Box<Judged>),

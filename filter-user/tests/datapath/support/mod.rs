@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`browser`] | Chromium in the gateway |
 //! | [`engine`] | the engine as a process: start, signals, status, counters |
 //! | [`load`] | load that notices what is lost |
 //! | [`modes`] | native and generic XDP |
