@@ -13,7 +13,9 @@ use crate::control::testing::Tables;
 
 mod calls;
 mod events;
+
 mod openapi;
+mod rate;
 
 struct Served {
     _api: Api,

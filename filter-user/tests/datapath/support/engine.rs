@@ -157,7 +157,7 @@ impl RunningEngine {
             .arg("--socket")
             .arg(&socket)
             .args(options);
-        for key in ["audit.directory", "history.directory", "engine.state_dir"] {
+        for key in ["audit.directory", "history.directory"] {
             let place = directory.join(key);
             command.args(["--set", &format!("{key}={}", place.display())]);
         }
