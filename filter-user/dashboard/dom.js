@@ -34,7 +34,8 @@ function shown(children) {
     .map((child) => (child instanceof Node ? child : String(child)));
 }
 
-/** A table without rows; columns are `{title, number, more}`: right-aligned, left out on small screens. */
+/** A table without rows; columns are `{title, number, more, tight}`: right-aligned, left out on small screens, on
+ * one line on large ones. */
 export function table(caption, columns) {
   const body = el("tbody");
   const head = columns.map(({ title, ...column }) => el("th", { scope: "col", class: classes(column) }, title));
@@ -72,7 +73,7 @@ export function fill(table, items, key, cells) {
 }
 
 function classes(column) {
-  return [column.number && "number", column.more && "more"].filter(Boolean).join(" ") || null;
+  return ["number", "more", "tight"].filter((name) => column[name]).join(" ") || null;
 }
 
 /** A list of terms and what they are: pairs. */

@@ -21,9 +21,9 @@ export class Requests {
   constructor(section, context) {
     this.session = context.session;
     this.table = table(`The last ${ROWS} are kept here.`, [
-      { title: "Time" },
-      { title: "Decision" },
-      { title: "Client" },
+      { title: "Time", tight: true },
+      { title: "Decision", tight: true },
+      { title: "Client", tight: true },
       { title: "Request" },
       { title: "Score", number: true, more: true },
       { title: "Why", more: true },
@@ -95,7 +95,7 @@ export class Requests {
     const what = decision === "block" && !enforced ? "would block" : decision;
     const open = el("button", { type: "button", class: "link mono", on: { click: () => this.#choose(request, node) } }, request_line);
     const node = row(this.table, seq, [
-      clock(time), el("strong", { class: level }, what), client, open, Number(score).toFixed(2), explanation,
+      clock(time), el("strong", { class: level }, what), client, open, Number(score).toFixed(2), el("span", { class: "clip" }, explanation),
     ]);
     return node;
   }

@@ -1,6 +1,6 @@
 //! The dashboard in a real browser, in front of a running engine.
 
-use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::lab::{address::CLIENT_V4, wait::wait_until};
@@ -96,13 +96,27 @@ fn ensure_fits(browser: &mut Browser) -> Result<()> {
     Ok(())
 }
 
+/// Something to see: visitors, and another attacker.
+fn liven(site: &Site) -> Result<()> {
+    let [server, over_v6] = site::nginx();
+    for n in 0..150_u64 {
+        let path = format!("/1k?page={n}&q=garden+chairs");
+        ensure!(curl(&site.lab, server, &path, &[])?.status == 200);
+        if n % 50 == 20 {
+            ensure!(curl(&site.lab, over_v6, "/1k?file=../../../../etc/passwd", &[])?.status == 403);
+        }
+        std::thread::sleep(Duration::from_millis(n % 7 * 20));
+    }
+    Ok(())
+}
+
 /// Pictures, if they are wanted.
 fn picture(browser: &mut Browser, name: &str) -> Result<()> {
     let Some(directory) = env::var_os(PICTURES) else {
         return Ok(());
     };
     // Some points for the charts, and nothing said that hides a part of it.
-    browser.value("scrollTo(0, 0); new Promise((done) => setTimeout(done, 9000))")?;
+    browser.value("scrollTo(0, 0); new Promise((done) => setTimeout(done, 4000))")?;
     browser.picture(&Path::new(&directory).join(format!("dashboard-{name}.png")))
 }
 
@@ -118,9 +132,8 @@ fn an_operator_sees_an_attack_and_unblocks_its_source() -> Result<()> {
     let settings: Vec<_> = settings.iter().map(String::as_str).collect();
     let engine = RunningEngine::start(&site.lab, &settings)?;
     let [server, _] = site::nginx();
-    browser.resize(1280, 900).ok();
     browser.open(&format!("http://{PLACE}/"))?;
-    browser.resize(1280, 900)?;
+    browser.resize(1280, 1100)?;
 
     // Who may only read sees everything, and changes nothing.
     sign_in(&mut browser, "v")?;
@@ -130,6 +143,12 @@ fn an_operator_sees_an_attack_and_unblocks_its_source() -> Result<()> {
     )?;
     browser.value("sessionStorage.clear(); location.reload()")?;
     sign_in(&mut browser, "o")?;
+
+    // There is a line to begin with.
+    browser.wait("document.querySelector('#traffic path.series0').getAttribute('d')")?;
+    if env::var_os(PICTURES).is_some() {
+        liven(&site)?;
+    }
 
     // Figures move, and the attack is there with its explanation, as text.
     ensure!(curl(&site.lab, server, "/1k", &[])?.status == 200);

@@ -124,7 +124,7 @@ impl Operation {
     }
 
     /// Something behind the `?` that may be there.
-    pub(super) fn query(mut self, name: &str, about: &str, schema: Value) -> Self {
+    pub(super) fn query(mut self, name: &str, about: &str, schema: &Value) -> Self {
         self.parameters
             .push(json!({ "name": name, "in": "query", "description": about, "schema": schema }));
         self
@@ -142,12 +142,12 @@ impl Operation {
     /// An answer in JSON.
     pub(super) fn json<T: JsonSchema>(self, schemas: &mut Schemas, status: u16, why: &str) -> Self {
         let schema = schemas.written::<T>();
-        self.answer(status, why, JSON, schema)
+        self.answer(status, why, JSON, &schema)
     }
 
     /// An answer of text.
     pub(super) fn text(self, why: &str, media: &str) -> Self {
-        self.answer(200, why, media, json!({ "type": "string" }))
+        self.answer(200, why, media, &json!({ "type": "string" }))
     }
 
     /// An error.
@@ -166,7 +166,7 @@ impl Operation {
         self
     }
 
-    fn answer(mut self, status: u16, why: &str, media: &str, schema: Value) -> Self {
+    fn answer(mut self, status: u16, why: &str, media: &str, schema: &Value) -> Self {
         let answer = self.answers.entry(status).or_insert_with(|| Answer {
             why: String::new(),
             headers: json!({}),
@@ -184,7 +184,7 @@ impl Operation {
             None => {
                 answer.content.insert(media.into(), json!({ "schema": schema }));
             }
-            Some(known) if *known == schema => {}
+            Some(known) if *known == *schema => {}
             Some(known) => *known = json!({ "anyOf": [known.take(), schema] }),
         }
         self

@@ -83,14 +83,14 @@ fn chronicle(s: &mut Schemas) -> Vec<Operation> {
     let limited = |operation: Operation, s: &mut Schemas| {
         let limit = json!({ "type": "integer", "minimum": 0 });
         operation
-            .query("limit", "At most so many; never more than 1000.", limit)
+            .query("limit", "At most so many; never more than 1000.", &limit)
             .problem(s, 400, "no such selection")
     };
     let history = Operation::get(s, "/v1/history", "How the engine has done lately")
         .query(
             "resolution",
             "300 seconds, or 1440 minutes.",
-            json!({ "enum": ["second", "minute"] }),
+            &json!({ "enum": ["second", "minute"] }),
         )
         .json::<History>(s, 200, "points, the oldest first")
         .problem(s, 400, "no such resolution");
@@ -102,12 +102,12 @@ fn chronicle(s: &mut Schemas) -> Vec<Operation> {
     .query(
         "client",
         "Of clients in this block of addresses.",
-        json!({ "type": "string" }),
+        &json!({ "type": "string" }),
     )
     .query(
         "decision",
         "Decided like this or worse.",
-        json!({ "enum": DECISIONS }),
+        &json!({ "enum": DECISIONS }),
     )
     .json::<Requests>(s, 200, "requests, the latest first");
     let request = Operation::get(s, "/v1/requests/{id}", "One of them")
@@ -133,11 +133,11 @@ fn chronicle(s: &mut Schemas) -> Vec<Operation> {
 fn lists(s: &mut Schemas) -> Vec<Operation> {
     let page = |operation: Operation, s: &mut Schemas| {
         operation
-            .query("after", "Those behind this one.", json!({ "type": "string" }))
+            .query("after", "Those behind this one.", &json!({ "type": "string" }))
             .query(
                 "limit",
                 &format!("At most so many; never more than {MAX_PAGE}."),
-                json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+                &json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
             )
             .problem(s, 400, "no such page")
     };
@@ -236,22 +236,22 @@ fn events(s: &mut Schemas) -> Operation {
     .query(
         "topics",
         &format!("Topics with commas between them: {topics}. Messages about `verdicts` are those of /v1/requests, of `stats` the points of /v1/history."),
-        json!({ "type": "string" }),
+        &json!({ "type": "string" }),
     )
     .query(
         "client",
         "Only messages about clients and sources in this block of addresses.",
-        json!({ "type": "string" }),
+        &json!({ "type": "string" }),
     )
     .query(
         "decision",
         "Of requests, those decided like this or worse.",
-        json!({ "enum": DECISIONS }),
+        &json!({ "enum": DECISIONS }),
     )
     .query(
         "after",
         "From behind the message with this number.",
-        json!({ "type": "integer", "minimum": 0 }),
+        &json!({ "type": "integer", "minimum": 0 }),
     )
     .text("messages, as they come", "text/event-stream")
     .problem(s, 400, "no such topic, client or decision, or no WebSocket")
