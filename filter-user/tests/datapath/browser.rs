@@ -1,4 +1,4 @@
-//! Chromium without a screen in the lab's gateway, driven over the DevTools protocol.
+//! Chromium without a screen in the lab's gateway, driven over the `DevTools` protocol.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use xtask::{
 };
 
 /// A browser takes long to start on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// So long one answer of it is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -208,7 +208,7 @@ impl Browser {
                 self.errors.push(about["args"].to_string());
             }
             "Log.entryAdded" if about["entry"]["level"] == "error" => {
-                self.errors.push(about["entry"].to_string())
+                self.errors.push(about["entry"].to_string());
             }
             _ => {}
         }

@@ -41,6 +41,14 @@ pub(in crate::api) struct Judged {
     processing_time_ms: f64,
 }
 
+/// One request of a batch.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::api) enum Outcome {
+    Judged(Box<Judged>),
+    Malformed { error: String },
+}
+
 impl Judged {
     pub(super) fn new(
         decision: &Arc<OwnedDecision>,

@@ -7,21 +7,22 @@ mod rate;
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    Extension, Json,
+    Extension,
     body::Bytes,
     extract::{State, rejection::BytesRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{access::Client, error::Problem};
-use crate::{config::CheckApi, control::Engine, scan::parse_request};
+use crate::{config::CheckApi, control::Engine};
 pub(super) use judged::Judged;
+use judged::Outcome;
 pub(super) use pool::Pool;
-use pool::Unanswered;
+use pool::{Answers, Unanswered};
 use rate::Rates;
 
 /// The most requests of a batch.
@@ -49,7 +50,7 @@ impl Checks {
     }
 
     /// Judges requests; each has its answer in its place.
-    async fn judge(&self, client: &Client, requests: Vec<Vec<u8>>) -> Result<Vec<Judged>, Failure> {
+    async fn judge(&self, client: &Client, requests: Vec<Bytes>) -> Result<Answers, Failure> {
         let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
         if let Err(wait_s) = self.rates.take(&client.0, count, Instant::now()) {
             return Err(Failure::TooMany { wait_s });
@@ -120,11 +121,17 @@ pub(super) async fn one(
     State(checks): State<Arc<Checks>>,
     Extension(client): Extension<Client>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Judged>, Failure> {
-    let request = parse_request(&body.map_err(Problem::from)?).map_err(malformed)?;
-    let judged = checks.judge(&client, vec![request]).await?;
-    let judged = judged.into_iter().next();
-    Ok(Json(judged.ok_or_else(Problem::confused)?))
+) -> Result<Response, Failure> {
+    let body = body.map_err(Problem::from)?;
+    let answers = checks.judge(&client, vec![body]).await?;
+    match answers.malformed {
+        Some(error) => Err(malformed(error).into()),
+        None => Ok(json(answers.text)),
+    }
+}
+
+fn json(text: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// Several requests.
@@ -144,25 +151,18 @@ pub(super) struct BatchOf<T> {
     requests: Vec<T>,
 }
 
-/// Their judgements, in their order.
-#[derive(Serialize, JsonSchema)]
+/// Their judgements, in their order, for documents: the workers write them.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is described, and never made")]
 pub(super) struct Results {
     results: Vec<Outcome>,
-}
-
-/// One request of a batch.
-#[derive(Serialize, JsonSchema)]
-#[serde(untagged)]
-enum Outcome {
-    Judged(Box<Judged>),
-    Malformed { error: String },
 }
 
 pub(super) async fn batch(
     State(checks): State<Arc<Checks>>,
     Extension(client): Extension<Client>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Results>, Failure> {
+) -> Result<Response, Failure> {
     let body = body.map_err(Problem::from)?;
     let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
     if batch.requests.len() > MAX_BATCH {
@@ -173,25 +173,10 @@ pub(super) async fn batch(
         )
         .into());
     }
-    let parsed: Vec<_> = batch
-        .requests
-        .iter()
-        .map(|request| parse_request(request.get().as_bytes()))
-        .collect();
-    let sound = parsed.iter().flatten().cloned().collect();
-    let mut judged = checks.judge(&client, sound).await?.into_iter();
-    let results = parsed.into_iter().map(|parsed| match parsed {
-        Ok(_) => judged.next().map_or_else(
-            || Outcome::Malformed {
-                error: "it was not judged".into(),
-            },
-            |judged| Outcome::Judged(Box::new(judged)),
-        ),
-        Err(error) => Outcome::Malformed { error },
-    });
-    Ok(Json(Results {
-        results: results.collect(),
-    }))
+    let requests = batch.requests.iter();
+    let requests = requests.map(|request| body.slice_ref(request.get().as_bytes()));
+    let answers = checks.judge(&client, requests.collect()).await?;
+    Ok(json([br#"{"results":["#, &*answers.text, b"]}"].concat()))
 }
 
 fn malformed(error: String) -> Problem {

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::body::Bytes;
 use filter_score::{OfflineScorer, OwnedDecision, Policies};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use tokio::{
@@ -20,8 +21,8 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::judged::Judged;
-use crate::{config::CheckApi, control::Engine};
+use super::judged::{Judged, Outcome};
+use crate::{config::CheckApi, control::Engine, scan::parse_request};
 
 /// Requests that a worker takes at once.
 const CHUNK: usize = 64;
@@ -62,10 +63,19 @@ struct Waiting {
 
 /// Requests for one worker.
 struct Job {
-    requests: Vec<Vec<u8>>,
+    requests: Vec<Bytes>,
     deadline: Instant,
-    reply: oneshot::Sender<Vec<Judged>>,
+    reply: oneshot::Sender<Answers>,
     _places: OwnedSemaphorePermit,
+}
+
+/// What became of some requests.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Answers {
+    /// An object each, with commas between them.
+    pub(super) text: Vec<u8>,
+    /// Why the last of those that are no requests is none.
+    pub(super) malformed: Option<String>,
 }
 
 impl Pool {
@@ -95,8 +105,9 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Judges requests, or says why not before the deadline is over.
-    pub(super) async fn judge(&self, mut requests: Vec<Vec<u8>>) -> Result<Vec<Judged>, Unanswered> {
+    /// Judges requests as clients show them, in JSON, or says why not before the deadline is over. Reading and writing JSON takes longer than
+    /// judging, and is for the workers, too.
+    pub(super) async fn judge(&self, mut requests: Vec<Bytes>) -> Result<Answers, Unanswered> {
         let deadline = Instant::now() + self.deadline;
         let mut replies = Vec::with_capacity(requests.len().div_ceil(CHUNK));
         let mut jobs = Vec::with_capacity(replies.capacity());
@@ -118,16 +129,28 @@ impl Pool {
         }
         self.queue.lock().jobs.extend(jobs);
         self.queue.more.notify_all();
-        let mut judged = Vec::new();
+        let mut all = Answers::default();
         for reply in replies {
             match timeout_at(deadline.into(), reply).await {
-                Ok(Ok(part)) => judged.extend(part),
+                Ok(Ok(part)) => all.add(part),
                 Err(_) => return Err(Unanswered::Late),
                 Ok(Err(_)) if Instant::now() >= deadline => return Err(Unanswered::Late),
                 Ok(Err(_)) => return Err(Unanswered::Failed),
             }
         }
-        Ok(judged)
+        Ok(all)
+    }
+}
+
+impl Answers {
+    fn add(&mut self, mut part: Self) {
+        if self.text.is_empty() {
+            *self = part;
+            return;
+        }
+        self.text.push(b',');
+        self.text.append(&mut part.text);
+        self.malformed = part.malformed.or(self.malformed.take());
     }
 }
 
@@ -177,11 +200,14 @@ fn work(queue: &Queue, engine: &dyn Engine, key: &[u8; 16], number: &AtomicU64) 
             _ => Worker::new(policies, key),
         };
         let judged = catch_unwind(AssertUnwindSafe(|| {
-            let judged = job.requests.iter().map(|request| current.judge(request, number));
-            judged.collect::<Vec<_>>()
+            let mut answers = Answers::default();
+            for request in &job.requests {
+                current.answer(request, number, &mut answers);
+            }
+            answers
         }));
-        if let Ok(judged) = judged {
-            let _ = job.reply.send(judged);
+        if let Ok(answers) = judged {
+            let _ = job.reply.send(answers);
             worker = Some(current);
         } else {
             tracing::error!("checking a request panicked; it goes on with a new scorer");
@@ -208,6 +234,22 @@ impl Worker {
             key: *key,
             remembered: vec![None; REMEMBERED],
         }
+    }
+
+    /// Adds what becomes of a request as a client shows it.
+    fn answer(&mut self, shown: &[u8], number: &AtomicU64, answers: &mut Answers) {
+        let outcome = match parse_request(shown) {
+            Ok(request) => Outcome::Judged(Box::new(self.judge(&request, number))),
+            Err(error) => {
+                answers.malformed = Some(error.clone());
+                Outcome::Malformed { error }
+            }
+        };
+        if !answers.text.is_empty() {
+            answers.text.push(b',');
+        }
+        serde_json::to_writer(&mut answers.text, &outcome)
+            .expect("strings, numbers and lists have a JSON form");
     }
 
     fn judge(&mut self, request: &[u8], number: &AtomicU64) -> Judged {

@@ -210,7 +210,7 @@ fn reloads(s: &mut Schemas) -> Vec<Operation> {
     .query(
         "dry_run",
         "Only say what would change.",
-        json!({ "type": "boolean" }),
+        &json!({ "type": "boolean" }),
     )
     .json::<Reloaded>(s, 200, "what is in force, and what waits for the next start")
     .problem(s, 409, "a reload is on trial already")
