@@ -193,7 +193,7 @@ impl Explain {
 }
 
 /// All there is to say about a decision.
-fn explained(value: &Value) -> String {
+pub(super) fn explained(value: &Value) -> String {
     use std::fmt::Write as _;
     let text = |value: &Value, key: &str| match &value[key] {
         Value::String(text) => text.clone(),

@@ -28,6 +28,7 @@ mod scan;
 mod status;
 #[cfg(test)]
 mod tests;
+mod top;
 mod train;
 
 use std::{
@@ -57,6 +58,7 @@ pub(crate) struct Cli {
 enum Verb {
     Run(run::Run),
     Status(status::Status),
+    Top(top::Top),
     Block(block::Block),
     Unblock(block::Unblock),
     Allow(allow::Allow),
@@ -114,6 +116,7 @@ impl Cli {
         match self.verb {
             Verb::Run(verb) => verb.run(connection, datapath)?,
             Verb::Status(verb) => verb.run(connection, out)?,
+            Verb::Top(verb) => verb.run(connection, out)?,
             Verb::Block(verb) => return verb.run(connection, out),
             Verb::Unblock(verb) => verb.run(connection, out)?,
             Verb::Allow(verb) => verb.run(connection, out)?,
