@@ -87,10 +87,10 @@ impl Operator {
         match self.orders.try_send(order) {
             Ok(()) => view.say(format!("{order} …")),
             Err(TrySendError::Full(_)) => {
-                view.say("the engine still has orders to carry out: try again".into())
+                view.say("the engine still has orders to carry out: try again".into());
             }
             Err(TrySendError::Disconnected(_)) => {
-                view.say("nobody carries out orders any more: start again".into())
+                view.say("nobody carries out orders any more: start again".into());
             }
         }
     }
