@@ -77,6 +77,17 @@ fn an_attack_is_told_and_explained_without_secrets() -> Result<()> {
     let (code, error) = engine.refuse(&["explain", "0000000000000001", "--dir", &directory])?;
     ensure!(code != 0 && error.contains("is not in the audit log"), "{error}");
 
+    let rule = messages[0]["rules"][0]["id"]
+        .as_u64()
+        .context("a rule")?
+        .to_string();
+    let screen = engine.tell(&["top", "--once", "--width", "160", "--height", "50"])?;
+    for part in ["mode block", "GET /1k?password=***", rule.as_str()] {
+        ensure!(screen.contains(part), "{part} in {screen}");
+    }
+    let (code, error) = engine.refuse(&["top"])?;
+    ensure!(code == 1 && error.contains("--once"), "{error}");
+
     engine.tell(&["block", "192.0.2.77", "--for", "60s", "--reason", "a test"])?;
     wait_until("the block in the audit log", SOON, || {
         engine
