@@ -34,6 +34,15 @@ impl Tuned {
         before: Option<&Rules>,
     ) -> anyhow::Result<Self> {
         let rules = Rules::with_model(&config.scoring, config.rules.folder.as_deref(), before)?;
+        Self::of(rules, config, origin, services)
+    }
+
+    /// The same with rules that are loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with all mistakes.
+    pub fn of(rules: Rules, config: &Config, origin: &Origin, services: &[Service]) -> anyhow::Result<Self> {
         let general = config.tuning(&config.scoring);
         let places: Vec<_> = services
             .iter()

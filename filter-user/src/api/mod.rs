@@ -10,6 +10,7 @@ mod check;
 mod dashboard;
 mod error;
 mod events;
+mod exclusions;
 mod exposition;
 mod feeds;
 mod health;

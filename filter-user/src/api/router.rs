@@ -18,7 +18,7 @@ use super::{
     check::{self, Checks},
     error::Problem,
     events::{self, Live},
-    feeds, health, history, metrics, openapi, reload, requests,
+    exclusions, feeds, health, history, metrics, openapi, reload, requests,
 };
 use crate::{
     alert::Alert,
@@ -67,6 +67,8 @@ pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Du
         .route("/v1/blocks/{*target}", delete(blocks::remove))
         .route("/v1/allows", get(allows::list).post(allows::add))
         .route("/v1/allows/{*target}", delete(allows::remove))
+        .route("/v1/exclusions", get(exclusions::list).post(exclusions::add))
+        .route("/v1/exclusions/{id}", delete(exclusions::remove))
         .route("/v1/feeds", get(feeds::list))
         .route("/v1/feeds/refresh", post(feeds::refresh))
         .route("/v1/config", get(reload::config))

@@ -345,6 +345,32 @@ fn sources_are_blocked_allowed_and_listed() {
     assert_eq!(served.get("/v1/blocks?limit=many").0, 400);
 }
 
+#[test]
+fn exclusions_are_made_and_ended() {
+    let served = served(&config::Api::default());
+    let exclusion =
+        r#"{"rules": [100112], "path": "/wiki", "target": "query:q", "for_s": 60, "reason": "the editor"}"#;
+    let (status, entry, _) = post(&served, "/v1/exclusions", exclusion);
+    assert_eq!(
+        (status, &entry["id"], &entry["remaining_s"]),
+        (201, &1.into(), &60.into())
+    );
+    assert_eq!(served.json("/v1/exclusions").1["exclusions"][0], entry);
+    for (body, expected) in [
+        (r#"{"rules": [1]}"#, 422),
+        ("", 400),
+        (r#"{"rules": "1", "reason": "x"}"#, 422),
+    ] {
+        assert_eq!(post(&served, "/v1/exclusions", body).0, expected, "{body}");
+    }
+    let end = |id: &str| status_of(&served.say(&request("DELETE", &format!("/v1/exclusions/{id}"), "", "")));
+    assert_eq!((end("1"), end("1"), end("x")), (200, 404, 400));
+    assert_eq!(
+        served.json("/v1/exclusions").1["exclusions"],
+        serde_json::json!([])
+    );
+}
+
 fn post(served: &Served, path: &str, body: &str) -> (u16, serde_json::Value, String) {
     let answer = served.say(&request("POST", path, JSON, body));
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

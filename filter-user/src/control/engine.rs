@@ -6,6 +6,7 @@ use filter_score::Policies;
 use ipnet::IpNet;
 
 use super::{
+    exclusion::{ExclusionEntry, NewExclusion},
     protocol::{BlockEntry, Blocked, HandedOver, Page, Refusal, Reloaded, Successor},
     status::{FeedStatus, SourceRisk, Status},
 };
@@ -45,6 +46,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// A page of the allow list.
     fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal>;
+
+    /// The exclusions that were made while it runs.
+    fn exclusions(&self) -> Vec<ExclusionEntry>;
+
+    /// Lets hits not count from now on. An error if it makes no sense, there are too many, or a reload is on trial.
+    fn exclude(&self, wanted: NewExclusion) -> Result<ExclusionEntry, Refusal>;
+
+    /// Lets them count again; an error if there is no such exclusion, or a reload is on trial.
+    fn end_exclusion(&self, id: u64) -> Result<(), Refusal>;
 
     /// The policies that requests are judged by.
     fn policies(&self) -> Arc<Policies>;

@@ -2,6 +2,7 @@
 
 mod client;
 mod engine;
+mod exclusion;
 mod protected;
 mod protocol;
 mod server;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use client::{Client, ClientError};
 pub use engine::Engine;
+pub use exclusion::{ExclusionEntry, MAX_EXCLUDED_RULES, MAX_EXCLUSIONS, NewExclusion};
 pub use protected::{Protected, Why};
 pub use protocol::{
     BlockEntry, BlockOrigin, Blocked, HandedOver, MAX_PAGE, MAX_REASON_BYTES, MAX_REQUEST_BYTES,

@@ -29,6 +29,7 @@ pub(crate) struct Tables {
     blocks: Mutex<BTreeMap<IpNet, BlockEntry>>,
     allowed: Mutex<Vec<IpNet>>,
     trial: Mutex<Option<Duration>>,
+    exclusions: Mutex<Vec<ExclusionEntry>>,
     book: LatencyBook,
     pub(crate) chronicle: Chronicle,
 }
@@ -41,6 +42,7 @@ impl Tables {
             blocks: Mutex::default(),
             allowed: Mutex::default(),
             trial: Mutex::default(),
+            exclusions: Mutex::default(),
             book,
             chronicle: Chronicle {
                 hub: Arc::new(Hub::new(64)),
@@ -177,6 +179,34 @@ impl Engine for Tables {
 
     fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal> {
         Ok(page.of(self.allowed.lock().unwrap().clone(), |target| *target))
+    }
+
+    fn exclusions(&self) -> Vec<ExclusionEntry> {
+        self.exclusions.lock().unwrap().clone()
+    }
+
+    fn exclude(&self, wanted: NewExclusion) -> Result<ExclusionEntry, Refusal> {
+        let mut exclusions = self.exclusions.lock().unwrap();
+        if exclusions.len() == 4 {
+            return Err(Refusal::new(RefusalCode::Full, "there are four", "end one"));
+        }
+        let entry = ExclusionEntry {
+            id: exclusions.last().map_or(1, |last| last.id + 1),
+            rules: wanted.rules,
+            path: wanted.path,
+            target: wanted.target,
+            remaining_s: wanted.for_s,
+            reason: wanted.reason,
+        };
+        exclusions.push(entry.clone());
+        Ok(entry)
+    }
+
+    fn end_exclusion(&self, id: u64) -> Result<(), Refusal> {
+        let mut exclusions = self.exclusions.lock().unwrap();
+        let at = exclusions.iter().position(|entry| entry.id == id);
+        exclusions.remove(at.ok_or_else(not_found)?);
+        Ok(())
     }
 
     fn chronicle(&self) -> Chronicle {

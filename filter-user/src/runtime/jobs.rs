@@ -25,7 +25,12 @@ const HEALTH: Duration = Duration::from_hours(1);
 /// Starts all of it.
 pub(super) fn start(state: &Arc<State>) -> anyhow::Result<Scheduler> {
     let webhook = Webhook::start(&state.config.alerts).context("cannot start the webhook's thread")?;
-    let mut jobs = vec![pulse(state, webhook), reputation(state), health(state)];
+    let mut jobs = vec![
+        pulse(state, webhook),
+        exclusions(state),
+        reputation(state),
+        health(state),
+    ];
     jobs.extend(summary(state));
     jobs.extend(snapshots(state));
     let board = Arc::clone(&state.chronicle.board);
@@ -59,6 +64,15 @@ fn tell(state: &State, turn: &Turn, webhook: Option<&Webhook>) {
     if let Some(webhook) = webhook {
         webhook.post(&message.text);
     }
+}
+
+/// Ends exclusions whose time is over.
+fn exclusions(state: &Arc<State>) -> Job {
+    let state = Arc::clone(state);
+    Job::new("exclusions", PULSE, move || {
+        let ended = state.end_exclusions().map_err(|refusal| refusal.to_string())?;
+        Ok(format!("{ended} exclusions have ended"))
+    })
 }
 
 fn reputation(state: &Arc<State>) -> Job {

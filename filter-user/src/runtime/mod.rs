@@ -15,6 +15,7 @@ mod blocks;
 mod board;
 mod country_map;
 mod events;
+mod exclusions;
 mod feeds;
 mod flow_file;
 mod handover;

@@ -29,9 +29,9 @@ use crate::{
     client::ClientCount,
     config::{self, Config, Level},
     control::{
-        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, EventsStatus, FeedStatus, Fill, HandedOver,
-        InterfaceStatus, PacketCounter, Page, QueueStatus, Refusal, RefusalCode, RefusedTarget, Reloaded,
-        RequestCounters, RulesStatus, SourceRisk, Status, Successor,
+        BaselineStatus, BlockEntry, BlockOrigin, Blocked, Engine, EventsStatus, ExclusionEntry, FeedStatus,
+        Fill, HandedOver, InterfaceStatus, NewExclusion, PacketCounter, Page, QueueStatus, Refusal,
+        RefusalCode, RefusedTarget, Reloaded, RequestCounters, RulesStatus, SourceRisk, Status, Successor,
     },
     engine::{EngineCounters, EngineDrop},
     flow::DropReason,
@@ -121,6 +121,20 @@ impl Engine for State {
                 audit_lost: self.chronicle.hub.written().map_or(0, Counts::lost),
             },
         }
+    }
+
+    fn exclusions(&self) -> Vec<ExclusionEntry> {
+        self.all_exclusions()
+    }
+
+    fn exclude(&self, wanted: NewExclusion) -> Result<ExclusionEntry, Refusal> {
+        let added = self.add_exclusion(wanted);
+        self.tell_change("exclude", added, |entry| entry.reason.as_str())
+    }
+
+    fn end_exclusion(&self, id: u64) -> Result<(), Refusal> {
+        let ended = State::end_exclusion(self, id);
+        self.tell_change("end of an exclusion", ended, |()| "hits count again")
     }
 
     fn chronicle(&self) -> Chronicle {

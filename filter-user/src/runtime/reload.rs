@@ -227,8 +227,8 @@ impl State {
             service: read.service.clone(),
             ..config.clone()
         };
-        let tuned =
-            Tuned::load(&numbered, &origin, &self.config.services(), Some(&rules)).map_err(invalid)?;
+        let judged = self.exclusions().over(&numbered);
+        let tuned = Tuned::load(&judged, &origin, &self.config.services(), Some(&rules)).map_err(invalid)?;
         Ok(Loaded {
             difference: in_force.difference(&read),
             next: InForce { tuned, config },

@@ -16,8 +16,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
-    blocks::Listing, board::Board, events::Telling, logging, orders::Order, queue_set::QueueSet,
-    reload::InForce, trial::Trial, watched::Watched,
+    blocks::Listing, board::Board, events::Telling, exclusions::Exclusions, logging, orders::Order,
+    queue_set::QueueSet, reload::InForce, trial::Trial, watched::Watched,
 };
 use crate::{
     bpf::{Tables, XdpMode, monotonic_ns},
@@ -72,6 +72,7 @@ pub(super) struct State {
     /// What operators gave as reasons; blocks without one are not in it.
     reasons: Mutex<HashMap<IpNet, Arc<str>>>,
     listing: Mutex<Option<Listing>>,
+    exclusions: Mutex<Exclusions>,
     /// What is kept of what has happened.
     pub(super) chronicle: Chronicle,
     pub(super) telling: Telling,
@@ -126,6 +127,7 @@ impl State {
             tables: Mutex::new(tables),
             reasons: Mutex::new(HashMap::new()),
             listing: Mutex::new(None),
+            exclusions: Mutex::default(),
             chronicle,
             telling: Telling::default(),
         }
@@ -166,6 +168,11 @@ impl State {
 
     pub(super) fn listing(&self) -> MutexGuard<'_, Option<Listing>> {
         lock(&self.listing)
+    }
+
+    /// To be locked after [`State::rules_state`], if both are.
+    pub(super) fn exclusions(&self) -> MutexGuard<'_, Exclusions> {
+        lock(&self.exclusions)
     }
 
     pub(super) fn rules_state(&self) -> MutexGuard<'_, RulesState> {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use xtask::lab::wait::{wait_for, wait_until};
+use xtask::lab::{
+    namespace::output_of,
+    wait::{wait_for, wait_until},
+};
 
 use crate::support::{
     SOON,
@@ -165,5 +168,77 @@ fn an_attack_raises_an_alert_and_snapshots_are_written() -> Result<()> {
         snapshot["requests"].is_object() && snapshot["jobs"].is_array(),
         "{snapshot}"
     );
+    engine.stop()
+}
+
+/// A call of the engine's API: its status and what it answers.
+fn call(site: &Site, method: &str, path: &str, body: &str) -> Result<(u16, serde_json::Value)> {
+    let socket = site.lab.directory().join("control.http.sock");
+    let mut curl = site.lab.gateway().command("curl");
+    curl.args(["-s", "-X", method, "-w", "\n%{http_code}", "--unix-socket"])
+        .arg(socket)
+        .args(["-H", "Content-Type: application/json", "-d", body])
+        .arg(format!("http://localhost{path}"));
+    let answer = output_of(&mut curl)?;
+    let (body, status) = answer.rsplit_once('\n').context("a status")?;
+    Ok((status.trim().parse()?, serde_json::from_str(body)?))
+}
+
+#[test]
+fn an_excluded_rule_does_not_count_until_its_exclusion_ends() -> Result<()> {
+    let Some(site) = Site::plain()? else {
+        return Ok(());
+    };
+    let settings = [
+        "scoring.model=off",
+        "deep.enabled=false",
+        "reputation.threshold=1000000",
+    ];
+    let engine = RunningEngine::start(&site.lab, &settings)?;
+    let [server, _] = site::nginx();
+    let status = |path: &str| Ok::<_, anyhow::Error>(curl(&site.lab, server, path, &[])?.status);
+    let mut rules = Vec::new();
+    // One rule decides as soon as it hits: the next is known when it does not count.
+    while status(ATTACK)? == 403 {
+        ensure!(rules.len() < 20, "{rules:?}");
+        let told = wait_for("the decision", SOON, || {
+            let (_, told) = call(&site, "GET", "/v1/requests?limit=1", "").ok()?;
+            let hits = told["requests"][0]["rules"].as_array()?.iter();
+            let mut new = hits
+                .filter_map(|hit| hit["id"].as_u64())
+                .filter(|id| !rules.contains(id));
+            new.next()
+        })?;
+        rules.push(told);
+        let body =
+            format!("{{\"rules\": [{told}], \"path\": \"/1k\", \"for_s\": 600, \"reason\": \"a test\"}}");
+        let (code, entry) = call(&site, "POST", "/v1/exclusions", &body)?;
+        ensure!(code == 201, "{entry}");
+        wait_until("the exclusion in force", SOON, || {
+            call(&site, "GET", "/v1/exclusions", "").is_ok_and(|(_, all)| {
+                all["exclusions"]
+                    .as_array()
+                    .is_some_and(|all| all.len() == rules.len())
+            })
+        })?;
+    }
+    ensure!(!rules.is_empty(), "the attack is one");
+    ensure!(
+        status(&ATTACK.replace("/1k", "/"))? == 403,
+        "elsewhere they count"
+    );
+    engine.tell(&["reload"])?;
+    ensure!(status(ATTACK)? == 200, "a reload keeps them");
+    ensure!(call(&site, "DELETE", "/v1/exclusions/1", "")?.0 == 200);
+    wait_until("the attack refused", SOON, || {
+        status(ATTACK).is_ok_and(|status| status == 403)
+    })?;
+    let (code, error) = call(
+        &site,
+        "POST",
+        "/v1/exclusions",
+        "{\"rules\": [7], \"reason\": \"no such rule\"}",
+    )?;
+    ensure!(code == 422 && error["remedy"].is_string(), "{code} {error}");
     engine.stop()
 }

@@ -13,6 +13,7 @@ use crate::{
         allows::{Allows, NewAllow},
         blocks::{Blocks, NewBlock},
         check::{BatchOf, Judged, Results},
+        exclusions::Exclusions,
         feeds::{Feeds, Wanted},
         health::Health,
         history::History,
@@ -21,7 +22,7 @@ use crate::{
         router::{Alerts, Jobs, Sources},
     },
     config::Config,
-    control::{MAX_PAGE, ModelStatus, Reloaded, RulesStatus, Status},
+    control::{ExclusionEntry, MAX_PAGE, ModelStatus, NewExclusion, Reloaded, RulesStatus, Status},
     live::{Told, Topic},
     scan::CheckedRequest,
 };
@@ -173,6 +174,31 @@ fn lists(s: &mut Schemas) -> Vec<Operation> {
         Operation::delete(s, "/v1/allows/{target}", "Lets it pass no more than others"),
         s,
     ));
+    all.push(
+        Operation::get(
+            s,
+            "/v1/exclusions",
+            "Hits that do not count, made while the engine runs",
+        )
+        .json::<Exclusions>(s, 200, "those in force"),
+    );
+    all.push(
+        Operation::post(s, "/v1/exclusions", "Lets hits not count")
+            .body::<NewExclusion>(s, true)
+            .json::<ExclusionEntry>(s, 201, "it is in force")
+            .problem(s, 409, "a reload is on trial")
+            .problem(s, 415, "the body is not sent as application/json")
+            .problem(s, 422, "no such rule, or JSON of another form")
+            .problem(s, 507, "there are 256 already"),
+    );
+    all.push(
+        Operation::delete(s, "/v1/exclusions/{id}", "Lets them count again")
+            .part("id", "Its number.")
+            .json::<Done>(s, 200, "it has ended")
+            .problem(s, 400, "no number")
+            .problem(s, 404, "there is none of this number")
+            .problem(s, 409, "a reload is on trial"),
+    );
     all.push(Operation::get(s, "/v1/feeds", "Lists that others keep").json::<Feeds>(s, 200, "feeds"));
     all.push(
         Operation::post(s, "/v1/feeds/refresh", "Fetches one, or all")
