@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Readable to the group, so that a collector need not be root.
+/// Readable to the group where the umask lets it be, so that a collector need not be root.
 const MODE: u32 = 0o640;
 
 /// The newest file's name, and of those before it: `audit.jsonl`, `audit.1.jsonl`, `audit.2.jsonl`, …

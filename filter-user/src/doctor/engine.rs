@@ -51,7 +51,7 @@ fn unit(engine: &Engine) -> Finding {
         (true, None) => Finding::warning(
             "unit",
             "there is no portcullis.service: nothing starts the engine at boot",
-            "cp packaging/systemd/portcullis.service /etc/systemd/system/ && systemctl daemon-reload",
+            "cargo xtask package && apt install ./target/debian/portcullis_*.deb",
         ),
     }
 }

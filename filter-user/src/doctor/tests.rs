@@ -182,7 +182,7 @@ fn engines_and_their_surroundings_are_judged() {
     says(
         |facts| facts.engine.unit = None,
         USER,
-        ("unit", Warning, "cp packaging/systemd"),
+        ("unit", Warning, "cargo xtask package"),
     );
     says(
         |facts| facts.interfaces.clear(),

@@ -1,6 +1,7 @@
 //! What engines of root have made, and an engine of an ordinary user goes on with.
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io,
     os::{
@@ -25,10 +26,25 @@ use super::{
 /// Makes the directories, and gives the account what root has made in them. What belongs to a third user is not touched. Returns the
 /// directory of pins, by a path that the account can take.
 pub(super) fn hand_over(places: &Places, account: &Account) -> anyhow::Result<PathBuf> {
+    // All of them before any is given away: root without all its rights cannot make one in what is another's.
+    let all = places.written.iter().chain([&places.pins]);
+    let made: HashSet<&Path> = all
+        .filter_map(|place| match make(&place.path) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(place.path.as_path())),
+            Err(error) => Some(Err(error).with_context(|| {
+                let path = place.path.display();
+                format!(
+                    "cannot make {path}\n  fix: start the engine as root, or make it and give it to {}",
+                    account.name
+                )
+            })),
+        })
+        .collect::<Result<_, _>>()?;
     for place in &places.written {
-        enter(place, account)?;
+        enter(place, made.contains(place.path.as_path()), account)?;
     }
-    let pins = enter(&places.pins, account)?;
+    let pins = enter(&places.pins, made.contains(places.pins.path.as_path()), account)?;
     if is_passable(places.pins.path.parent(), account) {
         return Ok(places.pins.path.clone());
     }
@@ -37,11 +53,9 @@ pub(super) fn hand_over(places: &Places, account: &Account) -> anyhow::Result<Pa
     Ok(PathBuf::from(format!("/proc/self/fd/{}", pins.into_raw_fd())))
 }
 
-/// Makes and hands over one directory.
-fn enter(place: &Place, account: &Account) -> anyhow::Result<File> {
+/// Hands over one directory.
+fn enter(place: &Place, is_new: bool, account: &Account) -> anyhow::Result<File> {
     let path = &place.path;
-    let is_new = make(path)
-        .with_context(|| format!("cannot make {}\n  fix: start the engine as root", path.display()))?;
     let failed = || format!("cannot give {} to {}", path.display(), account.name);
     let directory = open(path, O_DIRECTORY).with_context(failed)?;
     let owner = directory.metadata().with_context(failed)?.uid();

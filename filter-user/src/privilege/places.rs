@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How names of files in the state's directory begin.
-const STATE: [&str; 1] = ["blocks."];
+const STATE: [&str; 4] = ["blocks.", Copies::DIRECTORY, "history", "report"];
 
 /// What the resolver of the C library reads.
 const RESOLVER: [&str; 5] = [

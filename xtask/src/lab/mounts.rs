@@ -1,4 +1,4 @@
-//! A private file-system view: the host's, but with its own bpffs, `/run/portcullis` and `/var/lib/portcullis`.
+//! A private file-system view: the host's, but with its own bpffs, `/run/portcullis`, `/var/lib/portcullis` and `/var/log/portcullis`.
 //!
 //! The view lives as long as a process or this value's descriptor refers to it, so nothing of it is left
 //! behind even when the process is killed.
@@ -21,6 +21,9 @@ pub const RUNTIME: &str = "/run/portcullis";
 /// Where it keeps what outlives a reboot.
 pub const STATE: &str = "/var/lib/portcullis";
 
+/// Where it keeps its audit log.
+pub const LOGS: &str = "/var/log/portcullis";
+
 /// A mount namespace, held by a descriptor.
 #[derive(Debug)]
 pub struct Mounts {
@@ -36,7 +39,7 @@ impl Mounts {
     /// # Errors
     /// If not root, or the kernel has no bpffs.
     pub fn private() -> Result<Self> {
-        for directory in [RUNTIME, STATE] {
+        for directory in [RUNTIME, STATE, LOGS] {
             fs::create_dir_all(directory).with_context(|| format!("creating {directory}"))?;
         }
         // On a thread of its own: it gives up sharing its view with the rest of the process.
@@ -58,7 +61,7 @@ impl Mounts {
         )
         .context("making the mounts private")?;
         mount_bpffs()?;
-        for directory in [RUNTIME, STATE] {
+        for directory in [RUNTIME, STATE, LOGS] {
             mount(
                 Some("tmpfs"),
                 directory,

@@ -25,7 +25,7 @@ pub struct Package {
 }
 
 /// Files of the workspace, where they are installed, and their modes.
-const FILES: [(&str, &str, u32); 10] = [
+const FILES: [(&str, &str, u32); 14] = [
     (
         "packaging/systemd/portcullis.service",
         "usr/lib/systemd/system/portcullis.service",
@@ -45,6 +45,26 @@ const FILES: [(&str, &str, u32); 10] = [
     ),
     ("docs/rules.md", "usr/share/doc/portcullis/rules.md", 0o644),
     ("docs/api.md", "usr/share/doc/portcullis/api.md", 0o644),
+    (
+        "docs/openapi.json",
+        "usr/share/doc/portcullis/openapi.json",
+        0o644,
+    ),
+    (
+        "docs/configuration.md",
+        "usr/share/doc/portcullis/configuration.md",
+        0o644,
+    ),
+    (
+        "docs/monitoring/alerts.yml",
+        "usr/share/doc/portcullis/monitoring/alerts.yml",
+        0o644,
+    ),
+    (
+        "docs/monitoring/dashboard.json",
+        "usr/share/doc/portcullis/monitoring/dashboard.json",
+        0o644,
+    ),
     ("packaging/debian/postinst", "DEBIAN/postinst", 0o755),
     ("packaging/debian/prerm", "DEBIAN/prerm", 0o755),
     ("packaging/debian/postrm", "DEBIAN/postrm", 0o755),
