@@ -549,10 +549,7 @@ mod tests {
                 [3, 5]
             );
             assert_eq!(found(&prefilter, format!("{pad}unionselec{pad}").as_bytes()), [2]);
-            assert_eq!(
-                found(&prefilter, format!("{pad}|{pad}u").as_bytes()),
-                if padding == 0 { &[][..] } else { &[] }
-            );
+            assert!(found(&prefilter, format!("{pad}|{pad}u").as_bytes()).is_empty());
         }
         assert!(found(&prefilter, b"").is_empty());
     }
