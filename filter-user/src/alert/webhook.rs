@@ -96,10 +96,11 @@ fn run(agent: &ureq::Agent, url: &str, waiting: &Receiver<Arc<str>>, counts: &Co
             }
             let request = agent.post(url).header("Content-Type", "application/json");
             match request.send(body.as_ref()) {
-                Ok(_) => {
+                Ok(answer) if answer.status().is_success() => {
                     failure.clear();
                     break;
                 }
+                Ok(answer) => failure = format!("the answer is {}", answer.status()),
                 Err(error) => failure = error.to_string(),
             }
         }
@@ -154,7 +155,7 @@ mod tests {
         };
         let webhook = Webhook::start(&settings).expect("a thread").expect("a hook");
         webhook.post(&r#"{"name":"attack"}"#.into());
-        let sent = serve(&listener, &[503, 204]);
+        let sent = serve(&listener, &[503, 302, 204]);
         for text in sent {
             assert!(
                 text.starts_with("POST /hook ") && text.ends_with(r#"{"name":"attack"}"#),

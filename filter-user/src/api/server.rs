@@ -8,6 +8,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -28,6 +29,9 @@ pub(super) struct Limits {
     /// How long a client may take to send the head of a request, or be silent before it.
     pub(super) timeout: Duration,
 }
+
+/// A client that takes nothing of what it has asked for so long is cut off (`TCP_USER_TIMEOUT`, tcp(7)): nobody waits for it in the program.
+const STALL: Duration = Duration::from_mins(1);
 
 /// Something that connections come from.
 pub(super) trait Listener: Send + 'static {
@@ -50,7 +54,9 @@ impl Listener for TcpListener {
     type Stream = TcpStream;
 
     async fn connection(&self) -> io::Result<TcpStream> {
-        Ok(self.accept().await?.0)
+        let stream = self.accept().await?.0;
+        SockRef::from(&stream).set_tcp_user_timeout(Some(STALL))?;
+        Ok(stream)
     }
 }
 

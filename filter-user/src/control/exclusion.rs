@@ -1,5 +1,7 @@
 //! Exclusions that are made while an engine runs.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,4 +45,21 @@ pub struct ExclusionEntry {
     pub remaining_s: Option<u64>,
     /// Why.
     pub reason: String,
+}
+
+impl fmt::Display for ExclusionEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any = |value: &Option<String>| value.clone().unwrap_or_else(|| "any".to_owned());
+        write!(
+            f,
+            "exclusion {} of rules {:?}, path {}, target {}, for {}: {}",
+            self.id,
+            self.rules,
+            any(&self.path),
+            any(&self.target),
+            self.remaining_s
+                .map_or("good".to_owned(), |seconds| format!("{seconds} s")),
+            self.reason
+        )
+    }
 }

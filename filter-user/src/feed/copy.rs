@@ -81,11 +81,15 @@ impl Copies {
         if header.version != VERSION || header.sha256 != checksum(text) {
             return Err(broken());
         }
-        Ok((header.source == feed.source.to_string()).then(|| Copy {
-            bytes: text.to_vec(),
-            validators: header.validators,
-            fetched_s: header.fetched_s,
-        }))
+        // What was had before a checksum was asked for need not have it.
+        let is_asked_for = feed.sha256.as_ref().is_none_or(|sha256| *sha256 == header.sha256);
+        Ok(
+            (is_asked_for && header.source == feed.source.to_string()).then(|| Copy {
+                bytes: text.to_vec(),
+                validators: header.validators,
+                fetched_s: header.fetched_s,
+            }),
+        )
     }
 
     /// Puts a copy in the place of the one before; after a crash it is the one or the other.
@@ -137,7 +141,10 @@ impl Copies {
         let kept: Vec<_> = feeds.iter().map(|feed| self.path(feed)).collect();
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if !kept.contains(&path) && fs::remove_file(&path).is_err() {
+            let is_ours = path
+                .extension()
+                .is_some_and(|ending| ending == "feed" || ending == "new");
+            if is_ours && !kept.contains(&path) && fs::remove_file(&path).is_err() {
                 tracing::debug!("{} stays", path.display());
             }
         }

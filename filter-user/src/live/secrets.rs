@@ -5,23 +5,24 @@ use std::fmt::Write as _;
 /// What stands for a secret.
 pub(super) const MASK: &str = "***";
 
-/// Header fields whose value is a secret. Of cookies the names are shown.
-const FIELDS: [&str; 6] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
+/// Header fields whose value is a secret, beside those whose names say so.
+const FIELDS: [&str; 5] = [
     "x-amz-security-token",
     "x-forwarded-client-cert",
-    "api-key",
+    // A dashboard's token.
+    "sec-websocket-protocol",
+    "saml",
+    "dpop",
 ];
 
 /// Words in the names of parameters, cookies and header fields whose value is a secret.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
     "pass",
     "pwd",
     "secret",
     "token",
     "session",
+    "sessid",
     "apikey",
     "api_key",
     "api-key",
@@ -29,14 +30,33 @@ const WORDS: [&str; 13] = [
     "credential",
     "signature",
     "private",
-    "otp",
+    "saml",
+];
+
+/// Whole names, which are too short to look for in others.
+const NAMES: [&str; 10] = [
+    "sig", "key", "code", "jwt", "sid", "otp", "pin", "cvv", "ssn", "state",
 ];
 
 /// Whether what has this name is a secret.
 #[must_use]
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word))
+    WORDS.iter().any(|word| name.contains(word)) || NAMES.contains(&name.as_str())
+}
+
+/// Whether the value of this header field is.
+pub(super) fn is_secret_field(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase();
+    is_secret(&name) || name.contains("key") || name.contains("cookie") || FIELDS.contains(&name.as_str())
+}
+
+/// Whether a whole line of a head, or a part of one, may have a secret in it.
+pub(super) fn is_secret_line(line: &str) -> bool {
+    // One that goes on with the value before it.
+    line.starts_with([' ', '\t'])
+        || line.starts_with("\\t")
+        || line.split(':').next().is_some_and(is_secret_field)
 }
 
 /// The start of a request's head for people to read: escaped, a line each, without secrets.
@@ -58,34 +78,64 @@ pub fn mask_head(head: &[u8]) -> String {
             shown.push_str(MASK);
             continue;
         }
-        in_secret = field(&escape(line), &mut shown);
+        in_secret = field(line, &mut shown);
     }
     shown
 }
 
-/// A request line without secrets in its query.
+/// A request line without secrets in its target.
 #[must_use]
 pub fn mask_line(line: &str) -> String {
-    let Some((before, rest)) = line.split_once('?') else {
-        return line.to_owned();
+    // What is behind the last space is the version; a line that was cut may have none.
+    let (before, version) = match line.rsplit_once(' ') {
+        Some((before, version)) if version.starts_with("HTTP/") => (before, Some(version)),
+        _ => (line, None),
     };
-    // The version behind the last space stays.
-    let (query, version) = rest.rsplit_once(' ').unwrap_or((rest, ""));
-    let mut shown = format!("{before}?");
-    pairs(query, '&', &mut shown);
-    if !version.is_empty() || rest.ends_with(' ') {
+    let mut shown = String::with_capacity(line.len());
+    let mut rest = before;
+    // `http://user:password@host/`
+    if let Some((scheme, behind)) = rest.split_once("://")
+        && !scheme.contains('?')
+        && let Some(at) = behind
+            .split(['/', '?'])
+            .next()
+            .and_then(|authority| authority.rfind('@'))
+    {
+        let _ = write!(shown, "{scheme}://{MASK}");
+        rest = &behind[at..];
+    }
+    // Pairs stand between these, in a query, and in a path behind the first of them.
+    let mut start = 0;
+    for (at, separator) in rest.match_indices(['?', '&', ';']) {
+        pair(&rest[start..at], &mut shown);
+        shown.push_str(separator);
+        start = at + separator.len();
+    }
+    pair(&rest[start..], &mut shown);
+    if let Some(version) = version {
         let _ = write!(shown, " {version}");
     }
     shown
 }
 
+fn pair(text: &str, shown: &mut String) {
+    match text.split_once('=') {
+        Some((name, _)) if is_secret(name) => {
+            let _ = write!(shown, "{name}={MASK}");
+        }
+        _ => shown.push_str(text),
+    }
+}
+
 /// Adds a header field. Returns whether its value was kept back.
-fn field(line: &str, shown: &mut String) -> bool {
-    let Some((name, value)) = line.split_once(':') else {
-        shown.push_str(line);
+fn field(line: &[u8], shown: &mut String) -> bool {
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        shown.push_str(&escape(line));
         return false;
     };
-    let bare = name.trim().to_ascii_lowercase();
+    let (name, value) = (&line[..colon], escape(&line[colon + 1..]));
+    let bare = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
+    let name = escape(name);
     if bare == "cookie" {
         let _ = write!(shown, "{name}: ");
         for (i, cookie) in value.split(';').enumerate() {
@@ -95,7 +145,7 @@ fn field(line: &str, shown: &mut String) -> bool {
         }
         return true;
     }
-    if FIELDS.contains(&bare.as_str()) || is_secret(&bare) {
+    if is_secret_field(&bare) {
         // The scheme tells much, and gives nothing away.
         let scheme = value.trim_start().split_once(' ').map(|(scheme, _)| scheme);
         let scheme = scheme.filter(|scheme| bare.ends_with("authorization") && scheme.len() <= 16);
@@ -105,26 +155,13 @@ fn field(line: &str, shown: &mut String) -> bool {
         };
         return true;
     }
-    if bare == "referer" {
-        let _ = write!(shown, "{name}:{}", mask_line(value));
-        return false;
-    }
-    shown.push_str(line);
+    let value = if bare == "referer" {
+        mask_line(&value)
+    } else {
+        value
+    };
+    let _ = write!(shown, "{name}:{value}");
     false
-}
-
-fn pairs(text: &str, separator: char, shown: &mut String) {
-    for (i, pair) in text.split(separator).enumerate() {
-        if i > 0 {
-            shown.push(separator);
-        }
-        match pair.split_once('=') {
-            Some((name, _)) if is_secret(name) => {
-                let _ = write!(shown, "{name}={MASK}");
-            }
-            _ => shown.push_str(pair),
-        }
-    }
 }
 
 fn escape(bytes: &[u8]) -> String {
@@ -173,6 +210,23 @@ mod tests {
             (
                 "GET / HTTP/1.1\r\nReferer: http://x/?pwd=1&a=2\r\n",
                 "GET / HTTP/1.1\nReferer: http://x/?pwd=***&a=2",
+            ),
+            (
+                "GET /a;jsessionid=1/b?x=1;sig=2?key=3 HTTP/1.1",
+                "GET /a;jsessionid=***?x=1;sig=***?key=*** HTTP/1.1",
+            ),
+            ("GET http://u:p@x/?a=1 HTTP/1.1", "GET http://***@x/?a=1 HTTP/1.1"),
+            (
+                "GET / HTTP/1.1\r\nCookie\t: a=1\r\n",
+                "GET / HTTP/1.1\nCookie\\t: a=***",
+            ),
+            (
+                "GET / HTTP/1.1\r\nX-Functions-Key: k\r\n",
+                "GET / HTTP/1.1\nX-Functions-Key: ***",
+            ),
+            (
+                "GET / HTTP/1.1\r\nSec-WebSocket-Protocol: p, bearer.t\r\n",
+                "GET / HTTP/1.1\nSec-WebSocket-Protocol: ***",
             ),
             // Whatever the bytes.
             (

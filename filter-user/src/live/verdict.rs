@@ -77,9 +77,10 @@ impl From<Event> for Told {
             bytes,
             complete,
         } = decision;
-        let excluded_hits = excluded.iter_mut().map(|exclusion| &mut exclusion.hit);
-        for hit in rules.iter_mut().chain(excluded_hits) {
-            keep_back(hit, &mut explanation);
+        let mut model = model;
+        let kept_back = keep_back(&mut rules, &mut excluded, model.as_mut());
+        if kept_back {
+            explanation = explain_again(&rules, model.as_ref());
         }
         let peer = IpAddr::from(flow.source);
         Self {
@@ -105,16 +106,47 @@ impl From<Event> for Told {
     }
 }
 
-/// What was found in a secret is not shown: it may be all of it.
-fn keep_back(hit: &mut OwnedHit, explanation: &mut String) {
-    let is_cookie = hit.target.starts_with("cookie:");
-    if !is_cookie && !secrets::is_secret(&hit.target) {
-        return;
+/// What was found in a secret is not shown: it may be all of it. Returns whether there was any.
+fn keep_back(
+    rules: &mut [OwnedHit],
+    excluded: &mut [OwnedExclusion],
+    model: Option<&mut OwnedInference>,
+) -> bool {
+    let mut any = false;
+    let excluded = excluded.iter_mut().map(|exclusion| &mut exclusion.hit);
+    for hit in rules.iter_mut().chain(excluded) {
+        if is_of_secret(&hit.target, &hit.matched) {
+            secrets::MASK.clone_into(&mut hit.matched);
+            any = true;
+        }
     }
-    if !hit.matched.is_empty() {
-        *explanation = explanation.replace(&hit.matched, secrets::MASK);
-        secrets::MASK.clone_into(&mut hit.matched);
+    if let Some(model) = model.filter(|model| is_of_secret(&model.target, "")) {
+        model.ngrams.clear();
+        any = true;
     }
+    any
+}
+
+/// Whether what was found in a target may be a secret.
+fn is_of_secret(target: &str, matched: &str) -> bool {
+    let (part, name) = target.split_once(':').unwrap_or((target, ""));
+    match part {
+        "cookie" => true,
+        // Whole lines, which may have any field in them.
+        "request" | "header" if name.is_empty() => secrets::is_secret_line(matched),
+        "header" => secrets::is_secret_field(name) || (name == "referer" && matched.contains('=')),
+        // Names are cut there.
+        _ => name.len() >= 32 || secrets::is_secret(name),
+    }
+}
+
+/// The explanation without what was found.
+fn explain_again(rules: &[OwnedHit], model: Option<&OwnedInference>) -> String {
+    let hits = rules
+        .iter()
+        .map(|hit| format!("{} in {}", hit.message, hit.target));
+    let model = model.map(|model| format!("Model {:.2} in {}", model.score, model.target));
+    hits.chain(model).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

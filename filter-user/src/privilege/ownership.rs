@@ -5,7 +5,7 @@ use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io,
     os::{
-        fd::{AsFd, IntoRawFd as _},
+        fd::{AsFd, AsRawFd as _, IntoRawFd as _},
         unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
@@ -73,7 +73,9 @@ fn enter(place: &Place, is_new: bool, account: &Account) -> anyhow::Result<File>
         give(&directory, account).with_context(failed)?;
     }
     // What is there may also be of an engine that root has started since.
-    for entry in fs::read_dir(path).with_context(failed)? {
+    // By the handle: the account may put another directory in the place of what the path names.
+    let listing = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    for entry in fs::read_dir(&listing).with_context(failed)? {
         let entry = entry.with_context(failed)?;
         if place.has_made(&entry.file_name().to_string_lossy()) {
             hand_over_file(&entry.path(), account)
@@ -187,7 +189,8 @@ mod tests {
         let nobody = account.uid.as_raw();
         let directory = tempfile::tempdir().expect("a directory");
         let (new, path) = (directory.path().join("new/one"), directory.path().join("run"));
-        enter(&place(&new, false), &account).expect("made");
+        make(&new).expect("made");
+        enter(&place(&new, false), true, &account).expect("given away");
         assert_eq!((owner(&new), owner(directory.path())), (nobody, 0));
 
         fs::create_dir(&path).expect("made");
@@ -200,20 +203,20 @@ mod tests {
         }
         symlink(&secret, path.join("ours-link")).expect("a link");
         fs::hard_link(&elsewhere, path.join("ours-name")).expect("another name");
-        let error = enter(&place(&path, false), &account).expect_err("others use it, too");
+        let error = enter(&place(&path, false), false, &account).expect_err("others use it, too");
         assert!(
             error.to_string().contains("fix: use a directory of its own"),
             "{error}"
         );
         assert_eq!(owner(&path), 0);
-        enter(&place(&path, true), &account).expect("given away");
+        enter(&place(&path, true), false, &account).expect("given away");
         assert_eq!((owner(&path), owner(&path.join("ours-1"))), (nobody, nobody));
         for kept in [&secret, &elsewhere, &path.join("other"), &path.join("ours-link")] {
             assert_eq!(owner(kept), 0, "{}", kept.display());
         }
 
         chown(&path, Some(nobody - 1), None).expect("given to a third");
-        let error = enter(&place(&path, true), &account)
+        let error = enter(&place(&path, true), false, &account)
             .expect_err("of a third")
             .to_string();
         assert!(error.contains("chown -R nobody"), "{error}");

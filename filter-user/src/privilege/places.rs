@@ -13,14 +13,8 @@ use crate::{
 /// How names of files in the state's directory begin.
 const STATE: [&str; 4] = ["blocks.", Copies::DIRECTORY, "history", "report"];
 
-/// What the resolver of the C library reads.
-const RESOLVER: [&str; 5] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/gai.conf",
-];
+/// Where the resolver of the C library reads: its files are replaced now and then, and so their directories count.
+const RESOLVER: &str = "/etc";
 
 /// A directory that an engine makes files in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +124,8 @@ fn read(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
         _ => None,
     };
     let default = Path::new(config::DEFAULT_PATH);
+    // It may be a link to where something else keeps it up to date.
+    let resolv_conf = Path::new(RESOLVER).join("resolv.conf").canonicalize().ok();
     let files = [
         Some(file.unwrap_or(default)),
         model,
@@ -150,7 +146,9 @@ fn read(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
             .feed
             .iter()
             .any(|feed| matches!(feed.source, FeedSource::Url(_)));
-    let resolver = RESOLVER.iter().map(Path::new).filter(|_| asks_others);
+    let elsewhere = resolv_conf.as_deref().and_then(Path::parent);
+    let resolver = [Some(Path::new(RESOLVER)), elsewhere];
+    let resolver = resolver.into_iter().flatten().filter(|_| asks_others);
     directories
         .chain(resolver)
         .chain(rules)

@@ -63,7 +63,8 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                     Ok(event) => {
                         let (client, time_ns, enforced) = (event.client, event.time_ns, event.enforced);
                         let is_attack = event.decision.decision == Verdict::Block;
-                        if tell.take() {
+                        let is_told = tell.take();
+                        if is_told {
                             let told = Told::from(event);
                             if log.take() {
                                 log_decision(&told);
@@ -77,7 +78,7 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                             state.telling.suppressed.fetch_add(1, Ordering::Relaxed);
                         }
                         if is_attack {
-                            state.offence(client, time_ns, enforced);
+                            state.offence(client, time_ns, enforced, is_told);
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {}

@@ -26,6 +26,8 @@ const LONGEST_S: u64 = 366 * 86_400;
 #[derive(Default)]
 pub(super) struct Exclusions {
     made: u64,
+    /// How often they have changed.
+    changes: u64,
     all: Vec<Added>,
 }
 
@@ -61,6 +63,11 @@ impl Added {
 }
 
 impl Exclusions {
+    /// How often they have changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The configuration with these on top of its own.
     pub(super) fn over(&self, config: &Config) -> Config {
         let mut config = config.clone();
@@ -151,6 +158,7 @@ impl State {
         };
         let entry = added.entry();
         exclusions.all.push(added);
+        exclusions.changes += 1;
         if let Err(refusal) = self.judge_again(&mut state, &exclusions) {
             exclusions.all.pop();
             return Err(refusal);
@@ -174,7 +182,9 @@ impl State {
     pub(super) fn end_exclusions(&self) -> Result<usize, Refusal> {
         let now = Instant::now();
         let is_over = |added: &Added| added.until.is_some_and(|until| until <= now);
-        if !self.exclusions().all.iter().any(is_over) || self.rules_state().trial.is_some() {
+        // A lock of its own: these are locked after the rules.
+        let any = self.exclusions().all.iter().any(is_over);
+        if !any || self.rules_state().trial.is_some() {
             return Ok(0);
         }
         self.drop_exclusions(is_over)
@@ -187,6 +197,7 @@ impl State {
         let before = exclusions.all.clone();
         exclusions.all.retain(|added| !goes(added));
         let gone = before.len() - exclusions.all.len();
+        exclusions.changes += 1;
         if gone > 0
             && let Err(refusal) = self.judge_again(&mut state, &exclusions)
         {
@@ -199,13 +210,19 @@ impl State {
     /// Puts the same rules in force with these exclusions.
     fn judge_again(&self, state: &mut RulesState, exclusions: &Exclusions) -> Result<(), Refusal> {
         let InForce { tuned, config } = &state.in_force;
-        let (rules, config) = (tuned.rules.clone(), config.clone());
-        let tuned = Tuned::of(
-            rules,
-            &exclusions.over(&config),
-            &self.origin,
-            &self.config.services(),
-        );
+        let next = InForce {
+            tuned: tuned.clone(),
+            config: config.clone(),
+        };
+        let next = self.under(next, exclusions)?;
+        self.put_in_force(state, next).map(drop)
+    }
+
+    /// The same rules with the policies that these exclusions make.
+    pub(super) fn under(&self, next: InForce, exclusions: &Exclusions) -> Result<InForce, Refusal> {
+        let InForce { tuned, config } = next;
+        let judged = exclusions.over(&config);
+        let tuned = Tuned::of(tuned.rules, &judged, &self.origin, &self.config.services());
         let tuned = tuned.map_err(|error| {
             Refusal::new(
                 RefusalCode::Invalid,
@@ -213,7 +230,7 @@ impl State {
                 "name rules that are in force: `portcullis rules list`",
             )
         })?;
-        self.put_in_force(state, InForce { tuned, config }).map(drop)
+        Ok(InForce { tuned, config })
     }
 }
 
@@ -239,6 +256,7 @@ mod tests {
         assert_eq!(config.scoring.exclusions, std::slice::from_ref(&exclusion));
         let exclusions = Exclusions {
             made: 1,
+            changes: 1,
             all: vec![Added {
                 id: 1,
                 wanted: wanted(),

@@ -129,12 +129,14 @@ impl Engine for State {
 
     fn exclude(&self, wanted: NewExclusion) -> Result<ExclusionEntry, Refusal> {
         let added = self.add_exclusion(wanted);
-        self.tell_change("exclude", added, |entry| entry.reason.as_str())
+        self.tell_change("exclude", added, ToString::to_string)
     }
 
     fn end_exclusion(&self, id: u64) -> Result<(), Refusal> {
         let ended = State::end_exclusion(self, id);
-        self.tell_change("end of an exclusion", ended, |()| "hits count again")
+        self.tell_change("end of an exclusion", ended, |()| {
+            format!("exclusion {id} has ended")
+        })
     }
 
     fn chronicle(&self) -> Chronicle {
@@ -294,7 +296,7 @@ impl Engine for State {
     fn reload(&self, trial: Option<Duration>) -> Result<Reloaded, Refusal> {
         let _reloading = Reloading::begin();
         self.tell_change("reload", self.reload_for(trial), |reloaded| {
-            reloaded.message.as_str()
+            reloaded.message.clone()
         })
     }
 
@@ -315,11 +317,11 @@ impl Engine for State {
     }
 
     fn confirm(&self) -> Result<String, Refusal> {
-        self.tell_change("confirm", self.confirm_trial(), String::as_str)
+        self.tell_change("confirm", self.confirm_trial(), String::clone)
     }
 
     fn revert(&self) -> Result<String, Refusal> {
-        self.tell_change("revert", self.revert_trial(), String::as_str)
+        self.tell_change("revert", self.revert_trial(), String::clone)
     }
 
     fn hand_over(&self, successor: &Successor) -> Result<HandedOver, Refusal> {
@@ -364,7 +366,7 @@ impl State {
         &self,
         action: &str,
         outcome: Result<T, Refusal>,
-        message: impl Fn(&T) -> &str,
+        message: impl Fn(&T) -> String,
     ) -> Result<T, Refusal> {
         let body = match &outcome {
             Ok(done) => json!({ "action": action, "done": true, "message": message(done) }),

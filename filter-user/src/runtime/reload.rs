@@ -30,6 +30,8 @@ pub(super) struct InForce {
 /// What the files say now.
 struct Loaded {
     next: InForce,
+    /// The exclusions' changes that are in it.
+    exclusions: u64,
     difference: Difference,
 }
 
@@ -48,7 +50,18 @@ impl State {
         let mut state = self.rules_state();
         ensure_no_trial(&state)?;
         let began_ns = monotonic_ns();
-        let done = loaded.and_then(|Loaded { next, difference }| {
+        let done = loaded.and_then(|loaded| {
+            let Loaded {
+                mut next,
+                exclusions,
+                difference,
+            } = loaded;
+            // Some may have come or gone while this was compiled.
+            let now = self.exclusions();
+            if now.changes() != exclusions {
+                next = self.under(next, &now)?;
+            }
+            drop(now);
             let rules = next.tuned.rules.clone();
             Ok((self.put_in_force(&mut state, next)?, rules, difference))
         });
@@ -96,7 +109,7 @@ impl State {
 
     /// What a reload would do. Nothing changes.
     pub(super) fn preview_reload(&self) -> Result<Reloaded, Refusal> {
-        let Loaded { next, difference } = self.read_again()?;
+        let Loaded { next, difference, .. } = self.read_again()?;
         let mut message = format!("{} rules are right", next.tuned.rules.set.rules().len());
         message += &told("would be applied", &difference.at_once);
         message += &told("would wait for the next start", &difference.needs_restart);
@@ -227,11 +240,15 @@ impl State {
             service: read.service.clone(),
             ..config.clone()
         };
-        let judged = self.exclusions().over(&numbered);
+        let (judged, exclusions) = {
+            let all = self.exclusions();
+            (all.over(&numbered), all.changes())
+        };
         let tuned = Tuned::load(&judged, &origin, &self.config.services(), Some(&rules)).map_err(invalid)?;
         Ok(Loaded {
             difference: in_force.difference(&read),
             next: InForce { tuned, config },
+            exclusions,
         })
     }
 }

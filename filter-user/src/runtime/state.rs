@@ -206,7 +206,7 @@ impl State {
 
     /// A request of `source` was an attack. Where decisions are not `enforced`, that is remembered and blocks nobody. What a
     /// trusted proxy does not attribute to a client is nobody's offence.
-    pub(super) fn offence(&self, source: IpAddr, now_ns: u64, enforced: bool) {
+    pub(super) fn offence(&self, source: IpAddr, now_ns: u64, enforced: bool, is_told: bool) {
         let clients = self.clients();
         if clients.trusted.contains(source) {
             return;
@@ -230,7 +230,10 @@ impl State {
             "strikes": strikes,
             "enforced": enforced,
         });
-        self.chronicle.hub.tell_of(Topic::Sources, source, None, &risk);
+        // As many as requests are told: the ring of messages is for all topics.
+        if is_told {
+            self.chronicle.hub.tell_of(Topic::Sources, source, None, &risk);
+        }
         let Verdict::Block { for_ns } = verdict else {
             return;
         };
