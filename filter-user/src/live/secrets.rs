@@ -51,12 +51,14 @@ pub(super) fn is_secret_field(name: &str) -> bool {
     is_secret(&name) || name.contains("key") || name.contains("cookie") || FIELDS.contains(&name.as_str())
 }
 
-/// Whether a whole line of a head, or a part of one, may have a secret in it.
+/// Whether a whole line of a head, or a part of one, may have a secret in it. A request line is no field: it has a space before a colon.
 pub(super) fn is_secret_line(line: &str) -> bool {
     // One that goes on with the value before it.
-    line.starts_with([' ', '\t'])
-        || line.starts_with("\\t")
-        || line.split(':').next().is_some_and(is_secret_field)
+    if line.starts_with([' ', '\t']) || line.starts_with("\\t") {
+        return true;
+    }
+    let name = line.split_once(':').map(|(name, _)| name.trim_end());
+    name.is_some_and(|name| !name.contains(' ') && is_secret_field(name))
 }
 
 /// The start of a request's head for people to read: escaped, a line each, without secrets.
@@ -171,6 +173,21 @@ fn escape(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_may_hold_secrets_are_known() {
+        for (line, expected) in [
+            ("Cookie : sid=1", true),
+            ("Authorization: Basic dTpw", true),
+            (" and it goes on", true),
+            ("Host: token.example", false),
+            ("GET /?q=SELECT+password+FROM+users HTTP/1.2", false),
+            ("GET http://x/?token=1 HTTP/1.2", false),
+            ("GET / HTTP/1.1", false),
+        ] {
+            assert_eq!(is_secret_line(line), expected, "{line}");
+        }
+    }
 
     #[test]
     fn secrets_are_kept_back_and_the_rest_is_shown() {

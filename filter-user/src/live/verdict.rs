@@ -142,9 +142,17 @@ fn is_of_secret(target: &str, matched: &str) -> bool {
 
 /// The explanation without what was found.
 fn explain_again(rules: &[OwnedHit], model: Option<&OwnedInference>) -> String {
-    let hits = rules
-        .iter()
-        .map(|hit| format!("{} in {}", hit.message, hit.target));
+    let told = |hit: &OwnedHit| {
+        let OwnedHit {
+            message,
+            family,
+            id,
+            target,
+            ..
+        } = hit;
+        format!("{message} [{} {id}] in {target}", family.name())
+    };
+    let hits = rules.iter().map(told);
     let model = model.map(|model| format!("Model {:.2} in {}", model.score, model.target));
     hits.chain(model).collect::<Vec<_>>().join("; ")
 }
