@@ -18,6 +18,5 @@ pub use chronicle::Chronicle;
 pub use filter::{Filter, FilterError};
 pub use hub::{Hub, Next, Subscription};
 pub use message::Message;
-pub use secrets::{mask_head, mask_line};
 pub use topic::Topic;
 pub use verdict::Told;

@@ -63,7 +63,7 @@ pub(super) fn is_secret_line(line: &str) -> bool {
 
 /// The start of a request's head for people to read: escaped, a line each, without secrets.
 #[must_use]
-pub fn mask_head(head: &[u8]) -> String {
+pub(super) fn mask_head(head: &[u8]) -> String {
     let mut shown = String::with_capacity(head.len());
     let mut lines = head.split(|byte| *byte == b'\n');
     let line = lines.next().unwrap_or_default();
@@ -87,7 +87,7 @@ pub fn mask_head(head: &[u8]) -> String {
 
 /// A request line without secrets in its target.
 #[must_use]
-pub fn mask_line(line: &str) -> String {
+pub(super) fn mask_line(line: &str) -> String {
     // What is behind the last space is the version; a line that was cut may have none.
     let (before, version) = match line.rsplit_once(' ') {
         Some((before, version)) if version.starts_with("HTTP/") => (before, Some(version)),
