@@ -12,6 +12,7 @@ use filter_common::{
 use crate::{
     due::SharedDue,
     frame::Frame,
+    key,
     maps::{LEASES, RATES, SETTINGS, TOTALS},
 };
 
@@ -95,7 +96,7 @@ pub(crate) fn exceeded(packet: &Packet, settings: &Settings, classes: u32) -> Op
     } else {
         &settings.source_mask
     };
-    let key = packet.source.masked(mask);
+    let key = key::masked(&packet.source, mask);
     let result = take(settings, &key, source, total);
     let class = *Class::ALL.get((result & 0xff) as usize)?;
     if result & SOURCE != 0 {

@@ -26,6 +26,7 @@ mod forward;
 mod frame;
 mod key;
 mod limits;
+mod list;
 mod maps;
 mod observe;
 mod policy;

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
 use filter_common::{
-    Bytes, FlowKey, FlowState, Packet,
+    Bytes, FlowState, Packet,
     packet::{MAX_HEADERS, protocol, tcp_flag},
 };
 
@@ -35,15 +35,17 @@ pub(crate) fn reply(frame: &Frame, outer_tag: Option<u16>) {
     if packet.protocol != protocol::TCP || packet.fragment {
         return;
     }
-    let mut key: FlowKey = key::zeroed();
-    key.source = packet.destination;
-    key.source_port = packet.destination_port;
-    key.destination = packet.source;
-    key.destination_port = packet.source_port;
-    key.protocol = protocol::TCP;
-    if packet.vlan_tags > 0 || outer_tag.is_some() {
-        key.vlan = packet.vlan_behind(outer_tag, frame);
-    }
+    let vlan = if packet.vlan_tags > 0 || outer_tag.is_some() {
+        packet.vlan_behind(outer_tag, frame)
+    } else {
+        [0; 3]
+    };
+    let key = key::flow(
+        (&packet.destination, packet.destination_port),
+        (&packet.source, packet.source_port),
+        protocol::TCP,
+        vlan,
+    );
     let Some(flow) = FLOWS.get_ptr_mut(key) else {
         return;
     };

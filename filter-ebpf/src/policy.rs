@@ -5,14 +5,10 @@
 //! path is known they are checked last. Only on the way to the suspicion, which itself remembers flows and sources, they are
 //! checked before, and those of inspection after it.
 
-use core::mem::MaybeUninit;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
-    btf_maps::{LpmTrie, lpm_trie::Key},
-    helpers::{
-        bpf_ktime_get_ns,
-        generated::{bpf_ktime_get_coarse_ns, bpf_map_lookup_elem},
-    },
+    helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     programs::XdpContext,
 };
 use filter_common::{
@@ -21,7 +17,7 @@ use filter_common::{
     flood::Class,
     packet::{protocol, tcp_flag},
     queue,
-    service::{Service, ServiceKey},
+    service::Service,
     settings::Settings,
 };
 
@@ -29,6 +25,7 @@ use crate::{
     challenge,
     frame::Frame,
     key, limits,
+    list::List,
     maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, SERVICES, SETTINGS, SOURCE_BLOCKS},
     suspicion,
 };
@@ -36,12 +33,15 @@ use crate::{
 /// Where the transport header starts at the latest, as the parser has it, for the verifier.
 const MAX_TRANSPORT: usize = 512;
 
-/// What shall become of a packet.
+/// What shall become of a packet. The order and the padding let whole words be cleared.
+#[repr(C)]
 pub(crate) struct Decision {
-    /// Why, and with that what.
-    pub(crate) reason: Reason,
     /// Which flow; zero if the headers did not parse.
     pub(crate) flow: FlowKey,
+    /// Age at which a heartbeat is too old.
+    pub(crate) heartbeat_timeout_ns: u64,
+    /// Why, and with that what.
+    pub(crate) reason: Reason,
     /// How drops are sampled.
     pub(crate) sample_mask: u32,
     /// The failure policy: one of [`Settings`]' `FAIL` constants.
@@ -50,39 +50,42 @@ pub(crate) struct Decision {
     pub(crate) credits: u32,
     /// How many of them this packet takes.
     pub(crate) frames: u32,
+    /// The sequence number, of a segment that is to be answered.
+    pub(crate) sequence: u32,
     /// The largest segment the flow's server takes; 0 if that is not known.
     pub(crate) server_mss: u16,
-    /// Age at which a heartbeat is too old.
-    pub(crate) heartbeat_timeout_ns: u64,
-    /// Whether a redirect has to enter the flow into the map.
-    pub(crate) is_new: bool,
-    /// Not zero if it belongs to no known flow of a service that is inspected whole, and opens none.
-    pub(crate) stray: u8,
     /// Where the IP header starts.
     pub(crate) network: u16,
     /// Whether it is one of IPv4.
     pub(crate) is_v4: bool,
-    /// The sequence number, of a segment that is to be answered.
-    pub(crate) sequence: u32,
+    /// Whether a redirect has to enter the flow into the map.
+    pub(crate) is_new: bool,
+    /// Not zero if it belongs to no known flow of a service that is inspected whole, and opens none.
+    pub(crate) stray: u8,
+    /// Always zero.
+    padding: u8,
 }
 
 /// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
 #[inline(always)]
 pub(crate) fn decide(ctx: &XdpContext) -> Decision {
+    // A zero that the compiler does not see through: otherwise it clears what is zero by a call that goes byte by byte.
+    let zero = black_box(0_u64);
     let mut decision = Decision {
+        flow: key::flow_of(zero),
+        heartbeat_timeout_ns: 0,
         reason: Reason::NotConfigured,
-        flow: key::zeroed(),
         sample_mask: u32::MAX,
         on_failure: Settings::FAIL_DROP,
         credits: 0,
         frames: 1,
+        sequence: zero as u32,
         server_mss: 0,
-        heartbeat_timeout_ns: 0,
-        is_new: false,
-        stray: 0,
         network: 0,
         is_v4: false,
-        sequence: 0,
+        is_new: false,
+        stray: 0,
+        padding: 0,
     };
     let Some(settings) = SETTINGS.get(0) else {
         return decision;
@@ -104,14 +107,17 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     }
     // SAFETY: written, as there is no reason against it.
     let packet: &Packet = unsafe { packet.assume_init_ref() };
-    decision.flow.source = packet.source;
-    decision.flow.destination = packet.destination;
-    decision.flow.source_port = packet.source_port;
-    decision.flow.destination_port = packet.destination_port;
-    decision.flow.protocol = packet.protocol;
-    if packet.vlan_tags > 0 {
-        decision.flow.vlan = vlan(&frame, packet);
-    }
+    let vlan = if packet.vlan_tags > 0 {
+        vlan(&frame, packet)
+    } else {
+        [0; 3]
+    };
+    decision.flow = key::flow(
+        (&packet.source, packet.source_port),
+        (&packet.destination, packet.destination_port),
+        packet.protocol,
+        vlan,
+    );
     decision.network = packet.network;
     decision.is_v4 = packet.is_v4;
     decision.reason = by_address(&packet.source, packet.is_v4, settings)
@@ -138,40 +144,25 @@ pub(crate) fn vlan(frame: &Frame, packet: &Packet) -> [u8; 3] {
     packet.vlan(frame)
 }
 
-/// What the lists say of a source.
-#[inline(always)]
+/// What the lists say of a source. A function of its own, with a stack frame of its own.
+#[inline(never)]
 fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reason> {
-    let allowed = if is_v4 {
-        ALLOW_V4.get(&Key::new(32, v4_octets(source))).is_some()
-    } else {
-        ALLOW_V6.get(&Key::new(128, source.octets)).is_some()
+    let allowed = List {
+        v4: &ALLOW_V4,
+        v6: &ALLOW_V6,
     };
-    if allowed {
+    if allowed.find(source, is_v4).is_some() {
         return Some(Reason::AllowList);
     }
-    let listed = if is_v4 {
-        blocked_by(&BLOCK_V4, &Key::new(32, v4_octets(source)))
-    } else {
-        blocked_by(&BLOCK_V6, &Key::new(128, source.octets))
+    let blocked = List {
+        v4: &BLOCK_V4,
+        v6: &BLOCK_V6,
     };
-    if listed {
+    if hit(blocked.find(source, is_v4)) {
         return Some(Reason::BlockList);
     }
     let source = source_key(source, is_v4, settings);
     hit(SOURCE_BLOCKS.get_ptr_mut(source)).then_some(Reason::SourceBlock)
-}
-
-/// Like `LpmTrie::get`, which has no mutable form, for the entry's hit count.
-#[inline(always)]
-fn blocked_by<K, const N: usize, const F: usize>(
-    list: &'static LpmTrie<K, Block, N, F>,
-    key: &Key<K>,
-) -> bool {
-    // SAFETY: the list is one of the maps, whose address the loader replaces with the map, and the key has
-    // the map's key type.
-    let entry =
-        unsafe { bpf_map_lookup_elem((&raw const *list).cast_mut().cast(), (&raw const *key).cast()) };
-    hit((!entry.is_null()).then_some(entry.cast()))
 }
 
 /// Whether a block holds; counts the hit.
@@ -195,14 +186,8 @@ pub(crate) fn source_key(source: &Address, is_v4: bool, settings: &Settings) -> 
     if is_v4 {
         *source
     } else {
-        source.masked(&settings.source_mask)
+        key::masked(source, &settings.source_mask)
     }
-}
-
-#[inline(always)]
-pub(crate) fn v4_octets(address: &Address) -> [u8; 4] {
-    let [.., a, b, c, d] = address.octets;
-    [a, b, c, d]
 }
 
 /// The flow's verdict or the service's policy, if the packet is within the limits.
@@ -377,15 +362,11 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
 /// of its own, with a stack frame of its own.
 #[inline(never)]
 pub(crate) fn service(address: &Address, port: u16) -> Option<u32> {
-    let mut key: ServiceKey = key::zeroed();
-    key.port = port;
-    let any = key;
-    key.address = *address;
     // SAFETY: services are written by userspace only, whole values at a time.
     unsafe {
         SERVICES
-            .get(key)
-            .or_else(|| SERVICES.get(any))
+            .get(key::service(Some(address), port))
+            .or_else(|| SERVICES.get(key::service(None, port)))
             .map(|service| service.inspect)
     }
 }

@@ -1,14 +1,15 @@
 //! What makes a flow of a `suspicious` service go to the engine.
 
-use aya_ebpf::{btf_maps::lpm_trie::Key, helpers::bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use filter_common::{
     Address, FlowKey, FlowState, Reason, packet::tcp_flag, settings::Settings, source::Source,
 };
 
 use crate::{
     frame::Frame,
+    list::List,
     maps::{FLOWS, SOURCES, WATCH_V4, WATCH_V6},
-    policy::{source_key, v4_octets},
+    policy::source_key,
     prescreen,
 };
 
@@ -39,7 +40,11 @@ pub(crate) fn judge(frame: &Frame, packet: &Gist, settings: &Settings, key: &Flo
         return Reason::NotSuspicious;
     }
     let on = |trigger: u32| settings.triggers & trigger != 0;
-    if on(Settings::TRIGGER_WATCH) && watched(&key.source, packet.is_v4) {
+    let watched = List {
+        v4: &WATCH_V4,
+        v6: &WATCH_V6,
+    };
+    if on(Settings::TRIGGER_WATCH) && watched.find(&key.source, packet.is_v4).is_some() {
         return Reason::SuspectWatch;
     }
     if on(Settings::TRIGGER_ODD) && packet.odd {
@@ -72,15 +77,6 @@ pub(crate) fn count_request(key: Address) {
     if let Some(source) = SOURCES.get_ptr_mut(key) {
         // SAFETY: the map returned a valid entry; CPUs race on the count, which is documented as approximate.
         unsafe { (*source).requests = (*source).requests.saturating_add(1) };
-    }
-}
-
-#[inline(always)]
-fn watched(source: &Address, is_v4: bool) -> bool {
-    if is_v4 {
-        WATCH_V4.get(&Key::new(32, v4_octets(source))).is_some()
-    } else {
-        WATCH_V6.get(&Key::new(128, source.octets)).is_some()
     }
 }
 
