@@ -10,6 +10,7 @@
 //!
 //! Beside them a thread each for the API, for the jobs (rates, alerts, snapshots), and for the audit log.
 
+mod allowance;
 mod blocked;
 mod blocks;
 mod board;
