@@ -13,13 +13,14 @@ use std::{
 use filter_common::{Address, block::Block};
 use ipnet::IpNet;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     blocks::Listing, board::Board, events::Telling, exclusions::Exclusions, logging, orders::Order,
     queue_set::QueueSet, reload::InForce, trial::Trial, watched::Watched,
 };
 use crate::{
+    api::Credentials,
     bpf::{Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{Config, Mode, Origin, short_cidr},
@@ -76,6 +77,8 @@ pub(super) struct State {
     /// What is kept of what has happened.
     pub(super) chronicle: Chronicle,
     pub(super) telling: Telling,
+    /// Those in force, for the API.
+    pub(super) credentials: watch::Sender<Arc<Credentials>>,
 }
 
 impl State {
@@ -86,6 +89,7 @@ impl State {
         interfaces: Vec<Interface>,
         xdp_modes: Vec<XdpMode>,
         tuned: Tuned,
+        credentials: Arc<Credentials>,
         tables: Tables,
         set: QueueSet,
         logging: logging::Handle,
@@ -105,6 +109,7 @@ impl State {
                 in_force: InForce {
                     tuned,
                     config: config.clone(),
+                    credentials: Arc::clone(&credentials),
                 },
                 trial: None,
                 clients: Arc::new(Clients::new(&config, &config.services())),
@@ -130,6 +135,7 @@ impl State {
             exclusions: Mutex::default(),
             chronicle,
             telling: Telling::default(),
+            credentials: watch::Sender::new(credentials),
         }
     }
 
