@@ -70,7 +70,7 @@ impl Admission {
             return;
         }
         // Nobody changes them, or nobody any more: the API ends.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -229,11 +229,7 @@ impl State {
                 "name rules that are in force: `portcullis rules list`",
             )
         })?;
-        Ok(InForce {
-            tuned,
-            config,
-            credentials,
-        })
+        Ok(InForce::new(config, tuned, credentials))
     }
 }
 

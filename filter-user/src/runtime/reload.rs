@@ -32,6 +32,16 @@ pub(super) struct InForce {
     pub(super) credentials: Arc<Credentials>,
 }
 
+impl InForce {
+    pub(super) fn new(config: Config, tuned: Tuned, credentials: Arc<Credentials>) -> Self {
+        Self {
+            tuned,
+            config,
+            credentials,
+        }
+    }
+}
+
 /// What the files say now.
 struct Loaded {
     next: InForce,
@@ -284,11 +294,7 @@ impl State {
                 changes: credentials.changes(&next),
                 kept,
             },
-            next: InForce {
-                tuned,
-                config,
-                credentials: Arc::new(next),
-            },
+            next: InForce::new(config, tuned, Arc::new(next)),
             exclusions,
         })
     }
@@ -297,14 +303,13 @@ impl State {
 impl Renewal {
     /// As a part of a message.
     fn told(&self, what: &str) -> String {
-        let mut told = String::new();
-        if !self.changes.is_empty() {
-            told = format!("; {what}: {}", self.changes.join(", "));
-        }
-        for error in &self.kept {
-            told += &format!("; warning: it stays in force as it was, as this engine {error}");
-        }
-        told
+        let changes = match self.changes.as_slice() {
+            [] => String::new(),
+            changes => format!("; {what}: {}", changes.join(", ")),
+        };
+        let warning = |error| format!("; warning: it stays in force as it was, as this engine {error}");
+        let warnings = self.kept.iter().map(warning);
+        std::iter::once(changes).chain(warnings).collect()
     }
 }
 

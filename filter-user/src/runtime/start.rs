@@ -17,6 +17,7 @@ use super::{
     predecessor::Predecessor,
     queue_set::QueueSet,
     queues::{self, QueueThreads},
+    reload::InForce,
     saving::Saver,
     second_tier,
     slots::Slots,
@@ -201,19 +202,9 @@ impl Running {
         let (modes, reasons) = modes(&attachment, &interfaces, &choices, &way, &threads);
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
+        let in_force = InForce::new(config, tuned, credentials);
         let state = State::new(
-            config,
-            origin,
-            interfaces,
-            modes,
-            tuned,
-            credentials,
-            tables,
-            set,
-            logging,
-            protection,
-            orders_in,
-            chronicle,
+            in_force, origin, interfaces, modes, tables, set, logging, protection, orders_in, chronicle,
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());

@@ -29,7 +29,6 @@ use crate::{
     live::{Chronicle, Topic},
     reputation::{Reputation, Verdict},
     rules::Rules,
-    tuning::Tuned,
 };
 
 /// The rules in force and what became of reloads.
@@ -84,12 +83,10 @@ pub(super) struct State {
 impl State {
     #[expect(clippy::too_many_arguments, reason = "the parts of a running engine")]
     pub(super) fn new(
-        config: Config,
+        in_force: InForce,
         origin: Origin,
         interfaces: Vec<Interface>,
         xdp_modes: Vec<XdpMode>,
-        tuned: Tuned,
-        credentials: Arc<Credentials>,
         tables: Tables,
         set: QueueSet,
         logging: logging::Handle,
@@ -97,7 +94,9 @@ impl State {
         orders: mpsc::Sender<Order>,
         chronicle: Chronicle,
     ) -> Self {
+        let config = in_force.config.clone();
         Self {
+            credentials: watch::Sender::new(Arc::clone(&in_force.credentials)),
             reputation: Mutex::new(Reputation::new(
                 &config.reputation,
                 config.limits.max_sources as usize,
@@ -106,11 +105,7 @@ impl State {
             set: RwLock::new(Arc::new(set)),
             orders,
             rules: Mutex::new(RulesState {
-                in_force: InForce {
-                    tuned,
-                    config: config.clone(),
-                    credentials: Arc::clone(&credentials),
-                },
+                in_force,
                 trial: None,
                 clients: Arc::new(Clients::new(&config, &config.services())),
                 mode: config.scoring.mode,
@@ -135,7 +130,6 @@ impl State {
             exclusions: Mutex::default(),
             chronicle,
             telling: Telling::default(),
-            credentials: watch::Sender::new(credentials),
         }
     }
 

@@ -13,7 +13,7 @@ fn listen(served: &Served, token: &str) -> WebSocket<TcpStream> {
     request.headers_mut().insert("Sec-WebSocket-Protocol", protocols);
     let stream = TcpStream::connect(served.address.expect("an address")).expect("it listens");
     stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
+        .set_read_timeout(Some(Duration::from_mins(1)))
         .expect("a timeout");
     tungstenite::client(request, stream).expect("a web socket").0
 }
@@ -33,7 +33,7 @@ fn a_token_is_replaced_and_its_streams_end() {
     let ask = |token: &str, path: &str| {
         let mut stream = TcpStream::connect(served.address.expect("an address")).expect("it listens");
         stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
+            .set_read_timeout(Some(Duration::from_mins(1)))
             .expect("a timeout");
         let request = request("GET", path, &format!("Authorization: Bearer {token}\r\n"), "");
         stream.write_all(request.as_bytes()).expect("sent");

@@ -15,7 +15,7 @@ type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef\r\n\r\n";
 /// Longer than anything here takes, also on a slow machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Settings for one address with TLS, and what they name, in a directory.
 fn settings(directory: &Path) -> config::Api {
