@@ -12,8 +12,13 @@ use axum::{
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::{error::Problem, router::CHECK, token::Token};
+use super::{
+    credentials::{Credentials, Token},
+    error::Problem,
+    router::CHECK,
+};
 use crate::config::Role;
 
 /// Who asks: the name of a token, or of the socket.
@@ -40,13 +45,33 @@ pub(super) async fn told(
     })
 }
 
+/// The credentials in force, as reloads change them.
+pub(super) type InForce = watch::Receiver<Arc<Credentials>>;
+
 /// Who may ask.
 #[derive(Clone, Debug)]
 pub(super) enum Access {
     /// Whoever has come so far.
     Everyone,
-    /// Bearers of one of these.
-    Bearers(Arc<Vec<Token>>),
+    /// Bearers of one of these tokens.
+    Bearers(InForce),
+}
+
+/// What a client was let in with, for answers that go on and on: a token may be taken away meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Admission(Option<(InForce, Arc<Token>)>);
+
+impl Admission {
+    /// Waits until the token is not known any more, or allows something else. Without an end for those who need none.
+    pub(super) async fn ended(&mut self) {
+        if let Some((in_force, token)) = &mut self.0
+            && in_force.wait_for(|now| !now.admit(token)).await.is_ok()
+        {
+            return;
+        }
+        // Nobody changes them, or nobody any more: the API ends.
+        std::future::pending::<()>().await;
+    }
 }
 
 impl Access {
@@ -55,15 +80,16 @@ impl Access {
         match self {
             Self::Everyone => router
                 .layer(Extension(Client("socket".into())))
-                .layer(Extension(Role::Operator)),
-            Self::Bearers(tokens) => router.layer(middleware::from_fn_with_state(tokens, check)),
+                .layer(Extension(Role::Operator))
+                .layer(Extension(Admission::default())),
+            Self::Bearers(in_force) => router.layer(middleware::from_fn_with_state(in_force, check)),
         }
     }
 }
 
-async fn check(State(tokens): State<Arc<Vec<Token>>>, mut request: Request, next: Next) -> Response {
-    let Some(token) = shown(request.headers()).and_then(|shown| tokens.iter().find(|token| token.is(shown)))
-    else {
+async fn check(State(in_force): State<InForce>, mut request: Request, next: Next) -> Response {
+    let token = shown(request.headers()).and_then(|shown| in_force.borrow().token(shown).cloned());
+    let Some(token) = token else {
         let problem = Problem::new(
             StatusCode::UNAUTHORIZED,
             "there is no token, or one that is not known",
@@ -91,6 +117,9 @@ async fn check(State(tokens): State<Arc<Vec<Token>>>, mut request: Request, next
     let client = Client(format!("token {}", token.name).into());
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(token.role);
+    request
+        .extensions_mut()
+        .insert(Admission(Some((in_force, token))));
     next.run(request).await
 }
 

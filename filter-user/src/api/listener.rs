@@ -6,18 +6,19 @@ use std::{
     path::Path,
 };
 
-use super::token::Tokens;
+use super::{access::InForce, tcp::Tcp};
 use crate::{
     config,
     control::{ControlSocket, SocketError},
 };
 
-/// What is bound, and the tokens of those who come by TCP.
+/// What is bound.
 #[derive(Debug)]
 pub struct Listeners {
     socket: ControlSocket,
     tcp: Vec<TcpListener>,
-    pub(super) tokens: Tokens,
+    /// How addresses begin.
+    scheme: &'static str,
 }
 
 /// Why the API cannot be served.
@@ -41,7 +42,7 @@ pub enum ListenError {
 /// The same, for a runtime.
 pub(super) struct Listening {
     pub(super) unix: tokio::net::UnixListener,
-    pub(super) tcp: Vec<tokio::net::TcpListener>,
+    pub(super) tcp: Vec<Tcp>,
 }
 
 impl Listeners {
@@ -50,7 +51,7 @@ impl Listeners {
     /// # Errors
     ///
     /// See [`ListenError`].
-    pub fn bind(settings: &config::Api, control_socket: &Path, tokens: Tokens) -> Result<Self, ListenError> {
+    pub fn bind(settings: &config::Api, control_socket: &Path) -> Result<Self, ListenError> {
         let bind = |&address: &SocketAddr| {
             TcpListener::bind(address)
                 .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
@@ -59,28 +60,32 @@ impl Listeners {
         Ok(Self {
             socket: ControlSocket::bind_for("api.socket", &settings.socket_beside(control_socket))?,
             tcp: settings.listen.iter().map(bind).collect::<Result<_, _>>()?,
-            tokens,
+            scheme: if settings.tls.certificate.is_some() {
+                "https"
+            } else {
+                "http"
+            },
         })
     }
 
-    /// Where.
+    /// Where, as it was at the start.
     #[must_use]
     pub fn places(&self) -> String {
         let socket = self.socket.path().display().to_string();
         let addresses = self.tcp.iter().filter_map(|listener| listener.local_addr().ok());
-        let addresses = addresses.map(|address| format!("http://{address}"));
+        let addresses = addresses.map(|address| format!("{}://{address}", self.scheme));
         std::iter::once(socket)
             .chain(addresses)
             .collect::<Vec<_>>()
             .join(", ")
     }
 
-    /// Handles for the runtime that this is called in.
-    pub(super) fn listen(&self) -> io::Result<Listening> {
-        let tcp = self
-            .tcp
-            .iter()
-            .map(|listener| tokio::net::TcpListener::from_std(listener.try_clone()?));
+    /// Handles for the runtime that this is called in. Connections by TCP go by the credentials in force.
+    pub(super) fn listen(&self, in_force: &InForce) -> io::Result<Listening> {
+        let tcp = self.tcp.iter().map(|listener| {
+            let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+            Ok(Tcp::new(listener, in_force.clone()))
+        });
         Ok(Listening {
             unix: tokio::net::UnixListener::from_std(self.socket.listener()?)?,
             tcp: tcp.collect::<io::Result<_>>()?,

@@ -7,6 +7,7 @@ mod access;
 mod allows;
 mod blocks;
 mod check;
+mod credentials;
 mod dashboard;
 mod error;
 mod events;
@@ -23,7 +24,8 @@ mod reload;
 mod requests;
 mod router;
 mod server;
-mod token;
+mod stall;
+mod tcp;
 
 use std::{
     io,
@@ -32,7 +34,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     config,
@@ -40,8 +42,8 @@ use crate::{
 };
 use access::Access;
 
+pub use credentials::{CredentialError, Credentials, Kind, Reread};
 pub use listener::{ListenError, Listeners};
-pub use token::{TokenError, Tokens};
 
 /// Calls of the engine that may run at once; further ones wait.
 const CALLS: usize = 4;
@@ -71,14 +73,15 @@ pub(crate) struct Context {
 }
 
 impl Api {
-    /// Answers those who connect to `listeners` for `engine`. A queue of it that has shown nothing for `heartbeat_timeout` counts as
-    /// hung.
+    /// Answers those who connect to `listeners` for `engine`, by TCP with those `credentials` that are in force when they come. A queue of
+    /// it that has shown nothing for `heartbeat_timeout` counts as hung.
     ///
     /// # Errors
     ///
     /// When the thread, its runtime or a listener cannot be set up.
     pub fn start(
         listeners: Listeners,
+        credentials: watch::Receiver<Arc<Credentials>>,
         settings: &config::Api,
         events: &config::Events,
         engine: Arc<dyn Engine>,
@@ -92,11 +95,12 @@ impl Api {
             .build()?;
         let listening = {
             let _within = runtime.enter();
-            listeners.listen()?
+            listeners.listen(&credentials)?
         };
         let limits = server::Limits {
             connections: settings.connections as usize,
             timeout: Duration::from_secs(settings.timeout_s.into()),
+            stall: server::STALL,
         };
         let context = Context {
             engine,
@@ -106,7 +110,7 @@ impl Api {
         let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
         let live = events::Live::new(context.engine.chronicle().hub, events);
         let router = router::new(context, checks, live, limits.timeout);
-        let bearers = Access::Bearers(Arc::clone(&listeners.tokens.0));
+        let bearers = Access::Bearers(credentials);
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("pc-api".into()).spawn(move || {
             runtime.block_on(async {

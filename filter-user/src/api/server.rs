@@ -8,13 +8,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
 };
+
+use super::stall::Stalling;
 
 /// The most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -28,35 +29,39 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     /// How long a client may take to send the head of a request, or be silent before it.
     pub(super) timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub(super) stall: Duration,
 }
 
-/// A client that takes nothing of what it has asked for so long is cut off (`TCP_USER_TIMEOUT`, tcp(7)): nobody waits for it in the program.
-const STALL: Duration = Duration::from_mins(1);
+/// [`Limits::stall`] of an engine.
+pub(super) const STALL: Duration = Duration::from_mins(1);
 
-/// Something that connections come from.
+/// Something that clients come from.
 pub(super) trait Listener: Send + 'static {
-    /// A connection.
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    /// A client that has come.
+    type Client: Client;
 
     /// The next one.
-    fn connection(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<Self::Client>> + Send;
+}
+
+/// A client that has come, and has not said anything yet.
+pub(super) trait Client: Send + 'static {
+    /// Answers it until one of both ends it.
+    fn serve(self, router: Router, limits: Limits) -> impl Future<Output = ()> + Send;
 }
 
 impl Listener for UnixListener {
-    type Stream = UnixStream;
+    type Client = UnixStream;
 
-    async fn connection(&self) -> io::Result<UnixStream> {
+    async fn next(&self) -> io::Result<UnixStream> {
         Ok(self.accept().await?.0)
     }
 }
 
-impl Listener for TcpListener {
-    type Stream = TcpStream;
-
-    async fn connection(&self) -> io::Result<TcpStream> {
-        let stream = self.accept().await?.0;
-        SockRef::from(&stream).set_tcp_user_timeout(Some(STALL))?;
-        Ok(stream)
+impl Client for UnixStream {
+    async fn serve(self, router: Router, limits: Limits) {
+        speak(Stalling::new(self, limits.stall), router, limits.timeout).await;
     }
 }
 
@@ -69,11 +74,11 @@ pub(super) async fn serve(listener: impl Listener, router: Router, limits: Limit
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        match listener.connection().await {
-            Ok(stream) => {
-                let connection = serve_connection(stream, router.clone(), limits.timeout);
+        match listener.next().await {
+            Ok(client) => {
+                let served = client.serve(router.clone(), limits.clone());
                 connections.spawn(async move {
-                    connection.await;
+                    served.await;
                     drop(place);
                 });
             }
@@ -85,7 +90,8 @@ pub(super) async fn serve(listener: impl Listener, router: Router, limits: Limit
     }
 }
 
-async fn serve_connection(
+/// Speaks HTTP.
+pub(super) async fn speak(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     router: Router,
     timeout: Duration,
@@ -99,5 +105,61 @@ async fn serve_connection(
         .await;
     if let Err(error) = served {
         tracing::debug!("API: a connection ended: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::{body::Body, routing::get};
+    use futures_util::stream;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// Longer than anything here takes.
+    const LONG: Duration = Duration::from_mins(1);
+
+    async fn ask(stream: &mut UnixStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_loses_its_place() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a.sock");
+        let listener = UnixListener::bind(&path).expect("bound");
+        let endless = async || {
+            let pieces = stream::repeat_with(|| Ok::<_, Infallible>(vec![b'x'; 64 << 10]));
+            Body::from_stream(pieces)
+        };
+        let router = Router::new()
+            .route("/endless", get(endless))
+            .route("/", get(async || "here"));
+        let limits = Limits {
+            connections: 1,
+            timeout: LONG,
+            stall: Duration::from_millis(300),
+        };
+        tokio::spawn(serve(listener, router, limits));
+        let mut deaf = UnixStream::connect(&path).await.expect("it listens");
+        ask(&mut deaf, "/endless").await;
+        let mut next = UnixStream::connect(&path).await.expect("it listens");
+        ask(&mut next, "/").await;
+        let mut answer = String::new();
+        timeout(LONG, next.read_to_string(&mut answer))
+            .await
+            .expect("the place is free")
+            .expect("an answer");
+        assert!(answer.ends_with("here"), "{answer}");
+        // What was on its way comes, and then the end.
+        let mut rest = Vec::new();
+        let ended = timeout(LONG, deaf.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok() && !rest.is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -16,11 +16,14 @@ mod events;
 
 mod openapi;
 mod rate;
+mod renewal;
+mod tls;
 
 struct Served {
     _api: Api,
     path: PathBuf,
     address: Option<SocketAddr>,
+    credentials: watch::Sender<Arc<Credentials>>,
     engine: Arc<Tables>,
     _directory: tempfile::TempDir,
 }
@@ -32,8 +35,9 @@ fn served(settings: &config::Api) -> Served {
 fn served_with(settings: &config::Api, events: &config::Events) -> Served {
     let directory = tempfile::tempdir().expect("a directory");
     let control = directory.path().join("a.sock");
-    let listeners =
-        Listeners::bind(settings, &control, Tokens::read(settings).expect("tokens")).expect("bound");
+    let credentials = Credentials::read(settings, None).expect("credentials");
+    let credentials = watch::Sender::new(Arc::new(credentials));
+    let listeners = Listeners::bind(settings, &control).expect("bound");
     let addresses = listeners.places();
     let engine = Arc::new(Tables::new());
     let protected = Arc::new(Protected::configured(&[crate::control::testing::net(
@@ -41,6 +45,7 @@ fn served_with(settings: &config::Api, events: &config::Events) -> Served {
     )]));
     let api = Api::start(
         listeners,
+        credentials.subscribe(),
         settings,
         events,
         Arc::clone(&engine) as _,
@@ -52,14 +57,25 @@ fn served_with(settings: &config::Api, events: &config::Events) -> Served {
         _api: api,
         path: directory.path().join("a.http.sock"),
         address: addresses
-            .split_once("http://")
+            .split_once("://")
             .map(|(_, address)| address.parse().expect("an address")),
+        credentials,
         engine,
         _directory: directory,
     }
 }
 
 impl Served {
+    /// Takes in other credentials, as a reload does. Returns which are new.
+    fn renew(&self, settings: &config::Api) -> Result<Vec<String>, CredentialError> {
+        let before = Arc::clone(&self.credentials.borrow());
+        let Reread { credentials, kept } = before.reread(settings, None)?;
+        assert!(kept.is_empty(), "{kept:?}");
+        let changes = before.changes(&credentials);
+        self.credentials.send_replace(Arc::new(credentials));
+        Ok(changes)
+    }
+
     fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(&self.path).expect("it listens");
         stream
@@ -293,6 +309,23 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
 fn status_of(answer: &str) -> u16 {
     let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     code.expect(answer)
+}
+
+/// A token in a file of its name.
+fn token(directory: &Path, name: &str, role: config::Role, text: &str) -> config::Token {
+    let file = directory.join(name);
+    write_secret(&file, text);
+    config::Token {
+        name: name.into(),
+        role,
+        file,
+    }
+}
+
+fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("set");
 }
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -614,18 +647,8 @@ fn the_configuration_in_force_is_there() {
 
 #[test]
 fn over_tcp_a_token_says_who_may_do_what() {
-    use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().expect("a directory");
-    let token = |name: &str, role, text: &str| {
-        let file = directory.path().join(name);
-        std::fs::write(&file, text).expect("written");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
-        config::Token {
-            name: name.into(),
-            role,
-            file,
-        }
-    };
+    let token = |name: &str, role, text: &str| token(directory.path(), name, role, text);
     let (reads, changes) = ("r".repeat(40), "c".repeat(40));
     let settings = config::Api {
         listen: vec!["127.0.0.1:0".parse().expect("an address")],

@@ -23,12 +23,24 @@ pub struct Api {
     pub listen: Vec<SocketAddr>,
     /// Who may ask there.
     pub tokens: Vec<Token>,
+    /// How they are served there.
+    pub tls: Tls,
     /// Connections at once, on the socket and on each address; more wait to be accepted.
     pub connections: u32,
-    /// Seconds that a client may take to send the head of a request, and the engine to answer one.
+    /// Seconds that a client may take to begin TLS and to send the head of a request, and the engine to answer one.
     pub timeout_s: u32,
     /// Requests that programs have judged.
     pub check: CheckApi,
+}
+
+/// What encrypts connections by TCP; without it they are not. Both files are in PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The file of the server's certificate, and of its issuers' behind it.
+    pub certificate: Option<PathBuf>,
+    /// The file of the certificate's private key, which nobody else may read.
+    pub key: Option<PathBuf>,
 }
 
 /// Requests that programs have judged.
@@ -89,6 +101,7 @@ impl Default for Api {
             socket: None,
             listen: Vec::new(),
             tokens: Vec::new(),
+            tls: Tls::default(),
             connections: 64,
             timeout_s: 10,
             check: CheckApi::default(),
@@ -97,6 +110,14 @@ impl Default for Api {
 }
 
 impl Api {
+    /// The files of all that is secret, or shown to be known by.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let tokens = self.tokens.iter().map(|token| token.file.as_path());
+        tokens
+            .chain(self.tls.certificate.as_deref())
+            .chain(self.tls.key.as_deref())
+    }
+
     /// The socket: the one that is named, or one beside the engine's control socket, `control.http.sock` beside `control.sock`, so that
     /// engines with control sockets of their own do not meet.
     #[must_use]

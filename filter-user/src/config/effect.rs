@@ -45,6 +45,8 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("report.directory", AtOnce),
     ("report.summary_interval_s", Restart),
     ("api", Restart),
+    ("api.tokens", AtOnce),
+    ("api.tls", AtOnce),
     ("events", Restart),
     ("audit", Restart),
     ("alerts", Restart),
@@ -118,6 +120,9 @@ mod tests {
             ("service[[2001:db8::1]:80].inspect", Restart),
             ("service[192.0.2.1:80].scoring.mode", AtOnce),
             ("limit[login]", AtOnce),
+            ("api.tokens[prometheus].role", AtOnce),
+            ("api.tls.key", AtOnce),
+            ("api.timeout_s", Restart),
             ("scoring.baseline.mode", AtOnce),
             ("scoring.baseline.entries", Restart),
         ] {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
-    /// Decisions a second that are told, each in full; further ones are only counted.
+    /// Decisions a second that are told, each in full; further ones are only counted. A source has at most a quarter of them, and the
+    /// last quarter is for blocked requests.
     pub rate: u32,
     /// Messages that are kept for those who were away.
     pub history: u32,

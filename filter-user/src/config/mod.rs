@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 use layers::Layers;
 
 pub use alerts::{Alerts, Threshold};
-pub use api::{Api, CheckApi, Role, Token};
+pub use api::{Api, CheckApi, Role, Tls, Token};
 pub use audit::Audit;
 pub use baseline::{Baseline, BaselineMode, ServiceBaseline};
 pub use cidr::{CidrError, overlap, parse as parse_cidr, short as short_cidr};
@@ -242,6 +242,10 @@ impl Config {
         }
         for token in &mut self.api.tokens {
             resolve(&mut token.file);
+        }
+        let Tls { certificate, key } = &mut self.api.tls;
+        for path in [certificate, key].into_iter().flatten() {
+            resolve(path);
         }
     }
 }

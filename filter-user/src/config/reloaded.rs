@@ -1,8 +1,8 @@
 //! What of another configuration a reload puts in force.
 
 use super::{
-    Baseline, Config, ConfigError, Engine, Limits, Lists, Mistake, Report, Reputation, RulesFolder, Scoring,
-    Service, validate,
+    Api, Baseline, Config, ConfigError, Engine, Limits, Lists, Mistake, Report, Reputation, RulesFolder,
+    Scoring, Service, validate,
 };
 
 impl Config {
@@ -54,7 +54,11 @@ impl Config {
                 directory: next.report.directory.clone(),
                 ..self.report.clone()
             },
-            api: self.api.clone(),
+            api: Api {
+                tokens: next.api.tokens.clone(),
+                tls: next.api.tls.clone(),
+                ..self.api.clone()
+            },
             events: self.events.clone(),
             audit: self.audit.clone(),
             alerts: self.alerts.clone(),

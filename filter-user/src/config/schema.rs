@@ -191,6 +191,7 @@ mod tests {
             "service[].scoring.allow.methods",
             "limit[].window_s",
             "api.tokens[].file",
+            "api.tls.key",
         ] {
             assert!(all.iter().any(|known| known == key), "{key}: {all:#?}");
         }

@@ -61,6 +61,8 @@ fn the_initial_file_shows_every_key_at_its_default() {
         "# page =",
         "# socket =",
         "# folder =",
+        "# certificate =",
+        "# key =",
         "# detect_paranoia =",
         "burst = 20000",
         "# keep_syns =",
@@ -479,6 +481,18 @@ const MISTAKES: &[(&str, &str, &str, &str)] = &[
         "portcullis.toml:2:1: api.listen",
         "no token",
         "openssl rand",
+    ),
+    (
+        "[api.tls]\ncertificate = 'a.pem'\n",
+        "portcullis.toml:2:1: api.tls.certificate",
+        "without its private key",
+        "as api.tls.key",
+    ),
+    (
+        "[api.tls]\nkey = 'a.key'\n",
+        "portcullis.toml:2:1: api.tls.key",
+        "without its certificate",
+        "as api.tls.certificate",
     ),
     (
         "[api]\nconnections = 0\n",

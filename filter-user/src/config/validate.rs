@@ -232,6 +232,19 @@ fn api(config: &Config, findings: &mut Findings) {
              `(umask 077; openssl rand -hex 32 > prometheus.token)`",
         );
     }
+    match (&api.tls.certificate, &api.tls.key) {
+        (Some(_), None) => findings.add(
+            "api.tls.certificate",
+            "a certificate without its private key",
+            "name the key's file as api.tls.key, or leave both out to serve without TLS",
+        ),
+        (None, Some(_)) => findings.add(
+            "api.tls.key",
+            "a private key without its certificate",
+            "name the certificate's file as api.tls.certificate, or leave both out to serve without TLS",
+        ),
+        _ => {}
+    }
     for (key, count) in [("api.listen", api.listen.len()), ("api.tokens", api.tokens.len())] {
         if count > MAX_API_ENTRIES {
             findings.add(

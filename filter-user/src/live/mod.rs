@@ -7,6 +7,7 @@
 //! A listener that is slow costs nothing: it holds a place among the messages, and when those behind it are gone, it is told how many.
 
 mod chronicle;
+mod evidence;
 mod filter;
 mod hub;
 mod message;

@@ -61,6 +61,89 @@ pub(super) fn is_secret_line(line: &str) -> bool {
     name.is_some_and(|name| !name.contains(' ') && is_secret_field(name))
 }
 
+/// Digits of a card's number.
+const CARD: std::ops::RangeInclusive<usize> = 13..=19;
+/// So many digits that touch the edge of a text may be the rest of one.
+const CUT_CARD: usize = 9;
+/// Characters of a key that somebody was given. Shorter ones are words and numbers as well.
+const KEY: usize = 16;
+
+/// Whether a text holds what looks like a secret, whatever its name: something of [`holds_credential`], or a key.
+pub(super) fn holds_secret(text: &str) -> bool {
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '/' | '=');
+    holds_credential(text) || cards(text).any(|card| card.is_cut) || text.split(|c| !is_of_key(c)).any(is_key)
+}
+
+/// Whether a text holds a JSON Web Token (RFC 7519), a private key, or the number of a card.
+fn holds_credential(text: &str) -> bool {
+    // `{"` in base64.
+    let is_token = |behind: &str| {
+        let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        behind.find(|c| !is_of_token(c)).unwrap_or(behind.len()) >= 8
+    };
+    text.contains("PRIVATE KEY")
+        || text
+            .match_indices("eyJ")
+            .any(|(at, found)| is_token(&text[at + found.len()..]))
+        || cards(text).any(|card| card.is_whole)
+}
+
+/// Digits that stand together, with or without spaces and dashes between them.
+struct Digits {
+    /// The number of a card (ISO/IEC 7812).
+    is_whole: bool,
+    /// What may be the rest of one, as they touch the edge of a text that was cut out.
+    is_cut: bool,
+}
+
+fn cards(text: &str) -> impl Iterator<Item = Digits> {
+    let text = text.trim_end_matches('…');
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, ' ' | '-');
+    let mut at = 0;
+    text.split_inclusive(move |c| !is_number(c)).map(move |piece| {
+        let number = piece.trim_end_matches(|c| !is_number(c));
+        let (from, end) = (at, at + number.len());
+        at += piece.len();
+        let digits: Vec<_> = number
+            .bytes()
+            .filter(u8::is_ascii_digit)
+            .map(|digit| digit - b'0')
+            .collect();
+        Digits {
+            is_whole: CARD.contains(&digits.len()) && is_checked(&digits),
+            is_cut: digits.len() >= CUT_CARD && (from == 0 || end == text.len()),
+        }
+    })
+}
+
+/// Whether the last digit checks the others (Luhn's formula).
+fn is_checked(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(i, digit)| match u32::from(*digit) << (i % 2) {
+            doubled if doubled > 9 => doubled - 9,
+            digit => digit,
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// Whether capitals, small letters and digits take turns as in nothing that people write.
+fn is_key(run: &str) -> bool {
+    let class = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(0),
+        b'a'..=b'z' => Some(1),
+        b'A'..=b'Z' => Some(2),
+        _ => None,
+    };
+    let classes: Vec<_> = run.as_bytes().iter().filter_map(class).collect();
+    let digits = classes.iter().filter(|class| **class == 0).count();
+    let turns = classes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    classes.len() >= KEY && digits >= 2 && turns * 4 >= classes.len()
+}
+
 /// The start of a request's head for people to read: escaped, a line each, without secrets.
 #[must_use]
 pub(super) fn mask_head(head: &[u8]) -> String {
@@ -122,7 +205,7 @@ pub(super) fn mask_line(line: &str) -> String {
 
 fn pair(text: &str, shown: &mut String) {
     match text.split_once('=') {
-        Some((name, _)) if is_secret(name) => {
+        Some((name, value)) if is_secret(name) || holds_credential(value) => {
             let _ = write!(shown, "{name}={MASK}");
         }
         _ => shown.push_str(text),
@@ -190,6 +273,36 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_known_by_their_looks() {
+        for (text, expected) in [
+            ("4111111111111111", true),
+            ("pay 4111 1111 1111 1111 now", true),
+            ("pay 4111-1111-1111-1111 now", true),
+            // Another check digit; an amount; a number that was cut by the match.
+            ("pay 4111 1111 1111 1112 now", false),
+            ("pay 1234567890 now", false),
+            ("1111 1111 1111' or", true),
+            ("md5(999999999)", false),
+            ("a eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x' or", true),
+            ("eyJ", false),
+            ("-----BEGIN RSA PRIVATE KEY-----", true),
+            ("ghp_16C7e42F292c6912E7710c838347Ae178B4a' or", true),
+            ("AKIAIOSFODNN7EXAMPLE", false),
+            ("id=550e8400-e29b-41d4-a716-446655440000", true),
+            ("wJalrXUtn4EMI/K7MDENG/bPxRf1CY3XAMPLEKEY", true),
+            ("1+UNION+SELECT+password+FROM+users2", false),
+            ("../../../../../../etc/passwd%00.jpg", false),
+            ("/wp-content/plugins/revslider-2024/temp/update_extract", false),
+            ("String.fromCharCode(88,83,83)", false),
+            ("<img src=x onerror=alert(1)>", false),
+            ("${jndi:ldap://192.0.2.1:1389/a}", false),
+            ("", false),
+        ] {
+            assert_eq!(holds_secret(text), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn secrets_are_kept_back_and_the_rest_is_shown() {
         for (head, shown) in [
             (
@@ -201,6 +314,10 @@ mod tests {
                 "GET /?user=u&password=***&x=1 HTTP/1.1",
             ),
             ("GET /?access_token=t HTTP/1.1", "GET /?access_token=*** HTTP/1.1"),
+            (
+                "GET /?q=4111+&pay=4111-1111-1111-1111&t=eyJhbGciOiJIUzI1NiJ9.e30.x HTTP/1.1",
+                "GET /?q=4111+&pay=***&t=*** HTTP/1.1",
+            ),
             // Cut, or without a version.
             ("GET /?token=abc", "GET /?token=***"),
             ("GET /?token=a b c HTTP/1.1", "GET /?token=*** HTTP/1.1"),

@@ -6,7 +6,10 @@ use filter_score::{Family, OwnedDecision, OwnedExclusion, OwnedHit, OwnedInferen
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::secrets::{self, mask_head, mask_line};
+use super::{
+    evidence,
+    secrets::{mask_head, mask_line},
+};
 use crate::engine::Event;
 
 /// A decision for people to read, without the request's secrets.
@@ -115,29 +118,16 @@ fn keep_back(
     let mut any = false;
     let excluded = excluded.iter_mut().map(|exclusion| &mut exclusion.hit);
     for hit in rules.iter_mut().chain(excluded) {
-        if is_of_secret(&hit.target, &hit.matched) {
-            secrets::MASK.clone_into(&mut hit.matched);
+        if let Some(shown) = evidence::instead(&hit.target, &hit.matched) {
+            hit.matched = shown;
             any = true;
         }
     }
-    if let Some(model) = model.filter(|model| is_of_secret(&model.target, "")) {
+    if let Some(model) = model.filter(|model| evidence::is_kept_back(&model.target)) {
         model.ngrams.clear();
         any = true;
     }
     any
-}
-
-/// Whether what was found in a target may be a secret.
-fn is_of_secret(target: &str, matched: &str) -> bool {
-    let (part, name) = target.split_once(':').unwrap_or((target, ""));
-    match part {
-        "cookie" => true,
-        // Whole lines, which may have any field in them.
-        "request" | "header" if name.is_empty() => secrets::is_secret_line(matched),
-        "header" => secrets::is_secret_field(name) || (name == "referer" && matched.contains('=')),
-        // Names are cut there.
-        _ => name.len() >= 32 || secrets::is_secret(name),
-    }
 }
 
 /// The explanation without what was found.
@@ -214,6 +204,34 @@ mod tests {
             assert!(told.head.starts_with("GET /"), "{}", told.head);
             assert_eq!(told.proxy, Some([192, 0, 2, 1].into()));
             assert_eq!(told.request_id, "00000000000000ab");
+        }
+    }
+
+    /// Whatever has no name may be somebody's password.
+    #[test]
+    fn of_what_has_no_name_the_attack_alone_is_told() {
+        for (kind, body) in [
+            (
+                "text/xml",
+                "<login><password>hunter2' UNION SELECT swordfish FROM users--</password></login>",
+            ),
+            (
+                "application/json",
+                r#"{"passwords": ["hunter2' UNION SELECT swordfish FROM users--"]}"#,
+            ),
+            (
+                "application/json",
+                r#"{"password": {"value": "hunter2' UNION SELECT swordfish FROM users--"}}"#,
+            ),
+            ("text/plain", "hunter2' UNION SELECT swordfish FROM users--"),
+        ] {
+            let told = told(&format!(
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ));
+            let text = serde_json::to_string(&told).expect("JSON");
+            assert!(!text.contains("hunter2") && !text.contains("swordfish"), "{text}");
+            assert!(text.contains("UNION") || text.contains("***"), "{text}");
         }
     }
 }

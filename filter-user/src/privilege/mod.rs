@@ -21,7 +21,7 @@ use nix::{
         prctl::set_no_new_privs,
         resource::{RLIM_INFINITY, Resource, setrlimit},
     },
-    unistd::{getgroups, setgroups, setresgid, setresuid},
+    unistd::{getegid, geteuid, getgroups, setgroups, setresgid, setresuid},
 };
 
 use crate::config::{Config, Origin};
@@ -33,6 +33,23 @@ use places::Places;
 #[must_use]
 pub fn has_landlock() -> bool {
     files::is_there()
+}
+
+/// The group that the engine's own user reads files by, before this process has become that user and after it; none where it stays who
+/// it is.
+///
+/// # Errors
+///
+/// When there is no such user.
+pub fn group(config: &Config) -> anyhow::Result<Option<u32>> {
+    let user = &config.engine.user;
+    if user.is_empty() {
+        return Ok(None);
+    }
+    if geteuid().is_root() {
+        return Ok(Some(Account::find(user)?.gid.as_raw()));
+    }
+    Ok(Some(getegid().as_raw()))
 }
 
 /// What an engine may do from here on.

@@ -149,8 +149,16 @@ fn read(config: &Config, file: Option<&Path>) -> Vec<PathBuf> {
     let elsewhere = resolv_conf.as_deref().and_then(Path::parent);
     let resolver = [Some(Path::new(RESOLVER)), elsewhere];
     let resolver = resolver.into_iter().flatten().filter(|_| asks_others);
+    // A reload reads them again; they may be links, too, as those of certbot are.
+    let files = config.api.files().filter(|_| config.api.enabled);
+    let credentials = files
+        .flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()])
+        .flatten()
+        .filter_map(|file| Some(file.parent()?.to_owned()));
+    let credentials: Vec<_> = credentials.collect();
     directories
         .chain(resolver)
+        .chain(credentials.iter().map(PathBuf::as_path))
         .chain(rules)
         .chain(config.rules.folder.as_deref())
         .map(|path| Path::new(".").join(path))

@@ -9,7 +9,7 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aya::maps::{MapData, RingBuf};
@@ -17,7 +17,7 @@ use filter_common::{Reason, event::DropEvent};
 use filter_score::Verdict;
 use serde_json::json;
 
-use super::state::State;
+use super::{allowance::Allowance, state::State};
 use crate::{
     deep::{BreakerState, Notice},
     engine::Event,
@@ -62,11 +62,12 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                 match events.recv_timeout(Duration::from_secs(1)) {
                     Ok(event) => {
                         let (client, time_ns, enforced) = (event.client, event.time_ns, event.enforced);
-                        let is_attack = event.decision.decision == Verdict::Block;
-                        let is_told = tell.take();
+                        let verdict = event.decision.decision;
+                        let source = state.source_net(client).addr();
+                        let is_told = tell.take(source, verdict);
                         if is_told {
                             let told = Told::from(event);
-                            if log.take() {
+                            if log.take(source, verdict) {
                                 log_decision(&told);
                             }
                             state
@@ -77,7 +78,7 @@ pub(super) fn start(state: Arc<State>, events: Receiver<Event>) -> thread::JoinH
                         } else {
                             state.telling.suppressed.fetch_add(1, Ordering::Relaxed);
                         }
-                        if is_attack {
+                        if verdict == Verdict::Block {
                             state.offence(client, time_ns, enforced, is_told);
                         }
                     }
@@ -128,42 +129,6 @@ pub(super) fn notice(notice: Notice, hub: &Hub) {
         }
     };
     hub.tell(Topic::Workers, &body);
-}
-
-/// So many a second.
-struct Allowance {
-    rate: u32,
-    second: Instant,
-    taken: u32,
-    refused: u64,
-}
-
-impl Allowance {
-    fn new(rate: u32) -> Self {
-        Self {
-            rate,
-            second: Instant::now(),
-            taken: 0,
-            refused: 0,
-        }
-    }
-
-    fn take(&mut self) -> bool {
-        let is_left = self.taken < self.rate;
-        self.taken += u32::from(is_left);
-        self.refused += u64::from(!is_left);
-        is_left
-    }
-
-    /// Begins another second when one is over. Returns how many were refused in it, if any were.
-    fn turn(&mut self) -> Option<u64> {
-        if self.second.elapsed() < Duration::from_secs(1) {
-            return None;
-        }
-        let refused = self.refused;
-        *self = Self::new(self.rate);
-        (refused > 0).then_some(refused)
-    }
 }
 
 fn log_decision(told: &Told) {

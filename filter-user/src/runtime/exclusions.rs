@@ -209,18 +209,17 @@ impl State {
 
     /// Puts the same rules in force with these exclusions.
     fn judge_again(&self, state: &mut RulesState, exclusions: &Exclusions) -> Result<(), Refusal> {
-        let InForce { tuned, config } = &state.in_force;
-        let next = InForce {
-            tuned: tuned.clone(),
-            config: config.clone(),
-        };
-        let next = self.under(next, exclusions)?;
+        let next = self.under(state.in_force.clone(), exclusions)?;
         self.put_in_force(state, next).map(drop)
     }
 
     /// The same rules with the policies that these exclusions make.
     pub(super) fn under(&self, next: InForce, exclusions: &Exclusions) -> Result<InForce, Refusal> {
-        let InForce { tuned, config } = next;
+        let InForce {
+            tuned,
+            config,
+            credentials,
+        } = next;
         let judged = exclusions.over(&config);
         let tuned = Tuned::of(tuned.rules, &judged, &self.origin, &self.config.services());
         let tuned = tuned.map_err(|error| {
@@ -230,7 +229,7 @@ impl State {
                 "name rules that are in force: `portcullis rules list`",
             )
         })?;
-        Ok(InForce { tuned, config })
+        Ok(InForce::new(config, tuned, credentials))
     }
 }
 

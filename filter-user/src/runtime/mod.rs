@@ -10,6 +10,7 @@
 //!
 //! Beside them a thread each for the API, for the jobs (rates, alerts, snapshots), and for the audit log.
 
+mod allowance;
 mod blocked;
 mod blocks;
 mod board;
@@ -59,14 +60,14 @@ use tokio::{
 };
 
 use crate::{
-    api::{Api, Tokens},
+    api::{Api, Credentials},
     bpf::{Attachment, Kernel},
     config::{Config, Origin},
     control::{ControlSocket, Engine as _, Protected, ServerLimits, serve},
     engine::{Event, page::Page},
     host::{Changes, Claim, Way},
     limit::Counts,
-    privilege::Privileges,
+    privilege::{self, Privileges},
     ring::SharedQueues,
     schedule::Scheduler,
     tuning::Tuned,
@@ -96,9 +97,13 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// holds.
 pub fn run(config: Config, origin: Origin, replace: bool) -> anyhow::Result<()> {
     let logging = logging::start(config.engine.log);
-    // Root's own, and read but once.
-    let tokens = Tokens::read(&config.api)?;
+    // They may be root's own.
+    let group = privilege::group(&config)?;
+    let credentials = Credentials::read(&config.api, group)?;
     let privileges = Privileges::reduce(&config, &origin)?;
+    if let Err(error) = Credentials::read(&config.api, group) {
+        tracing::warn!("reloads cannot take in other credentials of the API: {error}");
+    }
     // Everything that can be wrong with the rules is found before the network is touched.
     let tuned = Tuned::load(&config, &origin, &config.services(), None)?;
     if let Some(warning) = tuned.rules.model_warning() {
@@ -110,7 +115,7 @@ pub fn run(config: Config, origin: Origin, replace: bool) -> anyhow::Result<()> 
         origin,
         tuned,
         logging,
-        tokens,
+        credentials: Arc::new(credentials),
         privileges,
     };
     tokio::runtime::Builder::new_current_thread()

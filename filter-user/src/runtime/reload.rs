@@ -9,11 +9,13 @@ use super::{
     watched::Watched,
 };
 use crate::{
+    api::{CredentialError, Credentials, Reread},
     bpf::monotonic_ns,
     client::Clients,
     config::{Change, Config, Difference},
     control::{Refusal, RefusalCode, Reloaded},
     engine::Command,
+    privilege,
     tuning::Tuned,
 };
 
@@ -21,10 +23,23 @@ use crate::{
 const NAMED: usize = 20;
 
 /// What is in force.
+#[derive(Clone)]
 pub(super) struct InForce {
     pub(super) tuned: Tuned,
     /// Of one that was reloaded, with what of it takes effect at once.
     pub(super) config: Config,
+    /// What clients of the API are known by.
+    pub(super) credentials: Arc<Credentials>,
+}
+
+impl InForce {
+    pub(super) fn new(config: Config, tuned: Tuned, credentials: Arc<Credentials>) -> Self {
+        Self {
+            tuned,
+            config,
+            credentials,
+        }
+    }
 }
 
 /// What the files say now.
@@ -33,6 +48,15 @@ struct Loaded {
     /// The exclusions' changes that are in it.
     exclusions: u64,
     difference: Difference,
+    credentials: Renewal,
+}
+
+/// What has become of the API's credentials.
+struct Renewal {
+    /// Those that are not what they were.
+    changes: Vec<String>,
+    /// Why some stay what they were.
+    kept: Vec<CredentialError>,
 }
 
 impl State {
@@ -55,6 +79,7 @@ impl State {
                 mut next,
                 exclusions,
                 difference,
+                credentials,
             } = loaded;
             // Some may have come or gone while this was compiled.
             let now = self.exclusions();
@@ -63,9 +88,10 @@ impl State {
             }
             drop(now);
             let rules = next.tuned.rules.clone();
-            Ok((self.put_in_force(&mut state, next)?, rules, difference))
+            let before = self.put_in_force(&mut state, next)?;
+            Ok((before, rules, difference, credentials))
         });
-        let (before, rules, difference) = match done {
+        let (before, rules, difference, credentials) = match done {
             Ok(done) => done,
             Err(refusal) => {
                 if refusal.code == RefusalCode::Invalid {
@@ -87,6 +113,10 @@ impl State {
             "takes effect when the engine starts again",
             &difference.needs_restart,
         );
+        message += &credentials.told("read anew");
+        for error in &credentials.kept {
+            tracing::warn!("{error}");
+        }
         if let Some(warning) = rules.model_warning() {
             tracing::warn!("{warning}");
             message = format!("{message}; warning: {warning}");
@@ -109,10 +139,16 @@ impl State {
 
     /// What a reload would do. Nothing changes.
     pub(super) fn preview_reload(&self) -> Result<Reloaded, Refusal> {
-        let Loaded { next, difference, .. } = self.read_again()?;
+        let Loaded {
+            next,
+            difference,
+            credentials,
+            ..
+        } = self.read_again()?;
         let mut message = format!("{} rules are right", next.tuned.rules.set.rules().len());
         message += &told("would be applied", &difference.at_once);
         message += &told("would wait for the next start", &difference.needs_restart);
+        message += &credentials.told("would be read anew");
         if difference == Difference::default() {
             message += "; the configuration is the one in force";
         }
@@ -155,6 +191,7 @@ impl State {
             *self.folder() = next.config.rules.folder.clone().map(Watched::new);
         }
         self.feeds.configure(&next.config);
+        self.credentials.send_replace(Arc::clone(&next.credentials));
         Ok(mem::replace(&mut state.in_force, next))
     }
 
@@ -228,11 +265,11 @@ impl State {
         };
         let origin = self.origin.reread().map_err(|error| invalid(error.into()))?;
         let read = origin.config().map_err(|error| invalid(error.into()))?;
-        let (in_force, rules) = {
-            let state = self.rules_state();
-            let InForce { tuned, config } = &state.in_force;
-            (config.clone(), tuned.rules.clone())
-        };
+        let InForce {
+            config: in_force,
+            tuned: Tuned { rules, .. },
+            credentials,
+        } = self.rules_state().in_force.clone();
         let config = in_force.reloaded(&read);
         config.ensure_lists_fit().map_err(|error| invalid(error.into()))?;
         // Services by the numbers that their mistakes have in the file.
@@ -245,11 +282,34 @@ impl State {
             (all.over(&numbered), all.changes())
         };
         let tuned = Tuned::load(&judged, &origin, &self.config.services(), Some(&rules)).map_err(invalid)?;
+        let group = privilege::group(&self.config).map_err(invalid)?;
+        let reread = credentials.reread(&config.api, group);
+        let Reread {
+            credentials: next,
+            kept,
+        } = reread.map_err(|error| invalid(error.into()))?;
         Ok(Loaded {
             difference: in_force.difference(&read),
-            next: InForce { tuned, config },
+            credentials: Renewal {
+                changes: credentials.changes(&next),
+                kept,
+            },
+            next: InForce::new(config, tuned, Arc::new(next)),
             exclusions,
         })
+    }
+}
+
+impl Renewal {
+    /// As a part of a message.
+    fn told(&self, what: &str) -> String {
+        let changes = match self.changes.as_slice() {
+            [] => String::new(),
+            changes => format!("; {what}: {}", changes.join(", ")),
+        };
+        let warning = |error| format!("; warning: it stays in force as it was, as this engine {error}");
+        let warnings = self.kept.iter().map(warning);
+        std::iter::once(changes).chain(warnings).collect()
     }
 }
 

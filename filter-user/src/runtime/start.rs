@@ -17,6 +17,7 @@ use super::{
     predecessor::Predecessor,
     queue_set::QueueSet,
     queues::{self, QueueThreads},
+    reload::InForce,
     saving::Saver,
     second_tier,
     slots::Slots,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     alert::Alerts,
-    api::{Api, Listeners, Tokens},
+    api::{Api, Credentials, Listeners},
     audit,
     bpf::{AttachError, Attachment, Kernel, LoadOptions, Place, Sizes, Tables, XdpMode, monotonic_ns},
     client::Clients,
@@ -49,7 +50,7 @@ pub(super) struct Plan {
     pub(super) tuned: Tuned,
     pub(super) page: Page,
     pub(super) logging: logging::Handle,
-    pub(super) tokens: Tokens,
+    pub(super) credentials: Arc<Credentials>,
     pub(super) privileges: Privileges,
 }
 
@@ -57,7 +58,6 @@ pub(super) struct Plan {
 /// it.
 pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running, ControlSocket)> {
     let path = plan.config.engine.control_socket.clone();
-    let tokens = plan.tokens.clone();
     let interfaces = find(plan.config.interfaces()?).await?;
     let predecessor = if replace {
         Predecessor::find(&plan.config)?
@@ -67,7 +67,7 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     let Some(mut predecessor) = predecessor else {
         let socket = ControlSocket::bind(&path)?;
         let listeners = match &plan.config.api {
-            api if api.enabled => Some(Listeners::bind(api, &path, tokens)?),
+            api if api.enabled => Some(Listeners::bind(api, &path)?),
             _ => None,
         };
         let claims = claims(&plan.config, &interfaces).await?;
@@ -94,7 +94,7 @@ pub(super) async fn start(plan: Plan, replace: bool) -> anyhow::Result<(Running,
     predecessor.wait_for(|| running.kernel.claim())?;
     if running.state.config.api.enabled {
         // The engine filters by now, and goes on without.
-        match predecessor.wait_for(|| Listeners::bind(&running.state.config.api, &path, tokens.clone())) {
+        match predecessor.wait_for(|| Listeners::bind(&running.state.config.api, &path)) {
             Ok(listeners) => running.serve_api(listeners),
             Err(error) => tracing::error!("no API: {error}"),
         }
@@ -143,7 +143,7 @@ impl Running {
             tuned,
             page,
             logging,
-            tokens: _,
+            credentials,
             privileges,
         } = plan;
         let slots = slots(&config, &interfaces)?;
@@ -202,8 +202,9 @@ impl Running {
         let (modes, reasons) = modes(&attachment, &interfaces, &choices, &way, &threads);
         let (orders_in, orders) = mpsc::channel(orders::ORDERS);
         let set = QueueSet::new(&threads, latency, deep, redirected_before);
+        let in_force = InForce::new(config, tuned, credentials);
         let state = State::new(
-            config, origin, interfaces, modes, tuned, tables, set, logging, protection, orders_in, chronicle,
+            in_force, origin, interfaces, modes, tables, set, logging, protection, orders_in, chronicle,
         );
         let state = Arc::new(state);
         state.lift_blocks_of(&state.clients());
@@ -249,6 +250,7 @@ impl Running {
         let protected = Arc::clone(&self.protected);
         match Api::start(
             listeners,
+            self.state.credentials.subscribe(),
             &config.api,
             &config.events,
             engine,

@@ -13,13 +13,14 @@ use std::{
 use filter_common::{Address, block::Block};
 use ipnet::IpNet;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     blocks::Listing, board::Board, events::Telling, exclusions::Exclusions, logging, orders::Order,
     queue_set::QueueSet, reload::InForce, trial::Trial, watched::Watched,
 };
 use crate::{
+    api::Credentials,
     bpf::{Tables, XdpMode, monotonic_ns},
     client::Clients,
     config::{Config, Mode, Origin, short_cidr},
@@ -28,7 +29,6 @@ use crate::{
     live::{Chronicle, Topic},
     reputation::{Reputation, Verdict},
     rules::Rules,
-    tuning::Tuned,
 };
 
 /// The rules in force and what became of reloads.
@@ -76,16 +76,17 @@ pub(super) struct State {
     /// What is kept of what has happened.
     pub(super) chronicle: Chronicle,
     pub(super) telling: Telling,
+    /// Those in force, for the API.
+    pub(super) credentials: watch::Sender<Arc<Credentials>>,
 }
 
 impl State {
     #[expect(clippy::too_many_arguments, reason = "the parts of a running engine")]
     pub(super) fn new(
-        config: Config,
+        in_force: InForce,
         origin: Origin,
         interfaces: Vec<Interface>,
         xdp_modes: Vec<XdpMode>,
-        tuned: Tuned,
         tables: Tables,
         set: QueueSet,
         logging: logging::Handle,
@@ -93,7 +94,9 @@ impl State {
         orders: mpsc::Sender<Order>,
         chronicle: Chronicle,
     ) -> Self {
+        let config = in_force.config.clone();
         Self {
+            credentials: watch::Sender::new(Arc::clone(&in_force.credentials)),
             reputation: Mutex::new(Reputation::new(
                 &config.reputation,
                 config.limits.max_sources as usize,
@@ -102,10 +105,7 @@ impl State {
             set: RwLock::new(Arc::new(set)),
             orders,
             rules: Mutex::new(RulesState {
-                in_force: InForce {
-                    tuned,
-                    config: config.clone(),
-                },
+                in_force,
                 trial: None,
                 clients: Arc::new(Clients::new(&config, &config.services())),
                 mode: config.scoring.mode,

@@ -111,11 +111,7 @@ impl State {
             until,
             began_ns,
         } = state.trial.take().ok_or_else(no_trial)?;
-        let again = InForce {
-            tuned: before.tuned.clone(),
-            config: before.config.clone(),
-        };
-        if let Err(error) = self.put_in_force(state, again) {
+        if let Err(error) = self.put_in_force(state, before.clone()) {
             state.trial = Some(Trial {
                 before,
                 until,

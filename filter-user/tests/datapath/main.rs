@@ -32,6 +32,7 @@ mod polling;
 mod privileges;
 mod queues;
 mod reloading;
+mod renewing;
 mod replacing;
 mod report;
 mod router;

@@ -6,6 +6,7 @@ mod websocket;
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{
         Query, State, WebSocketUpgrade, rejection::QueryRejection, ws::rejection::WebSocketUpgradeRejection,
     },
@@ -15,7 +16,7 @@ use axum::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::error::Problem;
+use super::{access::Admission, error::Problem};
 use crate::{
     config,
     live::{Filter, FilterError, Hub, Next},
@@ -67,6 +68,7 @@ impl From<FilterError> for Problem {
 
 pub(super) async fn listen(
     State(live): State<Live>,
+    Extension(admission): Extension<Admission>,
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -79,7 +81,7 @@ pub(super) async fn listen(
     )?;
     if !headers.contains_key(header::UPGRADE) {
         let after = wanted.after.or(last_event_id(&headers));
-        return Ok(sse::answer(live.hub.subscribe(filter, after)).into_response());
+        return Ok(sse::answer(live.hub.subscribe(filter, after), admission).into_response());
     }
     let upgrade = upgrade.map_err(|rejection| {
         Problem::new(
@@ -97,7 +99,7 @@ pub(super) async fn listen(
         return Ok(([(header::RETRY_AFTER, 5)], problem).into_response());
     };
     let subscription = live.hub.subscribe(filter, wanted.after);
-    Ok(websocket::answer(upgrade, subscription, place))
+    Ok(websocket::answer(upgrade, subscription, admission, place))
 }
 
 /// Where a client of Server-Sent Events was before its connection broke.

@@ -6,16 +6,24 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, stream};
 
 use super::{BATCH, text};
-use crate::live::{Next, Subscription};
+use crate::{
+    api::access::Admission,
+    live::{Next, Subscription},
+};
 
 struct Listener {
     subscription: Subscription,
+    admission: Admission,
     taken: VecDeque<Next>,
 }
 
-pub(super) fn answer(subscription: Subscription) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub(super) fn answer(
+    subscription: Subscription,
+    admission: Admission,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let listener = Listener {
         subscription,
+        admission,
         taken: VecDeque::new(),
     };
     let events = stream::unfold(listener, async |mut listener| {
@@ -23,10 +31,12 @@ pub(super) fn answer(subscription: Subscription) -> Sse<impl Stream<Item = Resul
             if let Some(next) = listener.taken.pop_front() {
                 return Some((Ok(event(&next)), listener));
             }
-            listener.taken = listener.subscription.take(BATCH).into();
-            if listener.taken.is_empty() {
-                listener.subscription.ready().await;
+            tokio::select! {
+                biased;
+                () = listener.admission.ended() => return None,
+                () = listener.subscription.ready() => {}
             }
+            listener.taken = listener.subscription.take(BATCH).into();
         }
     });
     // A comment now and then shows who is gone.

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{BATCH, text};
-use crate::live::Subscription;
+use crate::{api::access::Admission, live::Subscription};
 
 /// What a browser's page asks for beside its token.
 const PROTOCOL: &str = "portcullis";
@@ -37,6 +37,7 @@ const STALL: Duration = Duration::from_mins(1);
 pub(super) fn answer(
     upgrade: WebSocketUpgrade,
     subscription: Subscription,
+    admission: Admission,
     place: OwnedSemaphorePermit,
 ) -> Response {
     upgrade
@@ -45,14 +46,14 @@ pub(super) fn answer(
         .max_frame_size(MAX_MESSAGE_BYTES)
         .write_buffer_size(WRITE_BYTES)
         .on_upgrade(async move |socket| {
-            let reason = converse(socket, subscription).await;
+            let reason = converse(socket, subscription, admission).await;
             tracing::debug!("API: a listener has gone: {reason}");
             drop(place);
         })
 }
 
 /// Tells until one side ends it. Returns why.
-async fn converse(mut socket: WebSocket, mut subscription: Subscription) -> String {
+async fn converse(mut socket: WebSocket, mut subscription: Subscription, mut admission: Admission) -> String {
     let mut ping = interval_at(Instant::now() + PING, PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = Instant::now();
@@ -71,6 +72,7 @@ async fn converse(mut socket: WebSocket, mut subscription: Subscription) -> Stri
                 }
                 Some(Err(error)) => return error.to_string(),
             },
+            () = admission.ended() => return "its token is not known any more".into(),
             () = ready => {
                 rested = Instant::now() + PAUSE;
                 timeout(STALL, send(&mut socket, &mut subscription)).await

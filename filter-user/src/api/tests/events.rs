@@ -199,16 +199,9 @@ fn pages_of_others_do_not_get_in() {
 fn over_tcp_a_listener_shows_its_token() {
     let directory = tempfile::tempdir().expect("a directory");
     let token = "0123456789abcdef0123456789abcdef";
-    let file = directory.path().join("viewer.token");
-    std::fs::write(&file, token).expect("written");
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
     let settings = config::Api {
         listen: vec![([127, 0, 0, 1], 0).into()],
-        tokens: vec![config::Token {
-            name: "page".into(),
-            role: config::Role::Viewer,
-            file,
-        }],
+        tokens: vec![self::token(directory.path(), "page", config::Role::Viewer, token)],
         ..config::Api::default()
     };
     let served = served(&settings);
