@@ -6,9 +6,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{
-    super::duration,
+    super::{duration, plain::plain},
     board::{Blocked, Board, RuleHits},
-    plain::plain,
 };
 use crate::control::SourceRisk;
 

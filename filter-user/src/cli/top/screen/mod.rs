@@ -13,7 +13,7 @@ use ratatui::{
     text::Line,
 };
 
-use super::{board::Board, plain::plain, view::View};
+use super::{super::plain::plain, board::Board, view::View};
 
 /// Names of things.
 const QUIET: Style = Style::new().add_modifier(Modifier::DIM);
