@@ -152,6 +152,7 @@ mod tests {
         let reading = Reading::of(&Tables::new());
         let mut point = Point::between(&reading, &reading);
         point.uptime_s = f64::from(n);
+        point.failing_feeds = 0;
         point.requests.insert("block".into(), blocked);
         point
     }

@@ -38,7 +38,7 @@ use view::View;
 /// How long news may wait to be drawn; keys do not wait.
 const FRAME: Duration = Duration::from_millis(100);
 /// The size of a screen that goes elsewhere than to a terminal, columns and rows.
-const SIZE: (u16, u16) = (120, 40);
+const SIZE: (u16, u16) = (132, 40);
 
 /// Watch the running engine: rates, latency, requests, sources and blocks, once a second.
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub(super) struct Top {
     /// Print what a screen is made of, as JSON, and end
     #[arg(long)]
     json: bool,
-    /// Columns of `--once` [default: the terminal's, or 120]
+    /// Columns of `--once` [default: the terminal's, or 132]
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(1..=1000), requires = "once")]
     width: Option<u16>,
     /// Rows of `--once` [default: the terminal's, or 40]
