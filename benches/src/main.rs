@@ -39,7 +39,7 @@ struct Cli {
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
     /// Folder with recorded requests.
-    #[arg(long, default_value = "../shared/data")]
+    #[arg(long, default_value_os_t = xtask::recorded::folder(None).unwrap_or_default())]
     data: PathBuf,
     /// Score the requests of a load once and print how many there are: for a counter of instructions.
     #[arg(long, hide = true)]

@@ -1,6 +1,7 @@
-//! Blocks in a file, so that they outlive a reboot: by the clock on the wall, as that of the maps begins anew.
+//! Blocks, and what operators have allowed, in a file, so that they outlive a reboot: by the clock on the wall, as that of the
+//! maps begins anew.
 //!
-//! One JSON object a line: a header, the blocks, and their number at the end, by which a file that was cut off is told.
+//! One JSON object a line: a header, the allows, the blocks, and their numbers at the end, by which a file that was cut off is told.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::BlockOrigin;
 
-/// The version of the format.
-const VERSION: u32 = 1;
+/// The version of the format. In files of version 1 nothing is allowed.
+const VERSION: u32 = 2;
 /// The longest line, in bytes: a reason has at most 200, of which JSON may make six each.
 const MAX_LINE: u64 = 4096;
 const NAME: &str = "blocks.jsonl";
@@ -39,7 +40,7 @@ pub struct Saved {
     pub reason: String,
 }
 
-/// Which maps the blocks were in, and when.
+/// Which maps all this was in, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     version: u32,
@@ -49,17 +50,21 @@ pub struct Header {
     pub boot: String,
     /// See there.
     pub maps: [u32; 3],
+    /// The identities of the maps of what is allowed, IPv4 and IPv6.
+    #[serde(default)]
+    pub allow_maps: [u32; 2],
 }
 
 impl Header {
     /// The header of a file that is saved now.
     #[must_use]
-    pub fn new(saved_s: u64, boot: String, maps: [u32; 3]) -> Self {
+    pub fn new(saved_s: u64, boot: String, maps: [u32; 3], allow_maps: [u32; 2]) -> Self {
         Self {
             version: VERSION,
             saved_s,
             boot,
             maps,
+            allow_maps,
         }
     }
 }
@@ -68,6 +73,15 @@ impl Header {
 #[serde(deny_unknown_fields)]
 struct End {
     blocks: usize,
+    #[serde(default)]
+    allows: usize,
+}
+
+/// What an operator lets pass.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Allow {
+    allow: IpNet,
 }
 
 /// What is in a file.
@@ -75,13 +89,15 @@ struct End {
 pub struct Read {
     /// Which maps it was in, and when.
     pub header: Header,
+    /// What operators have allowed.
+    pub allows: Vec<IpNet>,
     /// The blocks.
     pub blocks: Vec<Saved>,
-    /// Blocks beyond those that were asked for.
+    /// Allows and blocks beyond those that were asked for.
     pub left_out: usize,
 }
 
-/// Why a file of blocks is of no use.
+/// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedError {
     /// The system refused.
@@ -132,16 +148,27 @@ impl SavedBlocks {
         }
     }
 
-    /// Puts the blocks in the place of those that are there; after a crash the file is the one or the other.
+    /// Puts all this in the place of what is there; after a crash the file is the one or the other.
     ///
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn write(&self, header: &Header, blocks: impl Iterator<Item = Saved>) -> Result<(), SavedError> {
-        self.write_new(header, blocks).map_err(|error| self.failed(error))
+    pub fn write(
+        &self,
+        header: &Header,
+        allows: &[IpNet],
+        blocks: impl Iterator<Item = Saved>,
+    ) -> Result<(), SavedError> {
+        self.write_new(header, allows, blocks)
+            .map_err(|error| self.failed(error))
     }
 
-    fn write_new(&self, header: &Header, blocks: impl Iterator<Item = Saved>) -> io::Result<()> {
+    fn write_new(
+        &self,
+        header: &Header,
+        allows: &[IpNet],
+        blocks: impl Iterator<Item = Saved>,
+    ) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         fs::DirBuilder::new()
             .recursive(true)
@@ -149,7 +176,7 @@ impl SavedBlocks {
             .create(directory)?;
         // An engine that takes over and the one before may both write.
         let new = self.path.with_extension(format!("{}.new", process::id()));
-        let written = write_to(&new, header, blocks);
+        let written = write_to(&new, header, allows, blocks);
         let replaced = written.and_then(|()| fs::rename(&new, &self.path));
         if replaced.is_err() {
             let _ = fs::remove_file(&new);
@@ -158,7 +185,7 @@ impl SavedBlocks {
         File::open(directory)?.sync_all()
     }
 
-    /// What is saved, at most so many blocks, and how many more there are; none if there is no file.
+    /// What is saved, at most so many allows and blocks together, and how many more there are; none if there is no file.
     ///
     /// # Errors
     ///
@@ -176,26 +203,32 @@ impl SavedBlocks {
             line: Vec::new(),
         };
         let header: Header = lines.next()?;
-        if header.version != VERSION {
+        if !(1..=VERSION).contains(&header.version) {
             let message = format!("version {} is not {VERSION}", header.version);
             return Err(lines.broken(message));
         }
-        let mut blocks = Vec::new();
+        let (mut allows, mut blocks) = (Vec::new(), Vec::new());
         let mut left_out = 0;
         loop {
+            let has_room = allows.len() + blocks.len() < most;
             match lines.next()? {
-                Line::Block(block) if blocks.len() < most => blocks.push(block),
-                Line::Block(_) => left_out += 1,
-                Line::End(end) if end.blocks == blocks.len() + left_out => {
-                    return Ok(Some(Read {
-                        header,
-                        blocks,
-                        left_out,
-                    }));
-                }
+                Line::Allow(Allow { allow }) if has_room => allows.push(allow),
+                Line::Block(block) if has_room => blocks.push(block),
+                Line::Allow(_) | Line::Block(_) => left_out += 1,
                 Line::End(end) => {
-                    let found = blocks.len() + left_out;
-                    let message = format!("{found} blocks, and {} were saved", end.blocks);
+                    let found = allows.len() + blocks.len() + left_out;
+                    if found == end.blocks + end.allows {
+                        return Ok(Some(Read {
+                            header,
+                            allows,
+                            blocks,
+                            left_out,
+                        }));
+                    }
+                    let message = format!(
+                        "{found} entries, and {} blocks and {} allows were saved",
+                        end.blocks, end.allows
+                    );
                     return Err(lines.broken(message));
                 }
             }
@@ -219,6 +252,7 @@ impl SavedBlocks {
 #[serde(untagged)]
 enum Line {
     End(End),
+    Allow(Allow),
     Block(Saved),
 }
 
@@ -254,7 +288,12 @@ impl Lines<'_> {
     }
 }
 
-fn write_to(new: &Path, header: &Header, blocks: impl Iterator<Item = Saved>) -> io::Result<()> {
+fn write_to(
+    new: &Path,
+    header: &Header,
+    allows: &[IpNet],
+    blocks: impl Iterator<Item = Saved>,
+) -> io::Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -263,7 +302,13 @@ fn write_to(new: &Path, header: &Header, blocks: impl Iterator<Item = Saved>) ->
         .open(new)?;
     let mut out = BufWriter::new(file);
     line(&mut out, header)?;
-    let mut end = End { blocks: 0 };
+    let mut end = End {
+        blocks: 0,
+        allows: allows.len(),
+    };
+    for allow in allows {
+        line(&mut out, &Allow { allow: *allow })?;
+    }
     for block in blocks {
         line(&mut out, &block)?;
         end.blocks += 1;
@@ -292,7 +337,13 @@ mod tests {
     }
 
     fn header() -> Header {
-        Header::new(1_700_000_000, "a-boot".to_owned(), [1, 2, 3])
+        Header::new(1_700_000_000, "a-boot".to_owned(), [1, 2, 3], [4, 5])
+    }
+
+    fn allows() -> Vec<IpNet> {
+        ["192.0.2.7/32", "2001:db8::/48"]
+            .map(|net| net.parse().expect("a net"))
+            .into()
     }
 
     #[test]
@@ -302,21 +353,40 @@ mod tests {
         assert!(saved.read(9).expect("nothing is there").is_none());
         for count in [0, 1, 100] {
             let blocks: Vec<_> = (0..count).map(block).collect();
-            saved.write(&header(), blocks.iter().cloned()).expect("written");
-            let read = saved.read(100).expect("right").expect("there");
+            saved
+                .write(&header(), &allows(), blocks.iter().cloned())
+                .expect("written");
+            let read = saved.read(102).expect("right").expect("there");
             assert_eq!((read.header, read.blocks, read.left_out), (header(), blocks, 0));
+            assert_eq!(read.allows, allows());
         }
         let names: Vec<_> = fs::read_dir(dir.path().join("state")).expect("there").collect();
         assert_eq!(names.len(), 1, "nothing else is left");
         let read = saved.read(98).expect("right").expect("there");
-        assert_eq!((read.blocks.len(), read.left_out), (98, 2));
+        assert_eq!((read.blocks.len(), read.left_out), (96, 4));
+    }
+
+    #[test]
+    fn files_from_before_there_were_allows_are_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let saved = SavedBlocks::in_directory(dir.path());
+        let text = "{\"version\":1,\"saved_s\":7,\"boot\":\"b\",\"maps\":[1,2,3]}\n\
+                    {\"target\":\"192.0.2.7/32\",\"until_s\":null,\"by\":\"operator\"}\n{\"blocks\":1}\n";
+        fs::write(saved.path(), text).expect("written");
+        let read = saved.read(9).expect("right").expect("there");
+        assert_eq!(
+            (read.blocks.len(), read.allows.len(), read.header.allow_maps),
+            (1, 0, [0; 2])
+        );
     }
 
     #[test]
     fn a_file_that_is_not_whole_is_told_wherever_it_is_cut() {
         let dir = tempfile::tempdir().expect("a directory");
         let saved = SavedBlocks::in_directory(dir.path());
-        saved.write(&header(), (0..9).map(block)).expect("written");
+        saved
+            .write(&header(), &allows(), (0..9).map(block))
+            .expect("written");
         let whole = fs::read(saved.path()).expect("read");
         for length in 0..whole.len() {
             fs::write(saved.path(), &whole[..length]).expect("written");
@@ -325,7 +395,9 @@ mod tests {
         }
         let text = String::from_utf8(whole).expect("text");
         for (from, to) in [
-            ("\"version\":1", "\"version\":2"),
+            ("\"version\":2", "\"version\":3"),
+            ("\"allows\":2", "\"allows\":1"),
+            ("192.0.2.7/32", "192.0.2.7/33"),
             ("\"blocks\":9", "\"blocks\":8"),
             ("operator", "nobody"),
             ("\"until_s\"", "\"until\""),

@@ -175,6 +175,7 @@ mod tests {
             blocks: Fill::new(2, 10),
             held_bytes: Fill::default(),
             events: crate::control::EventsStatus::default(),
+            jobs: Vec::new(),
             warnings: Vec::new(),
         }
     }

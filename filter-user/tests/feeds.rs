@@ -112,7 +112,7 @@ fn take(feed: &Feed) -> (Result<usize, FeedError>, Duration) {
     let began = Instant::now();
     let fetched = Fetcher::within(Duration::from_secs(2)).fetch(feed, &Validators::default());
     let taken = fetched.and_then(|fetched| match fetched {
-        Fetched::New(bytes, _) => Ok(parse(feed, &bytes)?.len()),
+        Fetched::New(bytes, _) => Ok(parse(feed, &bytes)?.nets.len()),
         Fetched::Same => panic!("nothing was known of it"),
     });
     (taken, began.elapsed())

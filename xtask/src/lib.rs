@@ -11,6 +11,7 @@
 //! | [`bpf_linker`] | finding or installing the linker that fits that Rust's LLVM |
 //! | [`requirements`] | the programs and headers needed, and their packages |
 //! | [`distribution`] | which system this is, and its package manager |
+//! | [`recorded`] | the folder of recorded requests, for benchmarks and training |
 //! | [`progress`] | long steps: elapsed time, a log file, the end of the log on failure |
 //! | [`privilege`] | being root, or becoming it through sudo |
 //! | [`lab`] | network namespaces with a client, a gateway and a real HTTP server |
@@ -20,6 +21,7 @@ pub mod distribution;
 pub mod lab;
 pub mod privilege;
 pub mod progress;
+pub mod recorded;
 pub mod requirements;
 pub mod toolchain;
 pub mod verb;

@@ -152,6 +152,7 @@ mod tests {
         let reading = Reading::of(&Tables::new());
         let mut point = Point::between(&reading, &reading);
         point.uptime_s = f64::from(n);
+        point.failing_feeds = 0;
         point.requests.insert("block".into(), blocked);
         point
     }
@@ -196,6 +197,7 @@ mod tests {
         let mut point = second(0, 100.0);
         point.queues[0].in_flight = crate::control::Fill::new(95, 100);
         point.queues[0].heartbeat_age_ms = 5000;
+        point.failing_feeds = 1;
         point.dropped.insert("strays".into(), 50_000.0);
         point.unscored.insert("ring_full".into(), 10.0);
         point.packets.insert("redirect".into(), 100.0);

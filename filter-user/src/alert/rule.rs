@@ -108,6 +108,18 @@ pub(super) fn all(settings: &config::Alerts) -> Vec<Rule> {
             |point| point.requests.get("block").copied().unwrap_or(0.0),
         ),
         rule(
+            "feeds",
+            Warning,
+            settings.feeds,
+            "feeds",
+            "feeds cannot be had, and what they had before stays in force",
+            |point| {
+                #[expect(clippy::cast_precision_loss, reason = "there are few feeds")]
+                let failing = point.failing_feeds as f64;
+                failing
+            },
+        ),
+        rule(
             "silence",
             Critical,
             settings.silence_ms,

@@ -71,6 +71,9 @@ fn engine(out: &mut Exposition, status: &Status) {
 
 /// Their names are those of the configuration.
 fn feeds(out: &mut Exposition, feeds: &[FeedStatus]) {
+    fn name(feed: &FeedStatus) -> &str {
+        &feed.name
+    }
     let labels: Vec<_> = feeds.iter().map(|feed| [("feed", feed.name.as_str())]).collect();
     let each = |of: fn(&FeedStatus) -> Option<u64>| {
         labels
@@ -82,6 +85,21 @@ fn feeds(out: &mut Exposition, feeds: &[FeedStatus]) {
         "portcullis_feed_entries",
         "Entries of a feed that are in force.",
         each(|feed| Some(feed.entries)),
+    );
+    let left_out = |reason, of: fn(&FeedStatus) -> u64| {
+        let sample = move |feed| ([("feed", name(feed)), ("reason", reason)], real(of(feed)));
+        feeds.iter().map(sample).collect::<Vec<_>>()
+    };
+    let left_out = [
+        left_out("protected", |feed| feed.protected),
+        left_out("too_wide", |feed| feed.too_wide),
+        left_out("no_room", |feed| feed.no_room),
+    ]
+    .concat();
+    out.gauge(
+        "portcullis_feed_left_out_entries",
+        "Entries of a feed that are not in force, by reason.",
+        left_out.iter().map(|(labels, value)| (&labels[..], *value)),
     );
     out.gauge(
         "portcullis_feed_failing",

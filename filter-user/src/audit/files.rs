@@ -1,14 +1,16 @@
 //! Files that take turns: the newest is written, the oldest goes.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufWriter, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-/// Readable to the group where the umask lets it be, so that a collector need not be root.
+/// The group may read, so that a collector need not be root; the umask can take that away.
 const MODE: u32 = 0o640;
+/// The directory's.
+const DIRECTORY_MODE: u32 = 0o750;
 
 /// The newest file's name, and of those before it: `audit.jsonl`, `audit.1.jsonl`, `audit.2.jsonl`, …
 pub(super) fn name(age: u32) -> String {
@@ -33,7 +35,10 @@ pub(super) struct Files {
 impl Files {
     /// Goes on with the newest one. Makes the directory if there is none.
     pub(super) fn open(directory: &Path, limit: u64, count: u32) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(directory)?;
         let (current, length) = newest(directory)?;
         Ok(Self {
             directory: directory.to_owned(),

@@ -1,6 +1,7 @@
 //! Typed access to the pinned maps.
 
 use std::{
+    collections::{self, HashSet},
     io::ErrorKind,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -22,8 +23,12 @@ use filter_common::{
     settings::Settings,
     source::Source,
 };
+use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 
+/// Values of entries of the allow list: whose they are. To the XDP program all are alike.
+const ALLOWED_BY_CONFIGURATION: u32 = 1;
+const ALLOWED_BY_OPERATOR: u32 = 2;
 /// An update that makes a new entry or none (`BPF_NOEXIST`).
 const NO_EXIST: u64 = 1;
 
@@ -86,6 +91,12 @@ pub struct Prefix {
     pub address: IpAddr,
     /// Bits that count.
     pub length: u8,
+}
+
+impl From<Prefix> for IpNet {
+    fn from(prefix: Prefix) -> Self {
+        Self::new_assert(prefix.address, prefix.length)
+    }
 }
 
 impl std::fmt::Display for Prefix {
@@ -285,13 +296,36 @@ impl Tables {
         Ok(())
     }
 
-    /// Lets every packet from `prefix` pass.
+    /// Lets every packet from `prefix` pass, as an operator wants it.
     ///
     /// # Errors
     ///
     /// Those of the map.
     pub fn allow(&mut self, prefix: Prefix) -> Result<(), TableError> {
-        self.allow.insert(prefix, 1).map_err(failed(map::ALLOW_V4))
+        self.allow
+            .insert(prefix, ALLOWED_BY_OPERATOR)
+            .map_err(failed(map::ALLOW_V4))
+    }
+
+    /// Brings what the configuration allows up to date. What operators have put there, or somebody by hand, stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn set_allowed_by_configuration(&mut self, prefixes: &HashSet<Prefix>) -> Result<(), TableError> {
+        let failed = || failed(map::ALLOW_V4);
+        let there: collections::HashMap<_, _> = self.allow.entries().collect();
+        for (prefix, by) in &there {
+            if *by == ALLOWED_BY_CONFIGURATION && !prefixes.contains(prefix) {
+                self.allow.remove(*prefix).map_err(failed())?;
+            }
+        }
+        for prefix in prefixes.iter().filter(|prefix| !there.contains_key(prefix)) {
+            self.allow
+                .insert(*prefix, ALLOWED_BY_CONFIGURATION)
+                .map_err(failed())?;
+        }
+        Ok(())
     }
 
     /// Takes `prefix` off the allow list. Returns whether it was there.
@@ -307,6 +341,13 @@ impl Tables {
     #[must_use]
     pub fn allowed(&self) -> Vec<Prefix> {
         self.allow.entries().map(|(prefix, _)| prefix).collect()
+    }
+
+    /// What operators have put on the allow list.
+    #[must_use]
+    pub fn allowed_by_operators(&self) -> Vec<Prefix> {
+        let theirs = |(prefix, by)| (by == ALLOWED_BY_OPERATOR).then_some(prefix);
+        self.allow.entries().filter_map(theirs).collect()
     }
 
     /// Drops every packet from `source` while the block holds. Returns whether it was not blocked before.
@@ -372,11 +413,25 @@ impl Tables {
     ///
     /// When one is missing.
     pub fn block_maps(&self) -> Result<[u32; 3], TableError> {
-        let id = |name: &str| {
-            let map = MapData::from_pin(self.pin_dir.join(name)).map_err(failed(name))?;
-            Ok(map.info().map_err(failed(name))?.id())
-        };
-        Ok([id(map::SOURCE_BLOCKS)?, id(map::BLOCK_V4)?, id(map::BLOCK_V6)?])
+        Ok([
+            self.id_of(map::SOURCE_BLOCKS)?,
+            self.id_of(map::BLOCK_V4)?,
+            self.id_of(map::BLOCK_V6)?,
+        ])
+    }
+
+    /// The same of the maps of the allow list: IPv4 and IPv6.
+    ///
+    /// # Errors
+    ///
+    /// Those of the maps.
+    pub fn allow_maps(&self) -> Result<[u32; 2], TableError> {
+        Ok([self.id_of(map::ALLOW_V4)?, self.id_of(map::ALLOW_V6)?])
+    }
+
+    fn id_of(&self, name: &str) -> Result<u32, TableError> {
+        let map = MapData::from_pin(self.pin_dir.join(name)).map_err(failed(name))?;
+        Ok(map.info().map_err(failed(name))?.id())
     }
 
     /// Ends the block of `target`. Returns whether there was one.

@@ -21,7 +21,7 @@ use crate::{
   sudo portcullis allow 192.0.2.0/24 --remove
   sudo portcullis allow                       # list them
 
-What is allowed here lasts until the engine stops; put it into lists.allow to keep it.")]
+What is allowed here outlives the engine, and a reboot, until it is taken off.")]
 pub(super) struct Allow {
     /// The address or CIDR block; without one the list is printed
     #[arg(value_name = "ADDR|CIDR", value_parser = config::parse_cidr)]

@@ -7,7 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::{Connection, connection::print_json, duration};
+use super::{Connection, connection::print_json, duration, plain::plain};
 use crate::{
     audit::{Query, search},
     config::parse_cidr,
@@ -113,7 +113,7 @@ impl Audit {
     }
 }
 
-/// A message for people, without its details.
+/// A message for people, without its details: one line, which cannot do anything to a terminal.
 pub(super) fn in_one_line(value: &Value) -> String {
     let text = |key: &str| match &value[key] {
         Value::String(text) => text.clone(),
@@ -160,7 +160,8 @@ pub(super) fn in_one_line(value: &Value) -> String {
             rest.to_string()
         }
     };
-    format!("{time} {topic:<8} {}", rest.trim_end())
+    // Clients and operators write what they like.
+    plain(&format!("{time} {topic:<8} {}", rest.trim_end()))
 }
 
 impl Explain {
@@ -192,11 +193,11 @@ impl Explain {
     }
 }
 
-/// All there is to say about a decision.
+/// All there is to say about a decision, in lines that cannot do anything to a terminal.
 pub(super) fn explained(value: &Value) -> String {
     use std::fmt::Write as _;
     let text = |value: &Value, key: &str| match &value[key] {
-        Value::String(text) => text.clone(),
+        Value::String(text) => plain(text),
         Value::Null => String::new(),
         other => other.to_string(),
     };
@@ -215,7 +216,7 @@ pub(super) fn explained(value: &Value) -> String {
     );
     let proxy = value["proxy"]
         .as_str()
-        .map_or(String::new(), |proxy| format!(", through {proxy}"));
+        .map_or(String::new(), |proxy| format!(", through {}", plain(proxy)));
     let _ = writeln!(shown, "  when    {}", text(value, "time"));
     let _ = writeln!(shown, "  client  {}{proxy}", text(value, "client"));
     let _ = writeln!(
@@ -261,8 +262,8 @@ pub(super) fn explained(value: &Value) -> String {
         );
     }
     let _ = writeln!(shown, "\n  head, without secrets:");
-    for line in text(value, "head").lines() {
-        let _ = writeln!(shown, "    {line}");
+    for line in value["head"].as_str().unwrap_or_default().lines() {
+        let _ = writeln!(shown, "    {}", plain(line));
     }
     if let Some(rule) = value["rules"].as_array().and_then(|rules| rules.first()) {
         let path = value["request_line"]
@@ -314,6 +315,28 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn nothing_in_a_message_reaches_the_terminal_but_text() {
+        const CLEAR: &str = "\x1b[2J\n\u{9b}1m\u{202e}";
+        let block = json!({"time": "t", "topic": "blocks", "action": "blocked", "target": "192.0.2.7/32", "by": "operator", "reason": CLEAR});
+        let line = in_one_line(&block);
+        assert_eq!(
+            line,
+            "t blocks   blocked 192.0.2.7/32 by operator \u{fffd}[2J\u{fffd}\u{fffd}1m\u{fffd}"
+        );
+        let mut verdict = verdict();
+        let lines = explained(&verdict).lines().count();
+        for key in ["explanation", "request_line", "client", "proxy"] {
+            verdict[key] = CLEAR.into();
+        }
+        verdict["rules"][0]["matched"] = CLEAR.into();
+        verdict["head"] = format!("GET / HTTP/1.1\nHost: {}", CLEAR.replace('\n', "")).into();
+        let text = explained(&verdict);
+        let is_plain = |line: &str| !line.contains(|c: char| c.is_control() || c == '\u{202e}');
+        assert!(text.lines().all(is_plain), "{text:?}");
+        assert_eq!(text.lines().count(), lines, "{text:?}");
     }
 
     #[test]

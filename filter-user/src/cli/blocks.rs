@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{Connection, connection::unexpected, duration};
+use super::{Connection, connection::unexpected, duration, plain::plain};
 use crate::{
     config,
     control::{BlockEntry, MAX_PAGE, Page, Request, Response},
@@ -55,8 +55,8 @@ impl Blocks {
         let ends = block
             .remaining_s
             .map_or("never".to_owned(), duration::show_seconds);
-        // A reason is free text: control characters in it must not reach the terminal.
-        let reason: String = block.reason.chars().filter(|c| !c.is_control()).collect();
+        // Free text.
+        let reason = plain(&block.reason);
         let source = config::short_cidr(&block.target);
         Ok(writeln!(
             out,

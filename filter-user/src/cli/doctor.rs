@@ -17,8 +17,8 @@ use crate::{
 /// Check whether this host is fit for an engine, and print what mends it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks at the kernel, at what this process may, at the configured user, at what dead engines have left, and at
-the interfaces: driver, offloads, other programs, queues, reverse-path filter. It changes nothing. The exit code is 0 if
+    after_help = "Looks at the kernel, at what this process may, at the configured user and the directories that it writes in, at what
+dead engines have left, and at the interfaces: driver, offloads, other programs, queues, reverse-path filter. It changes nothing. The exit code is 0 if
 nothing is wrong; warnings do not count.
 
 Examples:

@@ -11,6 +11,7 @@ use super::{
     Connection,
     connection::{print_json, unexpected},
     duration,
+    plain::plain,
 };
 use crate::control::{FeedStatus, Request, Response};
 
@@ -45,8 +46,8 @@ impl Feeds {
         }
         writeln!(
             out,
-            "{:<24} {:<6} {:>8} {:>9} {:>8} {:>10} {:>10}  SOURCE",
-            "FEED", "ACTION", "ENTRIES", "PROTECTED", "NO ROOM", "ASKED", "HAD"
+            "{:<24} {:<6} {:>8} {:>9} {:>8} {:>8} {:>10} {:>10}  SOURCE",
+            "FEED", "ACTION", "ENTRIES", "PROTECTED", "TOO WIDE", "NO ROOM", "ASKED", "HAD"
         )?;
         feeds.iter().try_for_each(|feed| print(feed, out))
     }
@@ -59,18 +60,19 @@ fn print(feed: &FeedStatus, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     writeln!(
         out,
-        "{:<24} {:<6} {:>8} {:>9} {:>8} {:>10} {:>10}  {}",
+        "{:<24} {:<6} {:>8} {:>9} {:>8} {:>8} {:>10} {:>10}  {}",
         feed.name,
         feed.action,
         feed.entries,
         feed.protected,
+        feed.too_wide,
         feed.no_room,
         ago(feed.last_run_s),
         ago(feed.last_success_s),
         feed.source
     )?;
     if let Some(error) = &feed.error {
-        writeln!(out, "  {error}")?;
+        writeln!(out, "  {}", plain(error))?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod feeds;
 mod http;
 mod log;
 mod man;
+mod plain;
 mod queues;
 mod reload;
 mod report;

@@ -11,8 +11,12 @@ use super::{
     Connection,
     connection::{print_json, unexpected},
     duration,
+    plain::plain,
 };
-use crate::control::{self, DeepStatus, QueueStatus, Request, Response};
+use crate::{
+    control::{self, DeepStatus, QueueStatus, Request, Response},
+    schedule::JobStatus,
+};
 
 /// Show the state of the running engine.
 #[derive(Debug, Args)]
@@ -115,6 +119,7 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     print_queues(status, out)?;
+    print_jobs(&status.jobs, out)?;
     if let Some(left) = status.reload_on_trial_s {
         writeln!(
             out,
@@ -126,7 +131,7 @@ fn print(status: &control::Status, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "warning: the last reload of the rules failed: {error}")?;
     }
     for warning in &status.warnings {
-        writeln!(out, "warning: {warning}")?;
+        writeln!(out, "warning: {}", plain(warning))?;
     }
     Ok(())
 }
@@ -139,6 +144,30 @@ fn print_deep(deep: &DeepStatus, out: &mut dyn Write) -> io::Result<()> {
     )?;
     for (what, count) in deep.requests.iter().filter(|(_, count)| **count > 0) {
         writeln!(out, "  {what:<24} {count:>12}")?;
+    }
+    Ok(())
+}
+
+fn print_jobs(jobs: &[JobStatus], out: &mut dyn Write) -> io::Result<()> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "jobs      {:<24} {:>8} {:<24} {:>10}  RESULT",
+        "NAME", "EVERY", "LAST RUN", "TOOK"
+    )?;
+    for job in jobs {
+        let every = Duration::try_from_secs_f64(job.every_s).unwrap_or_default();
+        writeln!(
+            out,
+            "          {:<24} {:>8} {:<24} {:>7.1} ms  {}",
+            job.name,
+            duration::show_seconds(every.as_secs()),
+            job.last_run.as_deref().unwrap_or("not yet"),
+            job.last_duration_ms,
+            plain(job.last_result.as_deref().unwrap_or("–"))
+        )?;
     }
     Ok(())
 }

@@ -493,7 +493,7 @@ fn a_running_engine_is_asked_and_told() {
         (
             &["blocks"],
             0,
-            "198.51.100.7                                operator         10m            0  xy",
+            "198.51.100.7                                operator         10m            0  x\u{fffd}y",
         ),
         (
             &["blocks"],

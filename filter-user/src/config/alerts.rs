@@ -27,6 +27,8 @@ pub struct Alerts {
     pub drops: Threshold,
     /// Requests blocked a second.
     pub attack: Threshold,
+    /// Feeds that cannot be had; what they had before stays in force.
+    pub feeds: Threshold,
     /// Milliseconds since the most silent queue has last shown itself.
     pub silence_ms: Threshold,
 }
@@ -59,6 +61,7 @@ impl Default for Alerts {
             breaker: Threshold::new(0.5, 5),
             drops: Threshold::new(10_000.0, 10),
             attack: Threshold::new(5.0, 10),
+            feeds: Threshold::new(0.5, 600),
             silence_ms: Threshold::new(1000.0, 1),
         }
     }
@@ -85,6 +88,7 @@ impl Alerts {
             ("breaker", self.breaker),
             ("drops", self.drops),
             ("attack", self.attack),
+            ("feeds", self.feeds),
             ("silence_ms", self.silence_ms),
         ] {
             findings.range(&format!("alerts.{name}.above"), threshold.above, 0.0..=1e12);

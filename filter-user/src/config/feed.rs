@@ -1,6 +1,9 @@
 //! `[[feed]]`: lists of addresses that others keep, from a file or over HTTPS.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -34,6 +37,12 @@ pub struct Feed {
     /// Bytes at most; a feed with more is not taken.
     #[serde(default = "max_bytes")]
     pub max_bytes: u32,
+    /// Bits that the prefix of an IPv4 entry has at least; what is wider is left out.
+    #[serde(default = "min_prefix_ipv4")]
+    pub min_prefix_ipv4: u8,
+    /// The same of IPv6.
+    #[serde(default = "min_prefix_ipv6")]
+    pub min_prefix_ipv6: u8,
     /// The checksum that it must have, in hexadecimal; unset: any.
     pub sha256: Option<String>,
     /// What becomes of its addresses.
@@ -51,6 +60,16 @@ fn max_entries() -> u32 {
 
 fn max_bytes() -> u32 {
     16 << 20
+}
+
+/// The largest blocks that registries have given to one holder.
+fn min_prefix_ipv4() -> u8 {
+    8
+}
+
+/// The same of IPv6.
+fn min_prefix_ipv6() -> u8 {
+    19
 }
 
 keyword! {
@@ -154,8 +173,20 @@ fn is_open_to_forgery(feed: &Feed) -> bool {
     !is_own && feed.sha256.is_none()
 }
 
-/// What is wrong with them.
-pub(super) fn check(feeds: &[Feed], findings: &mut Findings) {
+/// The file with all links in it followed, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let existing = path
+        .ancestors()
+        .find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match existing {
+        Some((above, resolved)) => resolved.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+        None => path,
+    }
+}
+
+/// What is wrong with them. `copies` is the engine's own directory of their copies.
+pub(super) fn check(feeds: &[Feed], copies: &Path, findings: &mut Findings) {
     if feeds.len() > MAX_FEEDS {
         findings.add(
             "feed",
@@ -180,6 +211,18 @@ pub(super) fn check(feeds: &[Feed], findings: &mut Findings) {
                 "give it another name",
             );
         }
+        if let FeedSource::File(path) = &feed.source
+            && resolved(path).starts_with(resolved(copies))
+        {
+            findings.add(
+                key("source"),
+                format!(
+                    "`{}` is among the engine's own copies, which it writes and removes",
+                    path.display()
+                ),
+                "keep the list somewhere else, such as in /etc/portcullis",
+            );
+        }
         if is_open_to_forgery(feed) {
             findings.add(
                 key("source"),
@@ -199,12 +242,37 @@ pub(super) fn check(feeds: &[Feed], findings: &mut Findings) {
         findings.range(&key("refresh_s"), feed.refresh_s, 60..=2_592_000);
         findings.range(&key("max_entries"), feed.max_entries, 1..=4_194_304);
         findings.range(&key("max_bytes"), feed.max_bytes, 1..=MAX_BYTES);
+        findings.range(&key("min_prefix_ipv4"), feed.min_prefix_ipv4, 1..=32);
+        findings.range(&key("min_prefix_ipv6"), feed.min_prefix_ipv6, 1..=128);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_engine_s_own_copies_are_no_feeds() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let copies = dir.path().join("state/feeds");
+        std::fs::create_dir_all(&copies).expect("made");
+        std::os::unix::fs::symlink(&copies, dir.path().join("link")).expect("made");
+        for (path, is_refused) in [
+            ("state/feeds/a", true),
+            ("state/feeds/b/c", true),
+            ("link/a", true),
+            ("link/../feeds/a", true),
+            ("state/a", false),
+            ("state/feeds-of-mine", false),
+            ("missing/a", false),
+        ] {
+            let text = format!("name = 'a'\nsource = '{}'", dir.path().join(path).display());
+            let feed: Feed = toml::from_str(&text).expect("a feed");
+            let mut findings = Findings::default();
+            check(&[feed], &copies, &mut findings);
+            assert_eq!(!findings.is_empty(), is_refused, "{path}");
+        }
+    }
 
     #[test]
     fn what_may_be_secret_is_masked() {

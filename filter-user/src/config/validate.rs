@@ -7,6 +7,7 @@ use std::{collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 use filter_common::MAX_INTERFACES;
 
 use super::{Address, Config, Engine, Forward, RulesSource, Scoring, cidr, feed};
+use crate::feed::Copies;
 
 /// The longest custom 403 page, in bytes: it must fit a few segments.
 pub const MAX_PAGE_BYTES: u64 = 8 * 1024;
@@ -34,15 +35,22 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     deep(config, &mut findings);
     lists(config, &mut findings);
     config.geo.check(&mut findings);
-    feed::check(&config.feed, &mut findings);
+    let copies = config.engine.state_dir.join(Copies::DIRECTORY);
+    feed::check(&config.feed, &copies, &mut findings);
     api(config, &mut findings);
     findings.0
 }
 
 /// Mistakes found so far.
+#[derive(Default)]
 pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes a mistake.
     pub(super) fn add(
         &mut self,

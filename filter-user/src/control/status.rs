@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{FailurePolicy, FeedAction, Forward, Mode, XdpMode};
+use crate::{
+    config::{FailurePolicy, FeedAction, Forward, Mode, XdpMode},
+    schedule::JobStatus,
+};
 
 /// The state of a running engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +71,9 @@ pub struct Status {
     /// The feeds, in the order of the configuration.
     #[serde(default)]
     pub feeds: Vec<FeedStatus>,
+    /// What is done now and then.
+    #[serde(default)]
+    pub jobs: Vec<JobStatus>,
     /// What an operator should look at, in plain words.
     pub warnings: Vec<String>,
 }
@@ -87,6 +93,9 @@ pub struct FeedStatus {
     pub protected: u64,
     /// Entries that there was no room for.
     pub no_room: u64,
+    /// Entries that are left out because their prefixes are shorter than the feed's bounds.
+    #[serde(default)]
+    pub too_wide: u64,
     /// When it was last asked for, in seconds of Unix time.
     pub last_run_s: Option<u64>,
     /// When it was last had, in seconds of Unix time.
@@ -106,6 +115,7 @@ impl FeedStatus {
             entries: 0,
             protected: 0,
             no_room: 0,
+            too_wide: 0,
             last_run_s: None,
             last_success_s: None,
             error: None,

@@ -103,6 +103,7 @@ impl Engine for Tables {
             held_bytes: Fill::default(),
             events: EventsStatus::default(),
             feeds: self.feeds(),
+            jobs: self.chronicle().board.jobs(),
             warnings: vec!["look".into()],
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     bpf::pinned_links,
     config::{Address, Config},
     host::{Hindrance, Interface, hindrances},
-    privilege,
+    privilege::{self, Access},
 };
 
 /// All of them.
@@ -32,6 +32,8 @@ pub struct Facts {
     pub host: Host,
     /// Engines and their surroundings.
     pub engine: Engine,
+    /// Where an engine writes.
+    pub directories: Vec<Directory>,
     /// The interfaces that were asked for.
     pub interfaces: Vec<Link>,
 }
@@ -86,6 +88,19 @@ pub struct Engine {
     pub unit: Option<bool>,
 }
 
+/// A directory that an engine writes in.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// What the check of it is called.
+    pub check: &'static str,
+    /// The key of the configuration that names it.
+    pub key: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What the configured user can do with it.
+    pub access: Access,
+}
+
 /// A network interface.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -113,6 +128,7 @@ impl Facts {
         Self {
             host: host(config),
             engine: engine(config),
+            directories: directories(config),
             interfaces: links,
         }
     }
@@ -175,6 +191,31 @@ fn engine(config: &Config) -> Engine {
         has_systemd: Path::new("/run/systemd/system").is_dir(),
         unit: unit(),
     }
+}
+
+/// Those that are written in. Without the configured user nothing can be said of them.
+fn directories(config: &Config) -> Vec<Directory> {
+    let (audit, history) = (&config.audit, &config.history);
+    let all = [
+        (true, "state", "engine.state_dir", &config.engine.state_dir),
+        (audit.enabled, "audit", "audit.directory", &audit.directory),
+        (
+            history.interval_s > 0,
+            "history",
+            "history.directory",
+            &history.directory,
+        ),
+    ];
+    let written = all.into_iter().filter(|(is_written, ..)| *is_written);
+    let directory = |(_, check, key, path): (bool, _, _, &PathBuf)| {
+        Some(Directory {
+            check,
+            key,
+            path: path.clone(),
+            access: Access::of(&config.engine.user, path)?,
+        })
+    };
+    written.filter_map(directory).collect()
 }
 
 fn unit() -> Option<bool> {

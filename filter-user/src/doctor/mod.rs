@@ -1,5 +1,6 @@
 //! Looks whether a host is fit for an engine: what is wrong, and the command that mends it.
 
+mod directory;
 mod engine;
 mod facts;
 mod host;
@@ -81,6 +82,8 @@ impl Finding {
 pub fn examine(facts: &Facts, config: &Config) -> Vec<Finding> {
     let mut findings = host::examine(&facts.host, config);
     findings.extend(engine::examine(&facts.engine, config));
+    let directories = facts.directories.iter();
+    findings.extend(directories.map(|directory| directory::examine(directory, config)));
     for interface in &facts.interfaces {
         findings.extend(interface::examine(interface, &facts.host, config));
     }

@@ -3,12 +3,13 @@
 use caps::Capability;
 
 use super::{
-    facts::{Engine, Host, Link},
+    facts::{Directory, Engine, Host, Link},
     *,
 };
 use crate::{
     bpf::XdpMode,
     host::{Hindrance, Interface},
+    privilege::Access,
 };
 
 /// A host on which nothing is to be said.
@@ -36,6 +37,12 @@ fn fit() -> Facts {
             has_systemd: true,
             unit: Some(true),
         },
+        directories: vec![Directory {
+            check: "state",
+            key: "engine.state_dir",
+            path: "/var/lib/portcullis".into(),
+            access: Access::Writes,
+        }],
         interfaces: vec![Link {
             name: "eth0".into(),
             interface: Ok(Interface {
@@ -253,4 +260,34 @@ fn interfaces_are_judged() {
         findings.iter().all(|finding| finding.verdict == Verdict::Ok),
         "{findings:#?}"
     );
+}
+
+#[test]
+fn directories_have_to_be_the_engine_s() {
+    let is = |access| move |facts: &mut Facts| facts.directories[0].access = access;
+    for (access, verdict, fix) in [
+        (
+            Access::Missing,
+            Verdict::Warning,
+            "mkdir -p -m 0750 /var/lib/portcullis && chown portcullis ",
+        ),
+        (
+            Access::OfRoot,
+            Verdict::Warning,
+            "chown portcullis /var/lib/portcullis",
+        ),
+        (
+            Access::OfOther(7),
+            Verdict::Wrong,
+            "chown -R portcullis /var/lib/portcullis",
+        ),
+        (Access::NoDirectory, Verdict::Wrong, "mv /var/lib/portcullis "),
+        (
+            Access::Closed,
+            Verdict::Wrong,
+            "chmod u+rwx /var/lib/portcullis && chmod a+x /var/lib",
+        ),
+    ] {
+        says(is(access), USER, ("state", verdict, fix));
+    }
 }

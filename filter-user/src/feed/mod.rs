@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 
 pub use copy::{Copies, Copy};
 pub use fetch::{Fetched, Fetcher, Validators};
-pub use text::parse;
+pub use text::{Entries, parse};
 
 /// Why a feed is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,11 @@ pub enum FeedError {
     /// There is nothing in it.
     #[error("it has no entries; if that is right, take the feed out of the configuration")]
     Empty,
+    /// All of its entries are too wide.
+    #[error(
+        "all its {0} entries are wider than min_prefix_ipv4 and min_prefix_ipv6; lower these if that is right"
+    )]
+    TooWide(u64),
     /// A copy is not what was written.
     #[error("{0}: the copy is not whole")]
     Copy(PathBuf),

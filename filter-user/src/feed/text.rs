@@ -10,12 +10,21 @@ use crate::config::{Feed, FeedFormat, parse_cidr};
 /// Of a wrong line, so many characters are shown.
 const SHOWN: usize = 60;
 
-/// The entries of a feed, in order and each once.
+/// What a feed lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// In order, and each once.
+    pub nets: Vec<IpNet>,
+    /// Those that are left out because their prefixes are too short: a mistake in a list must not block half of the Internet.
+    pub too_wide: u64,
+}
+
+/// The entries of a feed.
 ///
 /// # Errors
 ///
 /// When a line is no entry, and when there are too many or none.
-pub fn parse(feed: &Feed, bytes: &[u8]) -> Result<Vec<IpNet>, FeedError> {
+pub fn parse(feed: &Feed, bytes: &[u8]) -> Result<Entries, FeedError> {
     let most = feed.max_entries as usize;
     let mut entries = Vec::new();
     for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
@@ -41,7 +50,22 @@ pub fn parse(feed: &Feed, bytes: &[u8]) -> Result<Vec<IpNet>, FeedError> {
     }
     entries.sort_unstable();
     entries.dedup();
-    Ok(entries)
+    let all = entries.len();
+    entries.retain(|net| {
+        let least = match net {
+            IpNet::V4(_) => feed.min_prefix_ipv4,
+            IpNet::V6(_) => feed.min_prefix_ipv6,
+        };
+        net.prefix_len() >= least
+    });
+    let too_wide = (all - entries.len()) as u64;
+    if entries.is_empty() {
+        return Err(FeedError::TooWide(too_wide));
+    }
+    Ok(Entries {
+        nets: entries,
+        too_wide,
+    })
 }
 
 /// Adds what a line says, up to one more than is wanted. Returns whether it says anything.
@@ -89,7 +113,7 @@ mod tests {
 
     fn read(feed: &Feed, text: &str) -> Result<Vec<String>, String> {
         let entries = parse(feed, text.as_bytes()).map_err(|error| error.to_string())?;
-        Ok(entries.iter().map(ToString::to_string).collect())
+        Ok(entries.nets.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -100,6 +124,23 @@ mod tests {
         let ranges = "192.0.2.0 - 192.0.2.4\n2001:db8::-2001:db8::1\n";
         let expected = ["192.0.2.0/30", "192.0.2.4/32", "2001:db8::/127"];
         assert_eq!(read(&feed("format = 'netset'"), ranges).expect("right"), expected);
+    }
+
+    #[test]
+    fn what_is_too_wide_is_left_out() {
+        let text = "0.0.0.0/0\n10.0.0.0/7\n11.0.0.0/8\n::/0\n2001:c000::/18\n2001:e000::/19\n192.0.2.7\n";
+        let entries = parse(&feed(""), text.as_bytes()).expect("right");
+        let nets: Vec<_> = entries.nets.iter().map(ToString::to_string).collect();
+        assert_eq!(nets, ["11.0.0.0/8", "192.0.2.7/32", "2001:e000::/19"]);
+        assert_eq!(entries.too_wide, 4);
+        let settings = "format = 'netset'\nmin_prefix_ipv4 = 24\nmin_prefix_ipv6 = 1";
+        let text = "192.0.2.0-192.0.3.255\n198.51.100.0-198.51.100.255\n8000::/1\n";
+        let entries = parse(&feed(settings), text.as_bytes()).expect("right");
+        let nets: Vec<_> = entries.nets.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (nets, entries.too_wide),
+            (vec!["198.51.100.0/24".into(), "8000::/1".to_owned()], 1)
+        );
     }
 
     #[test]
@@ -122,6 +163,7 @@ mod tests {
                 "::1-ffff::\n",
                 "more than max_entries = 9",
             ),
+            ("", "0.0.0.0/0\n::/0\n", "all its 2 entries are wider"),
             ("", long.as_str(), "line 1"),
             ("", "\u{1b}[31m\u{0}", "line 1: `[31m`"),
         ] {

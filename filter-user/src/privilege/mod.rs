@@ -3,6 +3,7 @@
 //! It does so before it sets anything up, while it has one thread: capabilities belong to threads, and so does the
 //! sandbox. What comes later (queues that are changed, a reload, an end in order) then needs nothing that the start did not have.
 
+mod access;
 mod account;
 mod capability;
 mod files;
@@ -25,6 +26,8 @@ use nix::{
 };
 
 use crate::config::{Config, Origin};
+
+pub use access::Access;
 
 use account::Account;
 use places::Places;

@@ -29,7 +29,7 @@ pub(super) fn hand_over(places: &Places, account: &Account) -> anyhow::Result<Pa
     // All of them before any is given away: root without all its rights cannot make one in what is another's.
     let all = places.written.iter().chain([&places.pins]);
     let made: HashSet<&Path> = all
-        .filter_map(|place| match make(&place.path) {
+        .filter_map(|place| match make(place) {
             Ok(false) => None,
             Ok(true) => Some(Ok(place.path.as_path())),
             Err(error) => Some(Err(error).with_context(|| {
@@ -86,11 +86,11 @@ fn enter(place: &Place, is_new: bool, account: &Account) -> anyhow::Result<File>
 }
 
 /// Returns whether it was not there.
-fn make(path: &Path) -> io::Result<bool> {
-    if let Some(parent) = path.parent() {
+fn make(place: &Place) -> io::Result<bool> {
+    if let Some(parent) = place.path.parent() {
         fs::create_dir_all(parent)?;
     }
-    match DirBuilder::new().mode(0o700).create(path) {
+    match DirBuilder::new().mode(place.mode).create(&place.path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
@@ -145,7 +145,7 @@ fn give(file: impl AsFd, account: &Account) -> io::Result<()> {
 }
 
 /// Whether others than root may look for names in a directory and those above.
-fn is_passable(directory: Option<&Path>, account: &Account) -> bool {
+pub(super) fn is_passable(directory: Option<&Path>, account: &Account) -> bool {
     let mut above = directory.map(Path::ancestors).into_iter().flatten();
     above.all(|directory| {
         fs::metadata(directory).is_ok_and(|metadata| {
@@ -175,6 +175,7 @@ mod tests {
         Place {
             path: path.to_owned(),
             prefixes: vec!["ours-".into()],
+            mode: 0o700,
             is_ours,
         }
     }
@@ -189,7 +190,7 @@ mod tests {
         let nobody = account.uid.as_raw();
         let directory = tempfile::tempdir().expect("a directory");
         let (new, path) = (directory.path().join("new/one"), directory.path().join("run"));
-        make(&new).expect("made");
+        make(&place(&new, false)).expect("made");
         enter(&place(&new, false), true, &account).expect("given away");
         assert_eq!((owner(&new), owner(directory.path())), (nobody, 0));
 

@@ -16,12 +16,18 @@ const STATE: [&str; 4] = ["blocks.", Copies::DIRECTORY, "history", "report"];
 /// Where the resolver of the C library reads: its files are replaced now and then, and so their directories count.
 const RESOLVER: &str = "/etc";
 
+/// Modes of directories: for the engine's user alone, and for collectors in its group, too.
+const PRIVATE: u32 = 0o700;
+const FOR_THE_GROUP: u32 = 0o750;
+
 /// A directory that an engine makes files in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
     /// How names of the engine's own files in it begin. Nothing else in it is touched.
     pub(super) prefixes: Vec<String>,
+    /// The mode that it is made with.
+    pub(super) mode: u32,
     /// Nobody but engines has anything to do in it, whatever is there.
     pub(super) is_ours: bool,
 }
@@ -45,16 +51,19 @@ impl Places {
         let mut written = vec![Place {
             path: run.to_owned(),
             prefixes: ["interface-", "flows-"].map(str::to_owned).to_vec(),
+            mode: PRIVATE,
             is_ours: true,
         }];
         written.push(Place {
             path: engine.state_dir.clone(),
             prefixes: STATE.map(str::to_owned).to_vec(),
+            mode: PRIVATE,
             is_ours: engine.state_dir == config::Engine::default().state_dir,
         });
         written.push(Place {
             path: engine.state_dir.join(Copies::DIRECTORY),
             prefixes: vec![String::new()],
+            mode: PRIVATE,
             is_ours: true,
         });
         if config.audit.enabled {
@@ -87,6 +96,7 @@ impl Places {
                 None => written.push(Place {
                     path: parent.to_owned(),
                     prefixes: prefixes.to_vec(),
+                    mode: PRIVATE,
                     is_ours: false,
                 }),
             }
@@ -98,6 +108,7 @@ impl Places {
             pins: Place {
                 path: engine.pin_dir.clone(),
                 prefixes: maps.chain(["link_".to_owned()]).collect(),
+                mode: PRIVATE,
                 is_ours: engine.pin_dir == config::Engine::default().pin_dir,
             },
         }
@@ -109,6 +120,7 @@ fn records(path: &Path, default: &Path, prefix: &str) -> Place {
     Place {
         path: path.to_owned(),
         prefixes: vec![prefix.to_owned()],
+        mode: FOR_THE_GROUP,
         is_ours: path == default,
     }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::state::State;
 use crate::{
-    bpf::{Prefix, Tables, Target},
+    bpf::{Tables, Target},
     client::{BlockedClients, Clients},
     engine::Command,
 };
@@ -24,8 +24,7 @@ impl State {
             return;
         }
         let blocked = {
-            let net = |prefix: Prefix| IpNet::new_assert(prefix.address, prefix.length);
-            let allowed = tables.allowed().into_iter().map(net);
+            let allowed = tables.allowed().into_iter().map(IpNet::from);
             Arc::new(BlockedClients::new(self.blocks_in(tables), allowed))
         };
         for queue in &self.queue_set().queues {

@@ -26,7 +26,7 @@ use crate::{
     bpf::{Prefix, Tables},
     config::{Config, Feed, FeedAction, GEO},
     control::FeedStatus,
-    feed::{Copies, Copy, FeedError, Fetched, Fetcher, Validators, parse},
+    feed::{Copies, Copy, Entries, FeedError, Fetched, Fetcher, Validators, parse},
 };
 
 /// How long the thread sleeps at most: so often the map of countries is looked at.
@@ -118,7 +118,7 @@ struct Feeding {
 impl Feeding {
     fn run(&mut self, orders: &Receiver<Order>) {
         loop {
-            self.changed |= self.map.look();
+            self.look_at_map();
             // What is there, before what may take its time.
             self.put_in_force();
             self.changed |= self.fetch_due();
@@ -136,6 +136,24 @@ impl Feeding {
         }
     }
 
+    fn look_at_map(&mut self) {
+        let began = Instant::now();
+        if !self.map.look() {
+            return;
+        }
+        self.changed = true;
+        let board = &self.state.chronicle.board;
+        let Some(status) = self.map.status() else {
+            return board.remove(&job(GEO));
+        };
+        board.add(&job(GEO), LOOK);
+        let outcome = match &status.error {
+            None => Ok(format!("{} networks", self.map.entries().len())),
+            Some(error) => Err(error.clone()),
+        };
+        board.note(&job(GEO), began.elapsed(), outcome);
+    }
+
     fn make_due(&mut self, name: Option<&str>) {
         for kept in &mut self.feeds {
             if name.is_none_or(|name| name == kept.feed.name) {
@@ -150,13 +168,20 @@ impl Feeding {
     /// Keeps what is known of feeds that stay as they were; others begin with their copies.
     fn configure(&mut self, config: &Config) {
         let mut before: Vec<Kept> = self.feeds.drain(..).collect();
+        let board = Arc::clone(&self.state.chronicle.board);
         for feed in &config.feed {
+            board.add(&job(&feed.name), Duration::from_secs(feed.refresh_s.into()));
             let same = |kept: &Kept| (&kept.feed.name, &kept.feed.source) == (&feed.name, &feed.source);
             let kept = match before.iter().position(same) {
                 Some(at) => before.swap_remove(at).adapted(feed),
                 None => self.begin(feed),
             };
             self.feeds.push(kept);
+        }
+        for gone in before.iter().map(|kept| kept.feed.name.as_str()) {
+            if config.feed.iter().all(|feed| feed.name != gone) {
+                board.remove(&job(gone));
+            }
         }
         self.copies.keep(&config.feed);
         self.map.configure(&config.geo);
@@ -175,7 +200,7 @@ impl Feeding {
         match self.copies.read(feed) {
             Ok(Some(copy)) => match parse(feed, &copy.bytes) {
                 Ok(entries) => {
-                    kept.entries = entries;
+                    kept.take(entries);
                     kept.validators = copy.validators;
                     kept.status.last_success_s = Some(copy.fetched_s);
                 }
@@ -193,7 +218,15 @@ impl Feeding {
         for kept in self.feeds.iter_mut().filter(|kept| kept.due <= Instant::now()) {
             kept.status.last_run_s = Some(unix_s());
             let pause = Duration::from_secs(kept.feed.refresh_s.into());
-            match kept.fetch(&self.fetcher, &self.copies) {
+            let began = Instant::now();
+            let fetched = kept.fetch(&self.fetcher, &self.copies);
+            let outcome = match &fetched {
+                Ok(()) => Ok(format!("{} entries", kept.entries.len())),
+                Err(error) => Err(error.to_string()),
+            };
+            let board = &self.state.chronicle.board;
+            board.note(&job(&kept.feed.name), began.elapsed(), outcome);
+            match fetched {
                 Ok(()) => {
                     // Also what is the same: an operator may have ended blocks of it.
                     changed = true;
@@ -273,12 +306,24 @@ impl Kept {
         self
     }
 
+    fn take(&mut self, Entries { nets, too_wide }: Entries) {
+        if too_wide > 0 && self.status.too_wide != too_wide {
+            tracing::warn!(
+                "{too_wide} entries of {} are wider than its min_prefix_ipv4 and min_prefix_ipv6, and are left out",
+                self.feed.name
+            );
+        }
+        self.entries = nets;
+        self.status.too_wide = too_wide;
+    }
+
     fn fetch(&mut self, fetcher: &Fetcher, copies: &Copies) -> Result<(), FeedError> {
         let now = unix_s();
         match fetcher.fetch(&self.feed, &self.validators)? {
             Fetched::Same => {}
             Fetched::New(bytes, validators) => {
-                self.entries = parse(&self.feed, &bytes)?;
+                let entries = parse(&self.feed, &bytes)?;
+                self.take(entries);
                 self.validators = validators.clone();
                 let copy = Copy {
                     bytes,
@@ -296,6 +341,11 @@ impl Kept {
         self.status.last_success_s = Some(now);
         Ok(())
     }
+}
+
+/// What the refresh of a feed is called among the jobs.
+fn job(feed: &str) -> String {
+    format!("feed:{feed}")
 }
 
 /// Notes what became of the entries.

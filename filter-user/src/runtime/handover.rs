@@ -19,7 +19,6 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    bpf::Prefix,
     control::{HandedOver, Refusal, RefusalCode, Successor},
     engine::FlowRecords,
     host::{Interface, set_queues},
@@ -43,8 +42,6 @@ pub(super) struct Pending {
 struct Stopped {
     /// Those of the XDP program, as they were.
     settings: Settings,
-    /// The allow list as it was.
-    allowed: Vec<Prefix>,
     records: Arc<Vec<FlowRecords>>,
 }
 
@@ -167,9 +164,6 @@ impl Running {
         {
             let mut tables = self.state.tables();
             maps::fill(&mut tables, &self.state.config, &self.protected)?;
-            for prefix in &pending.stopped.allowed {
-                tables.allow(*prefix)?;
-            }
         }
         let slots = self.slots.clone();
         self.resume(slots, &pending.stopped).await
@@ -256,7 +250,7 @@ impl Running {
                 "stop the engine, with SIGKILL if need be, and start it again",
             ));
         }
-        let (settings, allowed) = {
+        let settings = {
             let mut tables = self.state.tables();
             let settings = tables.settings().map_err(|error| failed(&error.into()))?;
             let closed = Settings {
@@ -266,7 +260,7 @@ impl Running {
             tables
                 .set_settings(&closed)
                 .map_err(|error| failed(&error.into()))?;
-            (settings, tables.allowed())
+            settings
         };
         let Some(records) = self.threads.suspend() else {
             self.restore_failure_policy();
@@ -278,7 +272,6 @@ impl Running {
         };
         Ok(Stopped {
             settings,
-            allowed,
             records: Arc::new(records),
         })
     }

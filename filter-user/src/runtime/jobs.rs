@@ -19,6 +19,8 @@ use crate::{
 const PULSE: Duration = Duration::from_secs(1);
 /// How often the reputation in the XDP program's map is refreshed.
 const REPUTATION: Duration = Duration::from_secs(30);
+/// How often it is looked at how much of the baselines has been learnt.
+const BASELINE: Duration = Duration::from_mins(1);
 /// How often the log says how it goes.
 const HEALTH: Duration = Duration::from_hours(1);
 
@@ -29,6 +31,7 @@ pub(super) fn start(state: &Arc<State>) -> anyhow::Result<Scheduler> {
         pulse(state, webhook),
         exclusions(state),
         reputation(state),
+        baseline(state),
         health(state),
     ];
     jobs.extend(summary(state));
@@ -80,6 +83,20 @@ fn reputation(state: &Arc<State>) -> Job {
     Job::new("reputation", REPUTATION, move || {
         let sources = state.refresh_reputation();
         Ok(format!("{sources} sources with a reputation"))
+    })
+}
+
+/// The queues' threads learn by themselves: this only says how far they have come.
+fn baseline(state: &Arc<State>) -> Job {
+    let state = Arc::clone(state);
+    Job::new("baseline", BASELINE, move || {
+        Ok(match state.status().baseline {
+            None => "no service has one".into(),
+            Some(baseline) => format!(
+                "{} parameters learnt, {} of them mature",
+                baseline.parameters, baseline.mature
+            ),
+        })
     })
 }
 

@@ -124,7 +124,7 @@ impl State {
         {
             let mut reasons = self.reasons();
             for prefix in &gone {
-                reasons.remove(&net(*prefix));
+                reasons.remove(&IpNet::from(*prefix));
             }
         }
         let mut new: Vec<(Prefix, Entry)> = wanted
@@ -159,7 +159,7 @@ impl State {
                 .filter(|(prefix, entry)| {
                     entry.list == number && there.get(prefix).is_none_or(|reason| is_listed(*reason))
                 })
-                .map(|(prefix, _)| net(*prefix))
+                .map(|(prefix, _)| IpNet::from(*prefix))
                 .collect();
             self.note_reasons(of_list.iter(), list.name);
         }
@@ -201,8 +201,4 @@ impl State {
             }
         }
     }
-}
-
-fn net(prefix: Prefix) -> IpNet {
-    IpNet::new_assert(prefix.address, prefix.length)
 }

@@ -23,7 +23,7 @@ use crate::{
 const SAMPLE: u32 = 64;
 
 /// Services and lists into their maps. What an earlier configuration put there and this one does not is removed;
-/// blocks by operators, by reputation and by hand stay.
+/// what operators have blocked and allowed, blocks by reputation, and what was put there by hand stay.
 ///
 /// A block list that would hit a protected address is refused.
 pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) -> anyhow::Result<()> {
@@ -33,15 +33,8 @@ pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) 
             .map_err(|refusal| anyhow::anyhow!("lists.block: {refusal}\n  fix: {}", refusal.remedy))?;
     }
     tables.set_services(&services(config))?;
-    let allow: HashSet<_> = config.lists.allow.iter().map(prefix).collect();
+    tables.set_allowed_by_configuration(&config.lists.allow.iter().map(prefix).collect())?;
     let watch: HashSet<_> = config.lists.watch.iter().map(prefix).collect();
-    for stale in tables
-        .allowed()
-        .into_iter()
-        .filter(|prefix| !allow.contains(prefix))
-    {
-        tables.disallow(stale)?;
-    }
     for stale in tables
         .watched()
         .into_iter()
@@ -49,7 +42,6 @@ pub(super) fn fill(tables: &mut Tables, config: &Config, protected: &Protected) 
     {
         tables.unwatch(stale)?;
     }
-    allow.into_iter().try_for_each(|prefix| tables.allow(prefix))?;
     watch.into_iter().try_for_each(|prefix| tables.watch(prefix))?;
     fill_blocks(tables, &config.lists.block)?;
     Ok(())
@@ -92,10 +84,9 @@ pub(super) fn change_lists(tables: &mut Tables, before: &Lists, next: &Lists) ->
         let came: Vec<_> = next.difference(&before).copied().collect();
         (went, came)
     };
-    let (went, came) = change(&before.allow, &next.allow);
-    went.into_iter()
-        .try_for_each(|prefix| tables.disallow(prefix).map(drop))?;
-    came.into_iter().try_for_each(|prefix| tables.allow(prefix))?;
+    if before.allow != next.allow {
+        tables.set_allowed_by_configuration(&next.allow.iter().map(prefix).collect())?;
+    }
     let (went, came) = change(&before.watch, &next.watch);
     went.into_iter()
         .try_for_each(|prefix| tables.unwatch(prefix).map(drop))?;

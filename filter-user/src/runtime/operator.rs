@@ -92,6 +92,7 @@ impl Engine for State {
             on_failure: self.config.engine.on_failure,
             warnings: Self::warnings(&counters, &rules, &feeds),
             feeds,
+            jobs: self.chronicle.board.jobs(),
             rules,
             reload_on_trial_s,
             redirected: packets
@@ -282,10 +283,7 @@ impl Engine for State {
 
     fn allowed(&self, page: Page) -> Result<Vec<IpNet>, Refusal> {
         let prefixes = self.tables().allowed();
-        let nets = prefixes
-            .iter()
-            .map(|prefix| IpNet::new_assert(prefix.address, prefix.length))
-            .collect();
+        let nets = prefixes.into_iter().map(IpNet::from).collect();
         Ok(page.of(nets, |net| *net))
     }
 

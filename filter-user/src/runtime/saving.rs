@@ -1,4 +1,4 @@
-//! Blocks are saved now and then and at the end, and put into fresh maps at the start.
+//! Blocks, and what operators have allowed, are saved now and then and at the end, and put into fresh maps at the start.
 
 use std::{
     collections::{HashSet, hash_map::DefaultHasher},
@@ -9,7 +9,7 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -25,10 +25,13 @@ use crate::{
     bpf::{Tables, monotonic_ns},
     control::BlockOrigin,
     saved::{Header, Read, Saved, SavedBlocks, SavedError},
+    schedule::Outcome,
 };
 
 /// How often what has changed is saved: a crash of the machine loses so much.
 const SAVE: Duration = Duration::from_secs(30);
+/// What that is called among the jobs.
+const SAVING: &str = "saving";
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// The running thread. When dropped it saves once more, and ends.
@@ -43,8 +46,11 @@ impl Saver {
         let file = SavedBlocks::in_directory(&state.config.engine.state_dir);
         let pin_dir = state.tables().pin_dir().to_owned();
         let tables = Tables::open(&pin_dir)?;
-        let maps = tables.block_maps()?;
-        state.restore_blocks(&file, &tables, maps);
+        let maps = Maps {
+            blocks: tables.block_maps()?,
+            allows: tables.allow_maps()?,
+        };
+        state.restore(&file, &tables, maps);
         let (stop, stopped) = mpsc::channel();
         let mut saving = Saving {
             state: Arc::clone(state),
@@ -86,12 +92,19 @@ impl Drop for Saver {
     }
 }
 
+/// The identities of the maps, as [`Tables::block_maps`] and [`Tables::allow_maps`] have them.
+#[derive(Clone, Copy)]
+struct Maps {
+    blocks: [u32; 3],
+    allows: [u32; 2],
+}
+
 struct Saving {
     state: Arc<State>,
     tables: Tables,
-    maps: [u32; 3],
+    maps: Maps,
     file: SavedBlocks,
-    /// What stands for the blocks that are in the file.
+    /// What stands for all that is in the file.
     saved: Option<u64>,
     /// The last failure, which is said once.
     error: Option<String>,
@@ -99,20 +112,31 @@ struct Saving {
 
 impl Saving {
     fn run(&mut self, stopped: &Receiver<()>) {
+        let board = Arc::clone(&self.state.chronicle.board);
+        board.add(SAVING, SAVE);
         loop {
-            self.save();
+            let began = Instant::now();
+            let outcome = self.save();
+            board.note(SAVING, began.elapsed(), outcome);
             match stopped.recv_timeout(SAVE) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.save(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    // What is wrong is in the log.
+                    let _ = self.save();
+                    return;
+                }
                 // Another engine saves them now.
                 Ok(()) => return,
             }
         }
     }
 
-    fn save(&mut self) {
+    fn save(&mut self) -> Outcome {
         let mut blocks = self.state.blocks_to_save(&self.tables);
         blocks.sort_unstable_by_key(|(target, _)| *target);
+        let allowed = self.tables.allowed_by_operators();
+        let mut allows: Vec<_> = allowed.into_iter().map(IpNet::from).collect();
+        allows.sort_unstable();
         let reasons = self.state.reasons();
         let mut hasher = DefaultHasher::new();
         for (target, block) in &blocks {
@@ -120,12 +144,14 @@ impl Saving {
             (target, block.until_ns, block.reason, block.strikes, reason).hash(&mut hasher);
         }
         drop(reasons);
+        allows.hash(&mut hasher);
+        let count = format!("{} blocks, {} allows", blocks.len(), allows.len());
         let stands_for_them = hasher.finish();
         if self.saved == Some(stands_for_them) {
-            return;
+            return Ok(format!("nothing has changed: {count}"));
         }
         let (wall_s, now_ns) = (unix_s(), monotonic_ns());
-        let header = Header::new(wall_s, boot(), self.maps);
+        let header = Header::new(wall_s, boot(), self.maps.blocks, self.maps.allows);
         let entries = blocks.into_iter().map(|(target, block)| Saved {
             target,
             until_s: (block.until_ns != 0)
@@ -139,10 +165,11 @@ impl Saving {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
         });
-        match self.file.write(&header, entries) {
+        match self.file.write(&header, &allows, entries) {
             Ok(()) => {
                 self.saved = Some(stands_for_them);
                 self.error = None;
+                Ok(format!("written: {count}"))
             }
             Err(error) => {
                 let error = error.to_string();
@@ -151,7 +178,8 @@ impl Saving {
                         "blocks are not saved: {error}; make engine.state_dir writable, or name another one"
                     );
                 }
-                self.error = Some(error);
+                self.error = Some(error.clone());
+                Err(error)
             }
         }
     }
@@ -169,12 +197,13 @@ impl State {
     }
 
     /// Puts what was saved into maps that are not those it was in. An engine's own maps outlive it, and know better: there, only
-    /// the reasons come back.
-    fn restore_blocks(&self, file: &SavedBlocks, tables: &Tables, maps: [u32; 3]) {
+    /// the reasons of blocks come back.
+    fn restore(&self, file: &SavedBlocks, tables: &Tables, maps: Maps) {
         let limits = &self.config.limits;
-        let most = limits.max_blocks as usize + 2 * limits.max_list_entries as usize;
+        let most = limits.max_blocks as usize + 4 * limits.max_list_entries as usize;
         let Read {
             header,
+            allows,
             blocks,
             left_out,
         } = match file.read(most) {
@@ -182,11 +211,21 @@ impl State {
             Ok(None) => return,
             Err(error) => return set_aside(file, &error),
         };
-        let old_maps = if header.boot == boot() {
-            header.maps
+        let old = if header.boot == boot() {
+            Maps {
+                blocks: header.maps,
+                allows: header.allow_maps,
+            }
         } else {
-            [0; 3]
+            Maps {
+                blocks: [0; 3],
+                allows: [0; 2],
+            }
         };
+        self.restore_allows(&allows, |allow| {
+            let family = usize::from(!allow.addr().is_ipv4());
+            old.allows[family] == maps.allows[family]
+        });
         // A clock that has gone back must not prolong anything.
         let wall_s = unix_s().max(header.saved_s);
         let now_ns = monotonic_ns();
@@ -202,7 +241,7 @@ impl State {
         } in blocks
         {
             let map = self.map_of(&target);
-            if there.contains(&target) || old_maps[map] == maps[map] {
+            if there.contains(&target) || old.blocks[map] == maps.blocks[map] {
                 if there.contains(&target) {
                     self.note_reasons([target].iter(), &reason);
                 }
@@ -241,6 +280,24 @@ impl State {
         }
         if restored > 0 || refused > 0 {
             tracing::info!("{restored} saved blocks are in force again, {refused} are left out");
+            self.blocks_changed();
+        }
+    }
+
+    /// Puts what operators have allowed back, but for what `is_known` to be, or not to be, in the maps still.
+    fn restore_allows(&self, allows: &[IpNet], is_known: impl Fn(&IpNet) -> bool) {
+        let (mut restored, mut refused) = (0_u64, 0_u64);
+        for allow in allows.iter().filter(|allow| !is_known(allow)) {
+            match self.tables().allow(prefix(allow)) {
+                Ok(()) => restored += 1,
+                Err(error) => {
+                    refused += 1;
+                    tracing::debug!("what was allowed is left out: {error}");
+                }
+            }
+        }
+        if restored > 0 || refused > 0 {
+            tracing::info!("{restored} saved allows are in force again, {refused} are left out");
             self.blocks_changed();
         }
     }

@@ -34,9 +34,14 @@ pub struct JobStatus {
 pub struct Board(Mutex<Vec<JobStatus>>);
 
 impl Board {
-    /// A job that has not run yet.
+    /// A job that has not run yet. One that is there already goes on with another interval.
     pub fn add(&self, name: &str, every: Duration) {
-        self.entries().push(JobStatus {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) {
+            entry.every_s = every.as_secs_f64();
+            return;
+        }
+        entries.push(JobStatus {
             name: name.to_owned(),
             every_s: every.as_secs_f64(),
             runs: 0,
@@ -45,6 +50,11 @@ impl Board {
             last_duration_ms: 0.0,
             last_result: None,
         });
+    }
+
+    /// There is no such job any more.
+    pub fn remove(&self, name: &str) {
+        self.entries().retain(|entry| entry.name != name);
     }
 
     /// A run has ended.
@@ -68,5 +78,29 @@ impl Board {
 
     fn entries(&self) -> MutexGuard<'_, Vec<JobStatus>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_come_and_go_and_keep_what_is_known_of_them() {
+        let board = Board::default();
+        board.add("one", Duration::from_secs(1));
+        board.add("two", Duration::from_secs(1));
+        board.note("one", Duration::from_millis(2), Ok("done".into()));
+        board.add("one", Duration::from_secs(9));
+        board.remove("two");
+        board.note("two", Duration::ZERO, Ok("nobody knows it".into()));
+        let [one] = &board.jobs()[..] else {
+            panic!("one is left: {board:?}")
+        };
+        assert_eq!(
+            (one.name.as_str(), one.every_s, one.runs, one.last_duration_ms),
+            ("one", 9.0, 1, 2.0)
+        );
+        assert_eq!(one.last_result.as_deref(), Some("done"));
     }
 }

@@ -1,4 +1,5 @@
-//! What the engine does now and then, one after the other on one thread: each job's last run can be seen.
+//! What the engine does now and then, one after the other on one thread. Each job's last run can be seen on a board, and so can
+//! that of what has a thread of its own.
 
 mod board;
 

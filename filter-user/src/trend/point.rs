@@ -47,6 +47,9 @@ pub struct Point {
     pub second_tier: Option<SecondTierPoint>,
     /// What was told, and who listens.
     pub events: crate::control::EventsStatus,
+    /// Feeds that could not be had the last time.
+    #[serde(default)]
+    pub failing_feeds: u64,
 }
 
 /// Latencies, microseconds.
@@ -151,6 +154,7 @@ impl Point {
                 breaker: deep.breaker.clone(),
             }),
             events: after.events,
+            failing_feeds: after.feeds.iter().filter(|feed| feed.error.is_some()).count() as u64,
         }
     }
 

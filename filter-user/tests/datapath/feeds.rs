@@ -6,7 +6,7 @@ mod mmdb;
 use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use filter_user::control::{BlockOrigin, FeedStatus, Page, Request, Response};
+use filter_user::control::{BlockOrigin, FeedStatus, Page, Request, Response, Status};
 use xtask::lab::{address::CLIENT_V4, wait::wait_until};
 
 use crate::support::{
@@ -66,11 +66,11 @@ fn entries_come_and_go_with_their_feed() -> Result<()> {
     let visit = || curl(&site.lab, server, "/1k", &["--connect-timeout", "1"]);
     fs::write(
         &file,
-        format!("{CLIENT_V4}\n198.51.100.0/24\n203.0.113.0/24\n192.0.2.7\n"),
+        format!("{CLIENT_V4}\n198.51.100.0/24\n203.0.113.0/24\n192.0.2.7\n0.0.0.0/0\n"),
     )?;
     let engine = RunningEngine::start_with(&site.lab, &configuration, &["scoring.model=off"])?;
     wait_for_feed(&engine, "the feed", |feed| {
-        feed.entries == 3 && feed.protected == 1
+        feed.entries == 3 && feed.protected == 1 && feed.too_wide == 1
     })?;
     ensure!(visit()?.status == 0, "the client is listed");
     wait_until("the watched source", SOON, || {
@@ -106,6 +106,13 @@ fn entries_come_and_go_with_their_feed() -> Result<()> {
         "{status:#?}"
     );
 
+    let job = |status: &Status| {
+        let job = status.jobs.iter().find(|job| job.name == "feed:drop");
+        job.and_then(|job| Some((job.failures, job.last_result.clone()?)))
+    };
+    let (failures, result) = job(&status).with_context(|| format!("{:#?}", status.jobs))?;
+    ensure!(failures == 1 && result.starts_with("failed: line 1"), "{result}");
+
     // The copy of the last good one holds for the next engine.
     engine.kill()?;
     fs::remove_file(&file)?;
@@ -125,6 +132,7 @@ fn entries_come_and_go_with_their_feed() -> Result<()> {
     wait_until("its entries gone", SOON, || {
         blocked(&engine).is_ok_and(|blocked| blocked == expected[1..])
     })?;
+    ensure!(job(&engine.status()?).is_none(), "its job has gone, too");
     engine.stop()
 }
 

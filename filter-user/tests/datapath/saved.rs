@@ -23,6 +23,13 @@ fn blocks(engine: &RunningEngine) -> Result<Vec<BlockEntry>> {
     }
 }
 
+fn allows(engine: &RunningEngine) -> Result<Vec<String>> {
+    match engine.ask(&Request::Allowed(Page::default()))? {
+        Response::Allowed { targets } => Ok(targets.iter().map(ToString::to_string).collect()),
+        other => bail!("not a list: {other:?}"),
+    }
+}
+
 /// As a reboot does.
 fn remove_maps(site: &Site) -> Result<()> {
     site.lab
@@ -54,6 +61,8 @@ fn blocks_outlive_their_maps() -> Result<()> {
     engine.tell(&["block", "198.51.100.7", "--for", &time, "--reason", "scans"])?;
     engine.tell(&["block", "203.0.113.0/24", "--reason", "a range"])?;
     engine.tell(&["block", "198.51.100.8", "--for", "1s"])?;
+    engine.tell(&["allow", "192.0.2.0/24"])?;
+    engine.tell(&["allow", "2001:db8::7"])?;
     let [server, _] = site::nginx();
     ensure!(curl(&site.lab, server, ATTACK, &[])?.status == 403);
     engine.wait_for_status("the client being blocked", |_| {
@@ -79,14 +88,18 @@ fn blocks_outlive_their_maps() -> Result<()> {
     let left = remaining(&restored, "198.51.100.7")?;
     ensure!((LONG - 600..LONG).contains(&left), "{left}");
     ensure!(curl(&site.lab, server, "/1k", &["--connect-timeout", "1"])?.status == 0);
+    ensure!(allows(&engine)? == ["192.0.2.0/24", "2001:db8::7/128"]);
 
     // The maps of a killed engine know better than the file.
     engine.tell(&["unblock", "203.0.113.0/24"])?;
+    engine.tell(&["allow", "2001:db8::7", "--remove"])?;
+    engine.tell(&["allow", "192.0.2.77"])?;
     engine.kill()?;
     let engine = RunningEngine::start(&site.lab, &settings)?;
     let kept = blocks(&engine)?;
     ensure!(kept.len() == 2 && kept[1].reason == "scans", "{kept:#?}");
     ensure!(remaining(&kept, "198.51.100.7")? <= left);
+    ensure!(allows(&engine)? == ["192.0.2.0/24", "192.0.2.77/32"]);
 
     engine.stop()?;
     remove_maps(&site)?;

@@ -8,7 +8,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::build::{self, Build};
-use crate::{privilege, workspace};
+use crate::{privilege, recorded, workspace};
+
+/// What `score` scores.
+const RECORDED: &str = "benign_requests_valid.jsonl.gz";
 
 /// Build the engine optimised and run the benchmarks in the lab. Results go to target/bench/*.json and to the
 /// terminal. Candidates alternate within one run; nothing fails because it is slow.
@@ -22,9 +25,10 @@ pub struct Bench {
     /// Without the engine's cache of clean requests: wrk sends one request over and over.
     #[arg(long)]
     no_cache: bool,
-    /// Folder with recorded requests for `score`.
-    #[arg(long, default_value = "../shared/data")]
-    data: PathBuf,
+    /// Folder with recorded requests for `score` [default: that of PORTCULLIS_DATA, else ../shared/data]. Without any,
+    /// requests are made up.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Look for inputs that cost the scoring engine most, for so many seconds, and keep them in benches/worst.
     #[arg(long, value_name = "SECONDS")]
     search: Option<u64>,
@@ -36,7 +40,7 @@ impl Bench {
     /// # Errors
     /// If something cannot be built, or a benchmark gets wrong results.
     pub fn run(&self) -> Result<ExitCode> {
-        let mut flags = self.flags();
+        let mut flags = self.flags()?;
         // The scoring engine alone needs neither the lab nor the program.
         let others = self.names.is_empty() || self.names.iter().any(|name| name != "score");
         if self.search.is_none() && others {
@@ -57,8 +61,14 @@ impl Bench {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn flags(&self) -> Vec<OsString> {
-        let mut flags: Vec<OsString> = vec!["--data".into(), self.data.clone().into()];
+    fn flags(&self) -> Result<Vec<OsString>> {
+        let mut flags: Vec<OsString> = Vec::new();
+        let scores = self.names.is_empty() || self.names.iter().any(|name| name == "score");
+        if let Some(folder) = recorded::folder(self.data.as_deref())
+            && scores
+        {
+            flags.extend(["--data".into(), recorded::with(Some(folder), &[RECORDED])?.into()]);
+        }
         for (on, flag) in [(self.quick, "--quick"), (self.no_cache, "--no-cache")] {
             if on {
                 flags.push(flag.into());
@@ -67,6 +77,6 @@ impl Bench {
         if let Some(seconds) = self.search {
             flags.extend(["--search".into(), seconds.to_string().into()]);
         }
-        flags
+        Ok(flags)
     }
 }

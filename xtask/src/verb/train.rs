@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::build::succeed;
-use crate::workspace;
+use crate::{recorded, workspace};
 
 /// Where the figures stand in the model card.
 const FIGURES: (&str, &str) = (
@@ -22,7 +22,8 @@ const ATTACKS: &str = "attack_payloads_train.jsonl.gz";
 /// give the same bytes. Run it again after rules were changed; it takes about half a minute.
 #[derive(Args, Debug)]
 pub struct Train {
-    /// The folder of recorded data; see rules/model-card.md for the files in it.
+    /// The folder of recorded data; see rules/model-card.md for the files in it [default: that of PORTCULLIS_DATA, else
+    /// ../shared/data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -33,20 +34,8 @@ impl Train {
     /// # Errors
     /// If there is no data, or it cannot be read or written.
     pub fn run(&self) -> Result<ExitCode> {
-        let default = workspace::root().join("../shared/data");
-        let data = self.data.clone().unwrap_or(default);
-        if let Some(missing) = BENIGN
-            .iter()
-            .chain([&ATTACKS])
-            .find(|name| !data.join(name).is_file())
-        {
-            bail!(
-                "there is no {missing} in {}; name the folder that has {}, {} and {ATTACKS} with --data DIR",
-                data.display(),
-                BENIGN[0],
-                BENIGN[1]
-            );
-        }
+        let files = [BENIGN[0], BENIGN[1], ATTACKS];
+        let data = recorded::with(recorded::folder(self.data.as_deref()), &files)?;
         let rules = workspace::root().join("rules");
         let report = workspace::target().join("model-report.md");
         let mut command = workspace::cargo_command();

@@ -5,8 +5,8 @@ mod board;
 mod keys;
 mod order;
 mod pane;
-mod plain;
 mod screen;
+mod signals;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -32,12 +32,13 @@ use super::{Connection, connection::print_json, http::Http};
 use ask::News;
 use board::Board;
 use order::Operator;
+use signals::Signals;
 use view::View;
 
 /// How long news may wait to be drawn; keys do not wait.
 const FRAME: Duration = Duration::from_millis(100);
 /// The size of a screen that goes elsewhere than to a terminal, columns and rows.
-const SIZE: (u16, u16) = (120, 40);
+const SIZE: (u16, u16) = (132, 40);
 
 /// Watch the running engine: rates, latency, requests, sources and blocks, once a second.
 #[derive(Debug, Args)]
@@ -58,7 +59,7 @@ pub(super) struct Top {
     /// Print what a screen is made of, as JSON, and end
     #[arg(long)]
     json: bool,
-    /// Columns of `--once` [default: the terminal's, or 120]
+    /// Columns of `--once` [default: the terminal's, or 132]
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(1..=1000), requires = "once")]
     width: Option<u16>,
     /// Rows of `--once` [default: the terminal's, or 40]
@@ -76,10 +77,12 @@ impl Top {
             );
             // What is wrong at the start is said before the screen is taken.
             http.get("/v1/access")?;
-            let terminal = ratatui::try_init().context("taking the screen")?;
-            let done = watch(http, terminal);
-            ratatui::restore();
-            return done;
+            let signals = Signals::hold().context("waiting for signals")?;
+            let done = ratatui::try_init()
+                .context("taking the screen")
+                .and_then(|terminal| watch(http, terminal, &signals));
+            let restored = ratatui::try_restore();
+            return done.and(restored.context("giving the screen back"));
         }
         let mut board = Board::default();
         for news in ask::all(&http)? {
@@ -109,15 +112,15 @@ fn printed(board: &Board, (columns, rows): (u16, u16)) -> anyhow::Result<String>
     Ok(text)
 }
 
-/// Shows what comes until somebody quits.
-fn watch(http: Http, mut terminal: DefaultTerminal) -> anyhow::Result<()> {
+/// Shows what comes until somebody quits, or a signal comes.
+fn watch(http: Http, mut terminal: DefaultTerminal, signals: &Signals) -> anyhow::Result<()> {
     let (mut board, mut view) = (Board::default(), View::default());
     let http = std::sync::Arc::new(http);
     let (teller, news) = ask::channel();
     ask::keep_asking(std::sync::Arc::clone(&http), teller.clone())?;
     let operator = Operator::start(http, teller)?;
     let mut stale = true;
-    loop {
+    while !signals.has_come() {
         if stale {
             terminal.draw(|frame| screen::draw(frame, view.frozen().unwrap_or(&board), &view))?;
         }
@@ -136,6 +139,7 @@ fn watch(http: Http, mut terminal: DefaultTerminal) -> anyhow::Result<()> {
         }
         stale |= take_all(&news, &mut board, &mut view)?;
     }
+    Ok(())
 }
 
 /// Whether there was any.

@@ -6,9 +6,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{
-    super::duration,
+    super::{duration, plain::plain},
     board::{Blocked, Board, RuleHits},
-    plain::plain,
 };
 use crate::control::SourceRisk;
 
@@ -77,7 +76,7 @@ impl Pane {
                 ("request", 0),
                 ("why", 0),
             ],
-            Self::Sources => &[("source", 0), ("points", 8), ("of", 6), ("strikes", 7), ("", 7)],
+            Self::Sources => &[("source", 0), ("points of", 12), ("strikes", 7)],
             Self::Rules => &[("rule", 8), ("hits", 5), ("family", 10), ("message", 0)],
             Self::Blocks => &[
                 ("target", 18),
@@ -145,10 +144,12 @@ fn source(risk: &SourceRisk) -> Row {
         weight: if risk.blocked { Weight::Bad } else { Weight::Usual },
         cells: vec![
             target(&risk.source),
-            format!("{:.1}", risk.points),
-            format!("{:.0}", risk.threshold),
+            if risk.blocked {
+                "blocked".to_owned()
+            } else {
+                format!("{:.1} {:.0}", risk.points, risk.threshold)
+            },
             risk.strikes.to_string(),
-            if risk.blocked { "blocked" } else { "" }.to_owned(),
         ],
     }
 }

@@ -11,7 +11,11 @@ use ratatui::{
 use serde::Serialize;
 
 use super::{
-    super::{super::duration, board::Board, plain::plain, view::View},
+    super::{
+        super::{duration, plain::plain},
+        board::Board,
+        view::View,
+    },
     QUIET,
 };
 use crate::{alert::Severity, control::Status};

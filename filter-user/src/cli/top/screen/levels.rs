@@ -10,7 +10,7 @@ use ratatui::{
 };
 
 use super::{
-    super::{board::Board, plain::plain},
+    super::{super::plain::plain, board::Board},
     QUIET,
 };
 use crate::{control::Fill, trend::Point};

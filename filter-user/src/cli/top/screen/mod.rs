@@ -13,20 +13,26 @@ use ratatui::{
     text::Line,
 };
 
-use super::{board::Board, plain::plain, view::View};
+use super::{super::plain::plain, board::Board, view::View};
 
 /// Names of things.
 const QUIET: Style = Style::new().add_modifier(Modifier::DIM);
 /// From this height on the curves are two rows high.
 const TALL: u16 = 40;
+/// Below this height there is no room for more than a table.
+const LOW: u16 = 18;
 
 /// Draws all of it, or as much as there is room for.
 pub(super) fn draw(frame: &mut Frame, board: &Board, view: &View) {
-    let curve = if frame.area().height >= TALL { 2 } else { 1 };
+    let (curve, levels) = match frame.area().height {
+        ..LOW => (0, 0),
+        LOW..TALL => (1, levels::HEIGHT),
+        TALL.. => (2, levels::HEIGHT),
+    };
     let heights = [
         Constraint::Length(head::HEIGHT),
         Constraint::Length(rates::ROWS * curve),
-        Constraint::Length(levels::HEIGHT),
+        Constraint::Length(levels),
         Constraint::Fill(1),
         Constraint::Length(1),
     ];

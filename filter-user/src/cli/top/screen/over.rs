@@ -8,9 +8,8 @@ use ratatui::{
 };
 
 use super::super::{
-    super::audit::explained,
+    super::{audit::explained, plain::plain},
     board::Board,
-    plain::plain,
     view::{Over, View},
 };
 

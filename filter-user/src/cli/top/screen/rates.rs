@@ -11,7 +11,7 @@ use ratatui::{
 };
 
 use super::{
-    super::{board::Board, plain::plain},
+    super::{super::plain::plain, board::Board},
     QUIET,
 };
 use crate::trend::{Percentiles, Point};

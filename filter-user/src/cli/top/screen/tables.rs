@@ -18,14 +18,14 @@ use super::{
 };
 
 /// Columns and rows from which on all tables are shown.
-const ROOM: (u16, u16) = (110, 20);
+const ROOM: (u16, u16) = (132, 20);
 
 pub(super) fn draw(frame: &mut Frame, area: Rect, board: &Board, view: &View) {
     if area.width < ROOM.0 || area.height < ROOM.1 {
         return chosen(frame, area, board, view);
     }
     let [above, below] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(2)]).areas(area);
-    let widths = [Constraint::Fill(4), Constraint::Fill(5), Constraint::Fill(5)];
+    let widths = [Constraint::Fill(4), Constraint::Fill(4), Constraint::Fill(6)];
     let [sources, rules, blocks] = Layout::horizontal(widths).spacing(1).areas(below);
     for (pane, area) in Pane::ALL.into_iter().zip([above, sources, rules, blocks]) {
         let title = Line::from(title(pane, view.pane));

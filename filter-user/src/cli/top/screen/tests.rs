@@ -59,11 +59,12 @@ fn a_small_screen_has_the_engine_its_rates_and_the_chosen_table() {
 
 #[test]
 fn a_large_screen_has_all_tables() {
-    let text = printed(&testing::board(), (160, 50)).expect("drawn");
+    let text = printed(&testing::board(), (132, 50)).expect("drawn");
     for part in [
         "GET /a?id=2",
         "SQL injection in query:id",
         "198.51.100.7",
+        "40.0 100",
         "strikes",
         "SQL injection",
         "192.0.2.99",
@@ -71,6 +72,13 @@ fn a_large_screen_has_all_tables() {
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
+}
+
+#[test]
+fn a_low_screen_has_the_chosen_table() {
+    let text = printed(&testing::board(), (80, 10)).expect("drawn");
+    assert!(text.contains("GET /a?id=2") && text.contains("GET /a?id=1"), "{text}");
+    assert!(!text.contains("flows 1/10"), "{text}");
 }
 
 #[test]
@@ -85,7 +93,7 @@ fn no_size_is_too_small_for_anything() {
         ))),
     ] {
         let view = over.map_or_else(View::default, under);
-        for (columns, rows) in [(1, 1), (1, 50), (200, 1), (20, 5), (79, 23), (110, 20), (300, 90)] {
+        for (columns, rows) in [(1, 1), (1, 50), (200, 1), (20, 5), (79, 23), (132, 20), (300, 90)] {
             let _ = seen(&board, &view, columns, rows);
             let _ = seen(&Board::default(), &view, columns, rows);
         }
