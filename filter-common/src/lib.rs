@@ -21,6 +21,7 @@ pub mod limit;
 pub mod metadata;
 pub mod packet;
 mod pod;
+pub mod ports;
 pub mod prescreen;
 pub mod queue;
 pub mod service;
@@ -53,6 +54,8 @@ pub mod map {
     pub const SOURCES: &str = "SOURCES";
     /// The verdict on, and what was observed of, each flow.
     pub const FLOWS: &str = "FLOWS";
+    /// The TCP ports that services have.
+    pub const PORTS: &str = "PORTS";
     /// Which address and port is inspected, and how.
     pub const SERVICES: &str = "SERVICES";
     /// The one entry of run-time settings.
@@ -80,7 +83,7 @@ pub mod map {
     /// Which queues of the engine are those of an interface.
     pub const INTERFACES: &str = "INTERFACES";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 22] = [
+    pub const PINNED: [&str; 23] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
@@ -90,6 +93,7 @@ pub mod map {
         SOURCE_BLOCKS,
         SOURCES,
         FLOWS,
+        PORTS,
         SERVICES,
         SETTINGS,
         QUEUES,

@@ -15,14 +15,24 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// A received packet.
+    /// A received packet. Made where it is read: on the stack there is no room for one.
     #[inline(always)]
     pub(crate) fn received(ctx: &XdpContext) -> Self {
+        // SAFETY: a helper on the program's own context.
+        let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
+        Self {
+            length,
+            ..Self::linear(ctx)
+        }
+    }
+
+    /// The same for reading alone: of no length.
+    #[inline(always)]
+    pub(crate) fn linear(ctx: &XdpContext) -> Self {
         Self {
             start: ctx.data(),
             end: ctx.data_end(),
-            // SAFETY: a helper on the program's own context.
-            length: unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize,
+            length: 0,
         }
     }
 

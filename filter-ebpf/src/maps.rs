@@ -12,6 +12,7 @@ use filter_common::{
     challenge::{ChallengeState, Proof},
     event::DropEvent,
     flood::{Leases, SourceRates, Totals},
+    ports::Ports,
     queue::{InterfaceQueues, QueueState},
     service::{Service, ServiceKey},
     settings::Settings,
@@ -44,6 +45,8 @@ pub(crate) static SOURCES: LruHashMap<Address, Source, DEFAULT_ENTRIES> = LruHas
 pub(crate) static FLOWS: LruHashMap<FlowKey, FlowState, DEFAULT_ENTRIES> = LruHashMap::new();
 #[btf_map]
 pub(crate) static SERVICES: HashMap<ServiceKey, Service, DEFAULT_ENTRIES, SPARSE> = HashMap::new();
+#[btf_map]
+pub(crate) static PORTS: Array<Ports, 1> = Array::new();
 #[btf_map]
 pub(crate) static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map]

@@ -8,7 +8,10 @@
 use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{bpf_ktime_get_coarse_ns, bpf_xdp_get_buff_len},
+    },
     programs::XdpContext,
 };
 use filter_common::{
@@ -26,7 +29,7 @@ use crate::{
     frame::Frame,
     key, limits,
     list::List,
-    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, SERVICES, SETTINGS, SOURCE_BLOCKS},
+    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, PORTS, SERVICES, SETTINGS, SOURCE_BLOCKS},
     suspicion,
 };
 
@@ -98,17 +101,18 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     decision.credits = settings.credits;
     decision.heartbeat_timeout_ns = settings.heartbeat_timeout_ns;
 
-    let frame = Frame::received(ctx);
-    decision.frames = queue::frames(frame.length() as u32, settings.frame_bytes);
+    // SAFETY: a helper on the program's own context.
+    let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
+    decision.frames = queue::frames(length as u32, settings.frame_bytes);
     let mut packet = MaybeUninit::uninit();
-    if let Some(reason) = parse(&frame, &mut packet) {
+    if let Some(reason) = parse(ctx, &mut packet) {
         decision.reason = reason;
         return decision;
     }
     // SAFETY: written, as there is no reason against it.
     let packet: &Packet = unsafe { packet.assume_init_ref() };
     let vlan = if packet.vlan_tags > 0 {
-        vlan(&frame, packet)
+        vlan(&Frame::linear(ctx), packet)
     } else {
         [0; 3]
     };
@@ -120,15 +124,23 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     );
     decision.network = packet.network;
     decision.is_v4 = packet.is_v4;
-    decision.reason = by_address(&packet.source, packet.is_v4, settings)
-        .unwrap_or_else(|| by_flow(&frame, packet, settings, &mut decision));
+    decision.reason = reason(ctx, packet, settings, &mut decision);
     decision
+}
+
+/// A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn reason(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
+    match by_address(&packet.source, packet.is_v4, settings) {
+        Some(reason) => reason,
+        None => by_flow(ctx, packet, settings, decision),
+    }
 }
 
 /// Parses a packet into `packet`, unless there is a reason why not. A function of its own, with a stack frame of its own.
 #[inline(never)]
-fn parse(frame: &Frame, packet: &mut MaybeUninit<Packet>) -> Option<Reason> {
-    match Packet::parse(frame) {
+fn parse(ctx: &XdpContext, packet: &mut MaybeUninit<Packet>) -> Option<Reason> {
+    match Packet::parse(&Frame::received(ctx)) {
         Err(Malformed(reason)) => Some(reason),
         Ok(None) => Some(Reason::NotIp),
         Ok(Some(parsed)) => {
@@ -192,16 +204,20 @@ pub(crate) fn source_key(source: &Address, is_v4: bool, settings: &Settings) -> 
 
 /// The flow's verdict or the service's policy, if the packet is within the limits.
 #[inline(always)]
-fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
-    if packet.protocol == protocol::TCP
-        && packet.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) != 0
-        && settings.challenge.is_on()
-        && let Some(reason) = challenged(frame, packet, settings, decision)
-    {
-        return reason;
+fn by_flow(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
+    let is_served = packet.protocol == protocol::TCP
+        && PORTS
+            .get(0)
+            .is_some_and(|ports| ports.is_served(packet.destination_port));
+    let asks = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) != 0 && settings.challenge.is_on();
+    if is_served && asks {
+        let challenged = challenged(ctx, packet, settings, decision);
+        if let Some(reason) = challenged {
+            return reason;
+        }
     }
-    let mut classes = limits::classes(frame, packet, settings);
-    let reason = match path(packet, settings, decision) {
+    let mut classes = limits::classes(&Frame::linear(ctx), packet, settings);
+    let reason = match path(packet, settings, decision, is_served) {
         Path::Settled(reason) => reason,
         Path::Suspicion => {
             if let Some(limit) = limits::exceeded(packet, settings, classes) {
@@ -215,7 +231,7 @@ fn by_flow(frame: &Frame, packet: &Packet, settings: &Settings, decision: &mut D
                 odd: packet.odd,
                 is_v4: packet.is_v4,
             };
-            suspicion::judge(frame, &gist, settings, &decision.flow)
+            suspicion::judge(ctx, &gist, settings, &decision.flow)
         }
     };
     match reason.action() {
@@ -242,11 +258,11 @@ enum Path {
 }
 
 #[inline(always)]
-fn path(packet: &Packet, settings: &Settings, decision: &mut Decision) -> Path {
+fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, is_served: bool) -> Path {
     if packet.fragment {
         return Path::Settled(fragment(packet, settings));
     }
-    if packet.protocol != protocol::TCP {
+    if !is_served {
         return Path::Settled(Reason::NoService);
     }
     if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
@@ -284,7 +300,7 @@ fn path(packet: &Packet, settings: &Settings, decision: &mut Decision) -> Path {
 /// What the challenge says of a segment with SYN or RST.
 #[inline(always)]
 fn challenged(
-    frame: &Frame,
+    ctx: &XdpContext,
     packet: &Packet,
     settings: &Settings,
     decision: &mut Decision,
@@ -302,7 +318,7 @@ fn challenged(
     if inspect == Service::INSPECT_NONE {
         return None;
     }
-    decision.sequence = frame.u32(transport + 4)?;
+    decision.sequence = Frame::linear(ctx).u32(transport + 4)?;
     let segment = challenge::Segment {
         kind: if opens {
             challenge::Kind::Opens

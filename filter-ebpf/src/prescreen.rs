@@ -25,7 +25,7 @@ struct Scan {
 
 /// Whether the payload, which lies between `payload` and `end`, is one plain, complete request without a body.
 #[inline(always)]
-pub(crate) fn passes(frame: &Frame, payload: u16, end: u32) -> bool {
+pub(crate) fn passes(frame: Frame, payload: u16, end: u32) -> bool {
     let start = usize::from(payload);
     let length = end as usize - start;
     if start == 0 || start > MAX_OFFSET || length > MAX_LENGTH {
@@ -35,7 +35,7 @@ pub(crate) fn passes(frame: &Frame, payload: u16, end: u32) -> bool {
         return false;
     };
     let mut scan = Scan {
-        frame: *frame,
+        frame,
         before: start - 1,
         state,
         failed: false,

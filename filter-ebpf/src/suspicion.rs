@@ -1,6 +1,6 @@
 //! What makes a flow of a `suspicious` service go to the engine.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::XdpContext};
 use filter_common::{
     Address, FlowKey, FlowState, Reason, packet::tcp_flag, settings::Settings, source::Source,
 };
@@ -33,7 +33,7 @@ pub(crate) struct Gist {
 /// With the pre-screen on, every segment with payload is judged, and a flow may change over to the engine at
 /// any of them. Without it, the flow's first packet decides, for good.
 #[inline(never)]
-pub(crate) fn judge(frame: &Frame, packet: &Gist, settings: &Settings, key: &FlowKey) -> Reason {
+pub(crate) fn judge(ctx: &XdpContext, packet: &Gist, settings: &Settings, key: &FlowKey) -> Reason {
     let opens = packet.tcp_flags & tcp_flag::SYN != 0;
     let has_payload = u32::from(packet.payload) < packet.end;
     if !opens && !has_payload {
@@ -65,7 +65,7 @@ pub(crate) fn judge(frame: &Frame, packet: &Gist, settings: &Settings, key: &Flo
         let _ = FLOWS.insert(key, FlowState::on(FlowState::PATH_PASS, 0), 0);
         return Reason::NotSuspicious;
     }
-    if has_payload && !prescreen::passes(frame, packet.payload, packet.end) {
+    if has_payload && !prescreen::passes(Frame::linear(ctx), packet.payload, packet.end) {
         return Reason::SuspectPrescreen;
     }
     Reason::NotSuspicious

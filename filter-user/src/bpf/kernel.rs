@@ -301,6 +301,7 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
             8,
             sizes.services,
         ),
+        shape(map::PORTS, Array, 4, size_of::<filter_common::ports::Ports>(), 1),
         shape(
             map::SETTINGS,
             Array,

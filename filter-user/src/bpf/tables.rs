@@ -18,6 +18,7 @@ use filter_common::{
     challenge::{ChallengeState, Proof},
     flood::{SourceRates, Totals},
     map,
+    ports::Ports,
     queue::InterfaceQueues,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -133,6 +134,7 @@ pub struct Tables {
     pub proven: HashMap<MapData, Address, Proof>,
     /// Inspected services.
     pub services: HashMap<MapData, ServiceKey, Service>,
+    ports: Array<MapData, Ports>,
     settings: Array<MapData, Settings>,
     counters: PerCpuArray<MapData, Counters>,
     allow: List<u32>,
@@ -157,6 +159,7 @@ impl Tables {
             challenge: open(pin_dir, map::CHALLENGE, Map::Array)?,
             proven: open(pin_dir, map::PROVEN, Map::LruHashMap)?,
             services: open(pin_dir, map::SERVICES, Map::HashMap)?,
+            ports: open(pin_dir, map::PORTS, Map::Array)?,
             settings: open(pin_dir, map::SETTINGS, Map::Array)?,
             counters: open(pin_dir, map::COUNTERS, Map::PerCpuArray)?,
             allow: List::open(pin_dir, map::ALLOW_V4, map::ALLOW_V6)?,
@@ -279,6 +282,12 @@ impl Tables {
     ///
     /// Those of the map; `E2BIG` if there are more than it has room for.
     pub fn set_services(&mut self, services: &[(ServiceKey, Service)]) -> Result<(), TableError> {
+        let mut ports = self.ports.get(&0, 0).map_err(failed(map::PORTS))?;
+        for (key, _) in services {
+            ports.serve(key.port);
+        }
+        // Before the services: a port without its bit has none.
+        self.ports.set(0, ports, 0).map_err(failed(map::PORTS))?;
         for (key, service) in services {
             self.services
                 .insert(key, service, 0)
