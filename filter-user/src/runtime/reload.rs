@@ -307,7 +307,9 @@ impl Renewal {
             [] => String::new(),
             changes => format!("; {what}: {}", changes.join(", ")),
         };
-        let warning = |error| format!("; warning: it stays in force as it was, as this engine {error}");
+        let warning = |error: &CredentialError| {
+            format!("; warning: it stays in force as it was, as this engine {error}")
+        };
         let warnings = self.kept.iter().map(warning);
         std::iter::once(changes).chain(warnings).collect()
     }
