@@ -26,7 +26,8 @@ pub fn folder(named: Option<&Path>) -> Option<PathBuf> {
 /// If there is no folder, or a file is not in it.
 pub fn with(folder: Option<PathBuf>, files: &[&str]) -> Result<PathBuf> {
     let remedy = format!(
-        "name the folder that has {} with --data DIR or {VARIABLE}; rules/model-card.md says what is in them",
+        "name the folder that has {} with --data DIR or {VARIABLE}: JSON lines as `portcullis train --help` shows them, of \
+         sources as rules/model-card.md names them",
         files.join(", ")
     );
     let Some(folder) = folder else {
