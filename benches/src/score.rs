@@ -4,8 +4,10 @@
 //! are over requests. "As in operation" is one pass over recorded browsing with the memory of clean requests and lines
 //! that an engine starts with, empty at the start of each round; "without memory" scores every byte.
 
+mod beside;
 mod corpus;
 mod instructions;
+mod judge;
 mod worst;
 
 use std::{path::Path, sync::Arc, time::Instant};
@@ -13,6 +15,8 @@ use std::{path::Path, sync::Arc, time::Instant};
 use anyhow::{Context as _, Result, anyhow};
 use filter_score::{Model, PackSource, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs};
 use serde::Serialize;
+
+pub(crate) use corpus::GET;
 
 use crate::{
     machine::Machine,
@@ -76,7 +80,8 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
             corpus::made_up()
         }
     };
-    let name = if notes.is_empty() {
+    let has_recorded = notes.is_empty();
+    let name = if has_recorded {
         "browsing"
     } else {
         "made-up browsing"
@@ -90,7 +95,7 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
         load: "browsing, without memory",
         ..cost(name, &browsing, rounds, &plain)
     };
-    let many = tenfold(&rules)?;
+    let many = with_others(&rules, 10)?;
     let more = cost(name, &browsing, rounds, &|| {
         Scorer::new(Arc::clone(&many), Policy::default(), 4)
     });
@@ -106,7 +111,12 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
         instructions: instructions::count(data, &mut notes),
         notes,
     };
-    costs.report(machine)
+    let report = costs.report(machine)?;
+    if has_recorded {
+        beside::add(report, &rules, data, quick)
+    } else {
+        Ok(report.missing("the recorded requests that libmodsecurity would judge as well"))
+    }
 }
 
 /// Scores every request once, for a counter of instructions around it.
@@ -131,7 +141,7 @@ pub(crate) fn search(folder: &Path, seconds: u64) -> Result<()> {
     worst::search(&compile(&[])?, folder, seconds)
 }
 
-fn compile(more: &[PackSource<'_>]) -> Result<Arc<RuleSet>> {
+pub(crate) fn compile(more: &[PackSource<'_>]) -> Result<Arc<RuleSet>> {
     let packs = [builtin_packs(), more].concat();
     let rules = RuleSet::compile(&packs)
         .map_err(|errors| anyhow!("{}", errors[0]))
@@ -140,11 +150,11 @@ fn compile(more: &[PackSource<'_>]) -> Result<Arc<RuleSet>> {
     Ok(Arc::new(rules.with_model(Some(Arc::new(model)))))
 }
 
-/// The built-in rules and nine times as many that look for words nobody sends.
-fn tenfold(rules: &RuleSet) -> Result<Arc<RuleSet>> {
+/// `factor` times as many rules as these, the others about words that nobody sends.
+pub(crate) fn with_others(rules: &RuleSet, factor: usize) -> Result<Arc<RuleSet>> {
     use std::fmt::Write as _;
     let mut pack = String::from("family = \"custom\"\n");
-    for number in 0..9 * rules.rules().len() {
+    for number in 0..(factor - 1) * rules.rules().len() {
         // Made of syllables, so that the words are like words and differ from each other.
         const SYLLABLES: [&str; 8] = ["zor", "quib", "xan", "vlek", "jud", "wyx", "kriz", "phol"];
         let word: String = (0..5)
@@ -157,14 +167,20 @@ fn tenfold(rules: &RuleSet) -> Result<Arc<RuleSet>> {
             800_000 + number
         )?;
     }
-    compile(&[PackSource {
+    let more = PackSource {
         name: "made-up.toml",
         text: &pack,
-    }])
+    };
+    if factor > 1 {
+        compile(&[more])
+    } else {
+        compile(&[])
+    }
 }
 
+/// Scores a request, and says whether it is blocked.
 #[inline(never)]
-fn score(scorer: &mut Scorer, request: &[u8]) -> bool {
+pub(crate) fn score(scorer: &mut Scorer, request: &[u8]) -> bool {
     let mut stream = Stream::new();
     let mut blocked = false;
     scorer.feed(&mut stream, request, |decision| {

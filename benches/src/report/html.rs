@@ -12,10 +12,10 @@ pub(crate) fn page(reports: &[Report]) -> String {
     for report in reports {
         section(&mut body, report);
     }
-    let links: String = reports
-        .iter()
-        .map(|report| format!(r##"<a href="#{0}">{0}</a> "##, escape(&report.name)))
-        .collect();
+    let mut links = String::new();
+    for report in reports {
+        let _ = write!(links, r##"<a href="#{0}">{0}</a> "##, escape(&report.name));
+    }
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>Portcullis: benchmarks</title><style>{STYLE}</style></head>\n\

@@ -15,9 +15,13 @@ use crate::{privilege, workspace};
 /// The benchmarks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
+    Xdp,
+    Ring,
     Score,
     Http,
     Flood,
+    Scale,
+    Memory,
 }
 
 /// Build the engine optimised and run the benchmarks. Results go to target/bench (a page, and JSON) and to the terminal.
@@ -39,6 +43,9 @@ pub struct Bench {
     /// Folder with the results of an earlier run (its *.json) to compare with.
     #[arg(long, value_name = "FOLDER")]
     baseline: Option<PathBuf>,
+    /// How long the soak of `memory` takes; 10 minutes, and 20 seconds with --quick.
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
     /// Look for inputs that cost the scoring engine most, for so many seconds, and keep them in benches/worst.
     #[arg(long, value_name = "SECONDS")]
     search: Option<u64>,
@@ -94,6 +101,9 @@ impl Bench {
         if let Some(seconds) = self.search {
             flags.extend(["--search".into(), seconds.to_string().into()]);
         }
+        if let Some(minutes) = self.soak {
+            flags.extend(["--soak".into(), minutes.to_string().into()]);
+        }
         if let Some(folder) = &self.baseline {
             flags.extend(["--baseline".into(), folder.into()]);
         }
@@ -111,12 +121,13 @@ impl Bench {
         if missing.is_empty() || family != Family::Debian {
             return;
         }
-        let mut result = distribution::apt_update();
+        if let Err(error) = distribution::apt_update() {
+            eprintln!("NOTHING CAN BE INSTALLED: {error:#}");
+            return;
+        }
         for peer in missing {
-            result = result.and_then(|()| distribution::apt_install(&[peer.package(family)]));
-            if let Err(error) = &result {
+            if let Err(error) = distribution::apt_install(&[peer.package(family)]) {
                 eprintln!("{} CANNOT BE INSTALLED: {error:#}", peer.name);
-                result = Ok(());
             }
         }
     }
@@ -124,8 +135,12 @@ impl Bench {
 
 fn name_of(name: Name) -> &'static str {
     match name {
+        Name::Xdp => "xdp",
+        Name::Ring => "ring",
         Name::Score => "score",
         Name::Http => "http",
         Name::Flood => "flood",
+        Name::Scale => "scale",
+        Name::Memory => "memory",
     }
 }
