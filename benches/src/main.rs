@@ -168,8 +168,7 @@ impl Benchmark {
 impl Cli {
     fn soak(&self) -> Duration {
         let by_default = if self.quick { QUICK_SOAK } else { SOAK };
-        self.soak
-            .map_or(by_default, |minutes| Duration::from_mins(minutes))
+        self.soak.map_or(by_default, Duration::from_mins)
     }
 
     fn run(&self, name: Benchmark) -> Result<Report> {

@@ -1,18 +1,14 @@
-//! Where the frames come from: a packet socket at the other end of the cable, on a thread of its own.
+//! Where the frames come from: a packet socket at the other end of the cable.
 
 use std::{
     io::IoSlice,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd as _, OwnedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use filter_common::{Address, FlowKey, FlowState};
 use filter_user::{
     bpf::Tables,
@@ -34,10 +30,12 @@ pub(super) const FLOWS: usize = 512;
 pub(super) const REQUEST: usize = 250;
 /// Frames of one system call.
 const BATCH: usize = 64;
-/// Frames in the ring at most; it holds twice as many.
-const IN_FLIGHT: u64 = 1024;
+/// Frames that are put into the ring at once; it holds twice as many.
+pub(super) const FILL: usize = 1024;
 /// Requests of a flow that the server leaves unacknowledged at most.
-const UNACKNOWLEDGED: u32 = 32;
+const UNACKNOWLEDGED: usize = 32;
+/// How long frames may take into the ring.
+const PATIENCE: Duration = Duration::from_secs(2);
 const IP: usize = 14;
 const TCP: usize = IP + 20;
 const SEQUENCE: usize = TCP + 4;
@@ -47,118 +45,74 @@ const INITIAL: u32 = 1000;
 
 /// A connection's next frame.
 struct Flow {
+    syn: Vec<u8>,
     frame: Vec<u8>,
     key: FlowKey,
     next: u32,
 }
 
-/// The running sender.
-pub(super) struct Sender {
-    ending: Arc<AtomicBool>,
-    thread: JoinHandle<Result<()>>,
+/// Sends the frames of one round's connections.
+pub(super) struct Sender<'a> {
+    way: &'a Way,
+    flows: Vec<Flow>,
+    /// The flow that sends next.
+    next: usize,
+    /// Requests of each flow since the last acknowledgement.
+    unacknowledged: usize,
 }
 
-/// Where frames go, and how that they were taken is seen.
+/// Where frames go, and how that they have come is seen.
 pub(super) struct Way {
-    pub(super) socket: Arc<OwnedFd>,
+    pub(super) socket: OwnedFd,
     pub(super) macs: (Mac, Mac),
     pub(super) queue: QueueHandle,
-    pub(super) tables: Tables,
 }
 
-impl Sender {
-    /// Opens as many connections as [`FLOWS`], others in each round, then sends requests until it is stopped.
-    pub(super) fn start(way: Way, round: u16) -> Result<Self> {
-        let ending = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ending);
-        let thread = thread::Builder::new()
-            .name("sender".to_owned())
-            .spawn(move || way.send(round, &told))
-            .context("starting a thread")?;
-        Ok(Self { ending, thread })
+impl<'a> Sender<'a> {
+    /// Connections that are others in each round. Nothing is sent yet.
+    pub(super) fn new(way: &'a Way, round: u16) -> Self {
+        let flow = |number| Flow::new(way.macs, round, number);
+        Self {
+            way,
+            flows: (0..FLOWS).map(flow).collect(),
+            next: 0,
+            unacknowledged: UNACKNOWLEDGED,
+        }
     }
 
-    /// Ends it. What it has sent may still be in the ring.
-    pub(super) fn stop(self) -> Result<()> {
-        self.ending.store(true, Ordering::Relaxed);
-        let joined = self.thread.join();
-        joined.unwrap_or_else(|_| Err(anyhow!("the sender panicked")))
+    /// Puts the opening segments of all connections into the ring.
+    ///
+    /// # Errors
+    /// If they do not arrive.
+    pub(super) fn open(&self) -> Result<()> {
+        let syns: Vec<&[u8]> = self.flows.iter().map(|flow| flow.syn.as_slice()).collect();
+        self.way.put(&syns)
     }
 
-    /// Whether it has ended, with an error then.
-    pub(super) fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
-
-impl Way {
-    fn send(mut self, round: u16, ending: &AtomicBool) -> Result<()> {
-        super::site::pin(1)?;
-        let syns: Vec<Vec<u8>> = (0..FLOWS)
-            .map(|number| frame(self.macs, round, number, INITIAL, flag::SYN, b"").to_bytes())
-            .collect();
-        for batch in syns.chunks(BATCH) {
-            self.put(batch.iter().map(Vec::as_slice), ending)?;
+    /// Puts [`FILL`] requests into the ring.
+    ///
+    /// # Errors
+    /// If they do not arrive.
+    pub(super) fn fill(&mut self, tables: &mut Tables) -> Result<()> {
+        if self.unacknowledged >= UNACKNOWLEDGED {
+            self.acknowledge(tables)?;
+            self.unacknowledged = 0;
         }
-        let mut flows: Vec<Flow> = (0..FLOWS).map(|number| self.flow(round, number)).collect();
-        while self.waiting() > 0 && !ending.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_micros(50));
+        for _ in 0..FILL / BATCH {
+            let flows = &mut self.flows[self.next..self.next + BATCH];
+            flows.iter_mut().for_each(Flow::advance);
+            let frames: Vec<&[u8]> = flows.iter().map(|flow| flow.frame.as_slice()).collect();
+            self.way.put(&frames)?;
+            self.next = (self.next + BATCH) % FLOWS;
         }
-        let mut since = UNACKNOWLEDGED;
-        while !ending.load(Ordering::Relaxed) {
-            if since == UNACKNOWLEDGED {
-                self.acknowledge(&flows)?;
-                since = 0;
-            }
-            for flows in flows.chunks_mut(BATCH) {
-                for flow in &mut *flows {
-                    flow.advance();
-                }
-                self.put(flows.iter().map(|flow| flow.frame.as_slice()), ending)?;
-            }
-            since += 1;
-        }
-        Ok(())
-    }
-
-    /// Frames in the ring.
-    fn waiting(&self) -> u64 {
-        self.queue.redirected().saturating_sub(self.queue.consumed())
-    }
-
-    /// Sends frames when there is room.
-    fn put<'a>(&self, frames: impl Iterator<Item = &'a [u8]>, ending: &AtomicBool) -> Result<()> {
-        while self.waiting() > IN_FLIGHT {
-            if ending.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            std::hint::spin_loop();
-        }
-        let batch: Vec<[IoSlice<'_>; 1]> = frames.map(|frame| [IoSlice::new(frame)]).collect();
-        let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
-        let mut sent = 0;
-        while sent < batch.len() {
-            let none = [None; BATCH];
-            match sendmmsg(
-                self.socket.as_raw_fd(),
-                &mut headers,
-                &batch[sent..],
-                &none[sent..batch.len()],
-                [],
-                MsgFlags::empty(),
-            ) {
-                Ok(results) => sent += results.count(),
-                Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => {}
-                Err(error) => return Err(error).context("sending frames"),
-            }
-        }
+        self.unacknowledged += FILL / FLOWS;
         Ok(())
     }
 
     /// As if the server had answered: it has everything up to here.
-    fn acknowledge(&mut self, flows: &[Flow]) -> Result<()> {
-        for flow in flows {
-            let mut state = self.tables.flows.get(&flow.key, 0).unwrap_or_default();
+    fn acknowledge(&self, tables: &mut Tables) -> Result<()> {
+        for flow in &self.flows {
+            let mut state = tables.flows.get(&flow.key, 0).unwrap_or_default();
             ensure!(
                 state.path == FlowState::PATH_INSPECT,
                 "the program does not know a flow whose SYN was sent"
@@ -166,32 +120,69 @@ impl Way {
             state.server_flags = FlowState::SERVER_SEEN | FlowState::SERVER_OPENED;
             state.server_opened = 2;
             state.server_ack = flow.next;
-            self.tables
+            tables
                 .flows
                 .insert(flow.key, state, 0)
                 .context("entering a flow")?;
         }
         Ok(())
     }
+}
 
-    fn flow(&self, round: u16, number: usize) -> Flow {
-        let request = request(number);
+impl Way {
+    /// Sends frames, and waits until they are in the ring.
+    fn put(&self, frames: &[&[u8]]) -> Result<()> {
+        let expected = self.queue.redirected() + frames.len() as u64;
+        for frames in frames.chunks(BATCH) {
+            let batch: Vec<[IoSlice<'_>; 1]> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
+            let mut headers = MultiHeaders::<()>::preallocate(BATCH, None);
+            let (none, mut sent) = ([None; BATCH], 0);
+            while sent < batch.len() {
+                match sendmmsg(
+                    self.socket.as_raw_fd(),
+                    &mut headers,
+                    &batch[sent..],
+                    &none[sent..batch.len()],
+                    [],
+                    MsgFlags::empty(),
+                ) {
+                    Ok(results) => sent += results.count(),
+                    Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => {}
+                    Err(error) => return Err(error).context("sending frames"),
+                }
+            }
+        }
+        let end = Instant::now() + PATIENCE;
+        while self.queue.redirected() < expected {
+            ensure!(
+                Instant::now() < end,
+                "{} of {} frames did not come into the ring",
+                expected - self.queue.redirected(),
+                frames.len()
+            );
+            thread::yield_now();
+        }
+        Ok(())
+    }
+}
+
+impl Flow {
+    fn new(macs: (Mac, Mac), round: u16, number: usize) -> Self {
         let next = INITIAL + 1;
-        let frame = frame(self.macs, round, number, next, flag::ACK | flag::PSH, &request);
-        Flow {
+        let frame = frame(macs, round, number, next, flag::ACK | flag::PSH, &request(number));
+        Self {
             key: FlowKey::tcp(
                 Address::from(frame.source),
                 CLIENT_PORT,
                 Address::from(frame.destination),
                 address::NGINX_PORT,
             ),
+            syn: self::frame(macs, round, number, INITIAL, flag::SYN, b"").to_bytes(),
             frame: frame.to_bytes(),
             next,
         }
     }
-}
 
-impl Flow {
     /// Makes the next request of the frame.
     fn advance(&mut self) {
         let frame = &mut self.frame;
@@ -253,12 +244,7 @@ mod tests {
     fn requests_go_on_where_the_last_one_ended() {
         assert_eq!(request(511).len(), REQUEST);
         let macs = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
-        let first = frame(macs, 300, 511, INITIAL + 1, flag::ACK, &request(511));
-        let mut flow = Flow {
-            frame: first.to_bytes(),
-            key: FlowKey::tcp(Address::default(), 0, Address::default(), 0),
-            next: INITIAL + 1,
-        };
+        let mut flow = Flow::new(macs, 300, 511);
         for number in 0..3 {
             flow.advance();
             let sent = Frame::parse(&flow.frame).expect("a frame that parses");

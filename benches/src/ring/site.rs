@@ -22,6 +22,7 @@ use filter_user::{
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
     unistd::Pid,
 };
 use xtask::lab::{Lab, Options, address, frame::Mac, mounts::BPFFS, packet_socket};
@@ -34,12 +35,6 @@ const FRAMES: u32 = 4096;
 const FRAME_SIZE: u32 = 2048;
 /// Flows that the loop has room for.
 const ROOM: u32 = 65_536;
-/// Connections are opened before a round's figures begin.
-const LEAD: Duration = Duration::from_millis(100);
-/// A heartbeat is written about as often as an engine does.
-const BEAT: Duration = Duration::from_millis(5);
-/// How long what is in the ring at a round's end may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is done with the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +63,8 @@ impl Loop {
 pub(super) struct Flow {
     pub(super) received: f64,
     pub(super) forwarded: f64,
+    /// Received, with the time of sender and XDP program as well.
+    pub(super) whole: f64,
 }
 
 /// Everything that the loops share.
@@ -76,12 +73,10 @@ pub(super) struct Site {
     batch: Vec<Frame>,
     queue: QueueHandle,
     tables: Tables,
-    socket: Arc<OwnedFd>,
-    macs: (Mac, Mac),
+    way: Arc<Way>,
     rounds: u16,
     /// Frames that the bare loops took.
     taken: u64,
-    beaten: Instant,
     _events: mpsc::Receiver<Event>,
     _commands: mpsc::SyncSender<Command>,
 }
@@ -97,7 +92,7 @@ impl Site {
         let gateway = lab.gateway();
         // What is forwarded ends behind this cable: it is for another address, and nobody has one there.
         gateway.ip("link add forward type veth peer name drain\nlink set forward up arp off\nlink set drain up arp off\n")?;
-        let socket = Arc::new(packet_socket::sender(lab.client(), "eth0")?);
+        let socket = packet_socket::sender(lab.client(), "eth0")?;
         let macs = (lab.client().mac("eth0")?, gateway.mac("outside")?);
         gateway.enter(move || {
             let options = LoadOptions {
@@ -116,14 +111,14 @@ impl Site {
             let attachment = Attachment::new(&mut kernel, Place::Host("outside"), &[mode])
                 .context("attaching the program")?;
             let mut site = Self::new(&kernel, memory, socket, macs)?;
-            pin(0)?;
+            pin()?;
             let result = work(&mut site);
             attachment.detach().context("detaching the program")?;
             result
         })?
     }
 
-    fn new(kernel: &Kernel, memory: usize, socket: Arc<OwnedFd>, macs: (Mac, Mac)) -> Result<Self> {
+    fn new(kernel: &Kernel, memory: usize, socket: OwnedFd, macs: (Mac, Mac)) -> Result<Self> {
         let mut tables = Tables::open(kernel.pin_dir()).context("opening the maps")?;
         let server = Address::v4(address::SERVER_V4.octets());
         let service = Service {
@@ -181,46 +176,62 @@ impl Site {
         Ok(Self {
             worker,
             batch: Vec::with_capacity(64),
-            queue,
             tables,
-            socket,
-            macs,
+            way: Arc::new(Way {
+                socket,
+                macs,
+                queue: queue.clone(),
+            }),
+            queue,
             rounds: 0,
             taken: 0,
-            beaten: Instant::now(),
             _events: receiver,
             _commands: commands,
         })
     }
 
-    /// Lets one of the loops run for so long.
+    /// Fills the ring and lets one of the loops empty it, over and over for so long. Only the time that the loop takes counts.
     pub(super) fn round(&mut self, which: Loop, length: Duration) -> Result<Flow> {
         self.rounds += 1;
-        let way = Way {
-            socket: Arc::clone(&self.socket),
-            macs: self.macs,
-            queue: self.queue.clone(),
-            tables: Tables::open(self.tables.pin_dir())?,
-        };
-        let sender = Sender::start(way, self.rounds)?;
-        let start = Instant::now();
-        while start.elapsed() < LEAD {
-            self.turn(which)?;
+        let way = Arc::clone(&self.way);
+        let mut sender = Sender::new(&way, self.rounds);
+        self.queue.set_heartbeat(monotonic_ns());
+        sender.open()?;
+        self.empty(which)?;
+        let (received, sunk, end) = (self.received(which), sunk()?, Instant::now() + length);
+        let (mut took, mut filling) = (Duration::ZERO, Duration::ZERO);
+        while Instant::now() < end {
+            self.queue.set_heartbeat(monotonic_ns());
+            let begin = cpu_time()?;
+            sender.fill(&mut self.tables)?;
+            let start = cpu_time()?;
+            self.empty(which)?;
+            filling += start.saturating_sub(begin);
+            took += cpu_time()?.saturating_sub(start);
         }
-        let (before, at, sunk) = (self.received(which), Instant::now(), sunk()?);
-        while at.elapsed() < length && !sender.has_ended() {
-            self.turn(which)?;
-        }
-        let (seconds, received) = (at.elapsed().as_secs_f64(), self.received(which) - before);
+        let received = self.received(which) - received;
         let forwarded = self::sunk()? - sunk;
-        let ended = self.empty(which, sender);
         self.check()?;
-        ended?;
+        let expected = if which == Loop::Receive { 0 } else { received };
+        ensure!(
+            forwarded == expected,
+            "{forwarded} of {expected} packets came out at the other side"
+        );
         #[expect(clippy::cast_precision_loss, reason = "packets of a second")]
+        let rate = |packets: u64, time: Duration| packets as f64 / time.as_secs_f64();
         Ok(Flow {
-            received: received as f64 / seconds,
-            forwarded: forwarded as f64 / seconds,
+            received: rate(received, took),
+            forwarded: rate(forwarded, took),
+            whole: rate(received, took + filling),
         })
+    }
+
+    /// Until nothing is left in the ring.
+    fn empty(&mut self, which: Loop) -> Result<()> {
+        while self.queue.redirected() > self.queue.consumed() {
+            self.turn(which)?;
+        }
+        Ok(())
     }
 
     fn turn(&mut self, which: Loop) -> Result<()> {
@@ -243,10 +254,6 @@ impl Site {
             maps.consumed(count);
             self.taken += count;
         }
-        if self.beaten.elapsed() > BEAT {
-            maps.beat(monotonic_ns());
-            self.beaten = Instant::now();
-        }
         Ok(())
     }
 
@@ -255,17 +262,6 @@ impl Site {
             Loop::Engine => self.worker.counters().received,
             Loop::Receive | Loop::Forward => self.taken,
         }
-    }
-
-    /// Takes what the sender still sends, until it has ended and nothing is left.
-    fn empty(&mut self, which: Loop, sender: Sender) -> Result<()> {
-        let stopping = std::thread::spawn(move || sender.stop());
-        let end = Instant::now() + PATIENCE;
-        while !stopping.is_finished() || self.queue.redirected() > self.queue.consumed() {
-            self.turn(which)?;
-            ensure!(Instant::now() < end, "frames stay in the ring");
-        }
-        stopping.join().map_err(|_| anyhow!("the sender panicked"))?
     }
 
     /// A rate with losses, or with requests that were not scored, would mean nothing.
@@ -310,10 +306,15 @@ fn sunk() -> Result<u64> {
         .context("a number of packets")
 }
 
-/// Keeps this thread on a CPU, if there is more than one.
-pub(super) fn pin(cpu: usize) -> Result<()> {
+/// The time that this thread has been running: what else the machine does is not measured.
+fn cpu_time() -> Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("reading the thread's clock")?;
+    Ok(Duration::from(time))
+}
+
+/// Keeps this thread on one CPU.
+fn pin() -> Result<()> {
     let mut set = CpuSet::new();
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    set.set(cpu.min(count - 1)).context("naming a CPU")?;
+    set.set(0).context("naming a CPU")?;
     sched_setaffinity(Pid::from_raw(0), &set).context("staying on a CPU")
 }
