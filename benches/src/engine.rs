@@ -58,6 +58,11 @@ impl<'a> Engine<'a> {
         Ok(engine)
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A command of the engine's command line, in the gateway.
     pub(crate) fn client(&self, arguments: &[&str]) -> Command {
         let mut command = self.lab.gateway().command(self.binary);

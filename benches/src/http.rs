@@ -9,7 +9,7 @@
 //! A veth's native mode copies every packet into a page first, which drivers of NICs need not. wrk sends one request over and over, so nearly all are known from the cache of clean requests, as is
 //! said beside the figures; `--no-cache` has each of them scored.
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use xtask::lab::{Lab, Nginx, Options, address, engine_config};
 use crate::{
     engine::Engine,
     machine::Machine,
+    report::{Cell, Column, Report, Table},
     statistics::{Figure, Ratio},
     wrk::{self, Load, Round},
 };
@@ -39,8 +40,7 @@ const MODES: [&str; 2] = ["auto", "native"];
 
 /// The result.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    machine: Machine,
+struct Comparisons {
     loads: Vec<Comparison>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn run(engine: &Path, quick: bool, cache: bool) -> Result<Report> {
         check_everything_was_inspected(&engine)?;
         engine.stop()?;
     }
-    Ok(Report { machine, loads })
+    Comparisons { loads }.report(machine)
 }
 
 fn configuration(mode: &str, cache: bool) -> String {
@@ -257,76 +257,71 @@ fn latency(engine: &Engine<'_>) -> Result<Percentiles> {
     })
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine {
-            cpus,
-            cpu,
-            kernel,
-            governor,
-            load,
-        } = &self.machine;
-        writeln!(
-            f,
-            "HTTP through the lab, plain forwarding beside everything inspected"
-        )?;
-        write!(
-            f,
-            "{cpus} × {cpu}, Linux {kernel}, governor {governor}, load {load}"
-        )?;
-        self.loads.iter().try_for_each(|load| write!(f, "\n\n{load}"))
+impl Comparisons {
+    fn report(&self, machine: Machine) -> Result<Report> {
+        let title = "HTTP through the lab, plain forwarding beside everything inspected";
+        let mut report = Report::on(machine, "http", title);
+        for comparison in &self.loads {
+            let table = comparison.table();
+            report = report.with(table.bars("requests/s")).with(table);
+            for inspected in &comparison.inspected {
+                report = report.note(inspected.note(comparison.load.path));
+            }
+        }
+        report.measured(self)
     }
 }
 
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Comparison {
+    fn table(&self) -> Table {
         let Load {
             threads,
             connections,
             seconds,
             path,
         } = self.load;
-        write!(
-            f,
-            "wrk -t{threads} -c{connections} -d{seconds}s {path:<6} {:>10} {:>17} {:>9} {:>9}",
-            "requests/s", "min … max", "p50 µs", "p99 µs"
-        )?;
-        row(f, "plain", &self.plain)?;
-        for Inspected {
-            xdp_mode,
-            attached,
-            candidate,
-            ..
-        } in &self.inspected
-        {
-            row(f, &format!("{xdp_mode} ({attached} XDP)"), candidate)?;
-        }
+        let mut table = Table::new(
+            format!("wrk -t{threads} -c{connections} -d{seconds}s {path}"),
+            [
+                Column::more("rate", "requests/s"),
+                Column::less("p50", "µs"),
+                Column::less("p99", "µs"),
+                Column::more("of plain (95 %)", ""),
+            ],
+        );
+        let cells = |candidate: &Candidate| {
+            [
+                candidate.requests_per_s,
+                candidate.p50_s.times(1e6),
+                candidate.p99_s.times(1e6),
+            ]
+            .map(Cell::from)
+            .to_vec()
+        };
+        table.row("plain", cells(&self.plain));
         for inspected in &self.inspected {
-            let Ratio { median, low, high } = inspected.ratio;
-            let Percentiles { p50_s, p99_s } = inspected.driver_to_forwarded;
-            write!(
-                f,
-                "\n{} / plain: median {median:.3} (95 %: {low:.3} … {high:.3}) of {} pairs; driver → forwarded: p50 {:.1} µs, \
-                 p99 {:.1} µs; {:.1} % of the requests known from the cache",
-                inspected.xdp_mode,
-                self.plain.rounds.len(),
-                p50_s * 1e6,
-                p99_s * 1e6,
-                inspected.cached * 1e2
-            )?;
+            let mut cells = cells(&inspected.candidate);
+            cells.push(inspected.ratio.into());
+            table.row(
+                format!("{} ({} XDP)", inspected.xdp_mode, inspected.attached),
+                cells,
+            );
         }
-        Ok(())
+        table
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, candidate: &Candidate) -> fmt::Result {
-    let rate = &candidate.requests_per_s;
-    write!(
-        f,
-        "\n{name:<25} {:>10.0} {:>17} {:>9.0} {:>9.0}",
-        rate.median,
-        format!("{:.0} … {:.0}", rate.min, rate.max),
-        candidate.p50_s.median * 1e6,
-        candidate.p99_s.median * 1e6
-    )
+impl Inspected {
+    fn note(&self, path: &str) -> String {
+        let Percentiles { p50_s, p99_s } = self.driver_to_forwarded;
+        format!(
+            "{path}, {}: driver → forwarded p50 {:.1} µs, p99 {:.1} µs; {:.1} % of the requests known from the cache; \
+             ratio over {} pairs",
+            self.xdp_mode,
+            p50_s * 1e6,
+            p99_s * 1e6,
+            self.cached * 1e2,
+            self.candidate.rounds.len()
+        )
+    }
 }

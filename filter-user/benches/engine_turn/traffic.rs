@@ -207,7 +207,8 @@ fn key(flow: u32) -> FlowKey {
     FlowKey::tcp(Address::v4(source(flow)), 40_000, Address::v4(SERVER), 80)
 }
 
-fn config(capacity: u32) -> WorkerConfig {
+/// A loop with room for so many flows that never sleeps.
+pub(crate) fn config(capacity: u32) -> WorkerConfig {
     WorkerConfig {
         queue: 0,
         on_failure: FailurePolicy::Drop,

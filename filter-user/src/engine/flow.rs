@@ -50,7 +50,7 @@ pub(super) enum Ruling {
 /// An idle flow may cost this much: its entry here with its share of the index, and the one in the kernel's map.
 const BUDGET: usize = 512;
 /// What the map takes for an entry with its key and value, by `memlock` in the fdinfo of a full one of a million
-/// (`cargo bench -p filter-user --bench scale`).
+/// (`cargo xtask bench scale`).
 const MAP_ENTRY: usize = 64 + size_of::<FlowKey>() + size_of::<FlowState>();
 const _: () = assert!(FlowTable::<FlowKey, Flow>::bytes_per_entry() + MAP_ENTRY <= BUDGET);
 

@@ -81,7 +81,10 @@ impl PacketSocket {
 }
 
 /// A socket that only sends: frames of the interface are not copied for it.
-pub(super) fn sender(namespace: &Namespace, interface: &str) -> Result<OwnedFd> {
+///
+/// # Errors
+/// If not root, or there is no such interface.
+pub fn sender(namespace: &Namespace, interface: &str) -> Result<OwnedFd> {
     namespace
         .enter(|| bound(interface, None))?
         .with_context(|| format!("opening a packet socket on {interface} in {}", namespace.name()))

@@ -5,30 +5,51 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::build::{self, Build};
+use crate::distribution::{self, Family};
+use crate::requirements::{self, Requirement};
 use crate::{privilege, recorded, workspace};
 
 /// What `score` scores.
 const RECORDED: &str = "benign_requests_valid.jsonl.gz";
 
-/// Build the engine optimised and run the benchmarks in the lab. Results go to target/bench/*.json and to the
-/// terminal. Candidates alternate within one run; nothing fails because it is slow.
+/// The benchmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    Xdp,
+    Ring,
+    Score,
+    Http,
+    Flood,
+    Scale,
+    Memory,
+}
+
+/// Build the engine optimised and run the benchmarks. Results go to target/bench (a page, and JSON) and to the terminal.
+/// Candidates alternate within one run; nothing fails because it is slow. What is compared with is installed from Debian's
+/// packages; what cannot be had is said, and left out.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// Which benchmarks (score, http, flood); all without a name.
-    names: Vec<OsString>,
+    /// Which benchmarks; all without a name.
+    names: Vec<Name>,
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
     /// Without the engine's cache of clean requests: wrk sends one request over and over.
     #[arg(long)]
     no_cache: bool,
-    /// Folder with recorded requests for `score` [default: that of PORTCULLIS_DATA, else ../shared/data]. Without any,
+    /// Folder with recorded requests for `score` [default: that of `PORTCULLIS_DATA`, else ../shared/data]. Without any,
     /// requests are made up.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Folder with the results of an earlier run (its *.json) to compare with.
+    #[arg(long, value_name = "FOLDER")]
+    baseline: Option<PathBuf>,
+    /// How long the soak of `memory` takes; 10 minutes, and 20 seconds with --quick.
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
     /// Look for inputs that cost the scoring engine most, for so many seconds, and keep them in benches/worst.
     #[arg(long, value_name = "SECONDS")]
     search: Option<u64>,
@@ -40,30 +61,43 @@ impl Bench {
     /// # Errors
     /// If something cannot be built, or a benchmark gets wrong results.
     pub fn run(&self) -> Result<ExitCode> {
+        let names: Vec<OsString> = self.chosen().map(|name| name_of(name).into()).collect();
         let mut flags = self.flags()?;
-        // The scoring engine alone needs neither the lab nor the program.
-        let others = self.names.is_empty() || self.names.iter().any(|name| name != "score");
-        if self.search.is_none() && others {
-            let engine = Build::default().build()?;
-            let arguments = [OsString::from("bench")]
+        let engine = Build::default().build()?;
+        // The scoring engine alone needs no privilege.
+        if self.search.is_none() && self.chosen().any(|name| name != Name::Score) {
+            let arguments: Vec<OsString> = [OsString::from("bench")]
                 .into_iter()
-                .chain(self.names.iter().cloned());
-            privilege::become_root(&arguments.chain(flags.iter().cloned()).collect::<Vec<_>>())?;
-            flags.extend(["--engine".into(), engine.into()]);
+                .chain(names.iter().chain(&flags).cloned())
+                .collect();
+            privilege::become_root(&arguments)?;
         }
+        if self.search.is_none() {
+            self.install_peers();
+        }
+        flags.extend(["--engine".into(), engine.into()]);
         flags.extend(["--output".into(), workspace::target().join("bench").into()]);
         let mut command = workspace::cargo_command();
         command
             .args(["run", "--quiet", "--release", "--package", "benches", "--"])
-            .args(&self.names)
+            .args(names)
             .args(flags);
         build::succeed(&mut command)?;
         Ok(ExitCode::SUCCESS)
     }
 
+    fn chosen(&self) -> impl Iterator<Item = Name> {
+        let names = if self.names.is_empty() {
+            Name::value_variants()
+        } else {
+            &self.names
+        };
+        names.iter().copied()
+    }
+
     fn flags(&self) -> Result<Vec<OsString>> {
         let mut flags: Vec<OsString> = Vec::new();
-        let scores = self.names.is_empty() || self.names.iter().any(|name| name == "score");
+        let scores = self.chosen().any(|name| name == Name::Score);
         if let Some(folder) = recorded::folder(self.data.as_deref())
             && scores
         {
@@ -77,6 +111,46 @@ impl Bench {
         if let Some(seconds) = self.search {
             flags.extend(["--search".into(), seconds.to_string().into()]);
         }
+        if let Some(minutes) = self.soak {
+            flags.extend(["--soak".into(), minutes.to_string().into()]);
+        }
+        if let Some(folder) = &self.baseline {
+            flags.extend(["--baseline".into(), folder.into()]);
+        }
         Ok(flags)
+    }
+
+    /// A benchmark says itself what it had to do without.
+    fn install_peers(&self) {
+        let missing: Vec<&Requirement> = self
+            .chosen()
+            .flat_map(|name| requirements::peers(name_of(name)))
+            .filter(|peer| !peer.is_met())
+            .collect();
+        let family = Family::of_this_system();
+        if missing.is_empty() || family != Family::Debian {
+            return;
+        }
+        if let Err(error) = distribution::apt_update() {
+            eprintln!("NOTHING CAN BE INSTALLED: {error:#}");
+            return;
+        }
+        for peer in missing {
+            if let Err(error) = distribution::apt_install(&[peer.package(family)]) {
+                eprintln!("{} CANNOT BE INSTALLED: {error:#}", peer.name);
+            }
+        }
+    }
+}
+
+fn name_of(name: Name) -> &'static str {
+    match name {
+        Name::Xdp => "xdp",
+        Name::Ring => "ring",
+        Name::Score => "score",
+        Name::Http => "http",
+        Name::Flood => "flood",
+        Name::Scale => "scale",
+        Name::Memory => "memory",
     }
 }

@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
-use filter_common::{Action, Address, FlowState, block::Block, service::Service};
+use filter_common::{Action, service::Service};
 use filter_user::bpf::{Prefix, Sizes};
+use serde::Serialize;
 
+use super::{blocks, flows};
 use crate::{
-    Scale,
     bed::Bed,
-    blocks, flows,
     packets::{Family, SERVER_PORT, request},
 };
 
@@ -18,42 +19,31 @@ const ROUNDS: usize = 5;
 const FEW: u32 = 1_000;
 
 /// The program twice, with maps of the same sizes.
-pub(crate) struct Beds {
+pub(super) struct Beds {
     /// With a few entries.
     few: Bed,
-    pub(crate) full: Bed,
+    pub(super) full: Bed,
 }
 
 impl Beds {
-    /// `None` without root.
-    pub(crate) fn new(scale: Scale) -> Option<Self> {
+    /// With room for so many entries of each kind.
+    ///
+    /// # Errors
+    /// Without root.
+    pub(super) fn new(entries: u32) -> Result<Self> {
         let sizes = Sizes {
-            flows: scale.entries,
+            flows: entries,
             sources: 1024,
-            blocks: scale.entries,
-            prefixes: scale.entries,
+            blocks: entries,
+            prefixes: entries,
             services: 64,
         };
-        let mut few = Bed::sized(sizes)?;
-        let full = Bed::sized(sizes)?;
-        for number in 0..FEW.min(scale.entries) {
-            let (tables, client) = (&mut few.tables, IpAddr::V4(blocks::source(number)));
-            let there_is_room = "there is room";
-            tables
-                .block_source(Address::from(client), Block::default())
-                .expect(there_is_room);
-            tables
-                .block(blocks::prefix_v4(number), Block::default())
-                .expect(there_is_room);
-            tables
-                .block(blocks::prefix_v6(number), Block::default())
-                .expect(there_is_room);
-            tables
-                .flows
-                .insert(flows::key(number), FlowState::inspect(0), 0)
-                .expect(there_is_room);
-        }
-        Some(Self { few, full })
+        let bed = || Bed::sized(sizes).context("loading the program (fix: run as root)");
+        let (mut few, mut full) = (bed()?, bed()?);
+        blocks::enter(&mut few.tables, 0..FEW.min(entries), &mut Vec::new())?;
+        few.start_engine();
+        full.start_engine();
+        Ok(Self { few, full })
     }
 }
 
@@ -118,8 +108,8 @@ struct Figures {
 }
 
 impl Figures {
-    fn add(&mut self, bed: &mut Bed, class: &Class, packets: &[Vec<u8>], repeat: u32) {
-        bed.tables.set_services(&[]).expect("services can be removed");
+    fn add(&mut self, bed: &mut Bed, class: &Class, packets: &[Vec<u8>], repeat: u32) -> Result<()> {
+        bed.tables.set_services(&[]).context("removing services")?;
         if class.is_served {
             bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
         }
@@ -129,26 +119,36 @@ impl Figures {
                 repeat,
                 ..TestRunOptions::default()
             };
-            let result = bed.xdp().test_run(options).expect("the program runs");
-            (result.return_value == number_of(class.action)).then_some(result.duration.as_nanos())
+            let result = bed.xdp().test_run(options).context("running the program")?;
+            let is_right = result.return_value == number_of(class.action);
+            anyhow::Ok(is_right.then_some(result.duration.as_nanos()))
         };
         // Some addresses cannot be sources, and of those that are in no map some are in a prefix by chance.
-        let fitting: Vec<_> = packets.iter().filter(|packet| run(packet, 1).is_some()).collect();
-        assert!(
+        let mut fitting = Vec::new();
+        for packet in packets {
+            fitting.extend(run(packet, 1)?.map(|_| packet));
+        }
+        ensure!(
             fitting.len() > packets.len() / 2,
-            "{}: only {}",
+            "{}: only {} of {} packets got that verdict",
             class.name,
-            fitting.len()
+            fitting.len(),
+            packets.len()
         );
-        self.same.push(run(fitting[0], repeat).expect("it did just now"));
+        self.same.extend(run(fitting[0], repeat)?);
         // What was asked for last is what was not asked for the longest.
-        let mut all: Vec<_> = fitting.iter().filter_map(|packet| run(packet, 1)).collect();
+        let mut all = Vec::new();
+        for packet in fitting {
+            all.extend(run(packet, 1)?);
+        }
         all.sort_unstable();
         self.other.push(all[all.len() / 2]);
+        Ok(())
     }
 
-    fn lowest(&self) -> [u128; 2] {
-        [&self.same, &self.other].map(|figures| figures.iter().copied().min().unwrap_or_default())
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one packet")]
+    fn lowest(&self) -> [f64; 2] {
+        [&self.same, &self.other].map(|figures| figures.iter().min().map_or(f64::NAN, |ns| *ns as f64))
     }
 }
 
@@ -162,8 +162,9 @@ const fn number_of(action: Action) -> u32 {
     }
 }
 
-fn packets(class: &Class, entries: u32, scale: Scale) -> Vec<Vec<u8>> {
-    let asked = scale.asked.min(entries);
+/// Packets of so many of the entries, at most `asked`.
+fn packets(class: &Class, entries: u32, asked: u32) -> Vec<Vec<u8>> {
+    let asked = asked.min(entries);
     let from = |number: u32| {
         let source = (class.source)(number * (entries / asked));
         let family = if source.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -174,30 +175,37 @@ fn packets(class: &Class, entries: u32, scale: Scale) -> Vec<Vec<u8>> {
     (0..asked).map(from).collect()
 }
 
-/// Both programs in turn.
-pub(crate) fn compare(beds: &mut Beds, scale: Scale, repeat: u32) {
-    beds.few.start_engine();
-    beds.full.start_engine();
-    println!(
-        "{:<34} {:>10} {:>10} {:>12} {:>12}   ns a packet, the least of {ROUNDS} rounds",
-        "verdict", "same, few", "same, full", "others, few", "others, full"
-    );
+/// What a verdict costs with few entries in the maps and with many.
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    pub(super) class: &'static str,
+    pub(super) entries: u32,
+    /// Nanoseconds of the same packet over and over, and of packets that are all of other sources: with few entries.
+    pub(super) few: [f64; 2],
+    /// The same with all.
+    pub(super) full: [f64; 2],
+}
+
+/// Both programs in turn; the full one has so many entries now.
+///
+/// # Errors
+/// If packets get other verdicts.
+pub(super) fn compare(beds: &mut Beds, entries: u32, asked: u32, repeat: u32) -> Result<Vec<Verdict>> {
+    let mut verdicts = Vec::new();
     for class in &CLASSES {
-        let of_few = packets(class, FEW.min(scale.entries), scale);
-        let of_all = packets(class, scale.entries, scale);
+        let of_few = packets(class, FEW.min(entries), asked);
+        let of_all = packets(class, entries, asked);
         let (mut few, mut full) = (Figures::default(), Figures::default());
         for _ in 0..ROUNDS {
-            few.add(&mut beds.few, class, &of_few, repeat);
-            full.add(&mut beds.full, class, &of_all, repeat);
+            few.add(&mut beds.few, class, &of_few, repeat)?;
+            full.add(&mut beds.full, class, &of_all, repeat)?;
         }
-        let ([same_few, other_few], [same_full, other_full]) = (few.lowest(), full.lowest());
-        println!(
-            "{:<34} {same_few:>10} {same_full:>10} {other_few:>12} {other_full:>12}",
-            class.name
-        );
+        verdicts.push(Verdict {
+            class: class.name,
+            entries,
+            few: few.lowest(),
+            full: full.lowest(),
+        });
     }
-    println!(
-        "few: {FEW} entries; others: as many sources as entries, {} at most, each packet once",
-        scale.asked
-    );
+    Ok(verdicts)
 }
