@@ -1,6 +1,6 @@
 //! What a benchmark ran on.
 
-use std::fs;
+use std::{fmt, fs};
 
 use serde::Serialize;
 
@@ -48,5 +48,21 @@ impl Machine {
                     .to_owned(),
             ),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            cpu,
+            cpus,
+            kernel,
+            governor,
+            load,
+        } = self;
+        write!(
+            f,
+            "{cpus} × {cpu}, Linux {kernel}, governor {governor}, load {load}"
+        )
     }
 }

@@ -3,18 +3,30 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `client` | a client that keeps its connections, in a closed or an open loop |
+//! | `cpu` | CPU time of threads |
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
-//! | `http` | wrk through the lab: plain forwarding beside the engine |
+//! | `http` | requests through the lab: plain forwarding beside the engine, closed and open loop |
 //! | `machine` | what it ran on |
+//! | `netfilter` | rules of iptables in a lab's gateway |
+//! | `nfqueue` | the scoring engine behind `NFQUEUE` |
+//! | `peers` | the same traffic through Portcullis and through others |
+//! | `process` | a program in a lab's gateway |
 //! | `score` | the scoring engine alone: nanoseconds and instructions a request |
 //! | `statistics` | median, spread and ratio of interleaved rounds |
 //! | `wrk` | the load generator and what it prints |
 
+mod client;
+mod cpu;
 mod engine;
 mod flood;
 mod http;
 mod machine;
+mod netfilter;
+mod nfqueue;
+mod peers;
+mod process;
 mod score;
 mod statistics;
 mod wrk;
@@ -44,6 +56,9 @@ struct Cli {
     /// Score the requests of a load once and print how many there are: for a counter of instructions.
     #[arg(long, hide = true)]
     once: Option<String>,
+    /// Give verdicts on the packets of an NFQUEUE until killed.
+    #[arg(long, hide = true, value_name = "VERDICTS")]
+    nfqueue: Option<nfqueue::Verdicts>,
     /// Look for costly inputs for so many seconds, and keep them in benches/worst.
     #[arg(long, value_name = "SECONDS")]
     search: Option<u64>,
@@ -63,10 +78,15 @@ enum Benchmark {
     Score,
     /// What a good client gets answered while others flood.
     Flood,
+    /// The same traffic through others: Suricata, `ModSecurity`, the own scorer behind `NFQUEUE`.
+    Peers,
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(verdicts) = cli.nfqueue {
+        return nfqueue::run(verdicts);
+    }
     if let Some(load) = &cli.once {
         return score::once(load, &cli.data);
     }
@@ -75,7 +95,12 @@ fn main() -> Result<()> {
     }
     fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
     let names = if cli.names.is_empty() {
-        vec![Benchmark::Score, Benchmark::Http, Benchmark::Flood]
+        vec![
+            Benchmark::Score,
+            Benchmark::Http,
+            Benchmark::Peers,
+            Benchmark::Flood,
+        ]
     } else {
         cli.names.clone()
     };
@@ -85,6 +110,14 @@ fn main() -> Result<()> {
                 let report = http::run(&cli.engine, cli.quick, !cli.no_cache)?;
                 (
                     "http.json",
+                    report.to_string(),
+                    serde_json::to_string_pretty(&report)?,
+                )
+            }
+            Benchmark::Peers => {
+                let report = peers::run(&cli.engine, &cli.data, cli.quick)?;
+                (
+                    "peers.json",
                     report.to_string(),
                     serde_json::to_string_pretty(&report)?,
                 )

@@ -15,7 +15,7 @@ pub(super) const GET: &[u8; 242] = b"GET /api/v1/items?page=2&sort=by_price HTTP
     Accept-Language: en-US,en;q=0.5\r\nConnection: keep-alive\r\n\r\n";
 
 /// Recorded browsing: `benign_requests_valid.jsonl.gz` of a data folder.
-pub(super) fn recorded(folder: &Path) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn recorded(folder: &Path) -> Result<Vec<Vec<u8>>> {
     let path = folder.join("benign_requests_valid.jsonl.gz");
     let file = File::open(&path).with_context(|| format!("{} (give --data FOLDER)", path.display()))?;
     let requests: Vec<Vec<u8>> = BufReader::new(flate2::read::MultiGzDecoder::new(file))

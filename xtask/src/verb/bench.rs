@@ -8,13 +8,14 @@ use anyhow::Result;
 use clap::Args;
 
 use super::build::{self, Build};
+use crate::peers::{self, Peer};
 use crate::{privilege, workspace};
 
 /// Build the engine optimised and run the benchmarks in the lab. Results go to target/bench/*.json and to the
 /// terminal. Candidates alternate within one run; nothing fails because it is slow.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// Which benchmarks (score, http, flood); all without a name.
+    /// Which benchmarks (score, http, peers, flood); all without a name.
     names: Vec<OsString>,
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
@@ -45,6 +46,7 @@ impl Bench {
                 .into_iter()
                 .chain(self.names.iter().cloned());
             privilege::become_root(&arguments.chain(flags.iter().cloned()).collect::<Vec<_>>())?;
+            peers::ensure(&self.peers());
             flags.extend(["--engine".into(), engine.into()]);
         }
         flags.extend(["--output".into(), workspace::target().join("bench").into()]);
@@ -55,6 +57,18 @@ impl Bench {
             .args(flags);
         build::succeed(&mut command)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What the benchmarks compare with.
+    fn peers(&self) -> Vec<Peer> {
+        let wants = |name: &str| self.names.is_empty() || self.names.iter().any(|own| own == name);
+        if wants("peers") {
+            Peer::ALL.to_vec()
+        } else if wants("flood") {
+            vec![Peer::Iptables]
+        } else {
+            Vec::new()
+        }
     }
 
     fn flags(&self) -> Vec<OsString> {
