@@ -9,7 +9,7 @@ mod connection;
 
 use std::{
     collections::VecDeque,
-    net::SocketAddrV4,
+    net::{Ipv4Addr, SocketAddrV4},
     time::{Duration, Instant},
 };
 
@@ -71,6 +71,8 @@ pub(crate) enum Pace {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client<'a> {
     pub(crate) target: SocketAddrV4,
+    /// Where connections come from, in turn; the namespace's own address if there are none.
+    pub(crate) sources: &'a [Ipv4Addr],
     pub(crate) connections: usize,
     /// How long an answer is waited for, from when the request was due; then its connection is given up.
     pub(crate) patience: Duration,
@@ -138,6 +140,7 @@ struct Run<'a> {
     room: Room,
     start: Instant,
     begun: u64,
+    opened: usize,
 }
 
 impl<'a> Run<'a> {
@@ -168,6 +171,7 @@ impl<'a> Run<'a> {
             room: Room::new(),
             start: Instant::now(),
             begun: 0,
+            opened: 0,
         })
     }
 
@@ -190,7 +194,7 @@ impl<'a> Run<'a> {
     /// All connections are there before the first request is due.
     fn connect(&mut self) -> Result<()> {
         for number in 0..self.slots.len() {
-            self.slots[number].connection = Some(Connection::open(self.client.target, &self.epoll, number)?);
+            self.slots[number].connection = Some(self.open(number)?);
         }
         let until = Instant::now() + self.client.patience;
         let mut waiting = self.slots.len();
@@ -199,6 +203,13 @@ impl<'a> Run<'a> {
             waiting -= self.epoll.wait(&mut events, EpollTimeout::from(LOOK_MS))?;
         }
         Ok(())
+    }
+
+    fn open(&mut self, number: usize) -> Result<Connection> {
+        let sources = self.client.sources;
+        let source = sources.get(self.opened % sources.len().max(1)).copied();
+        self.opened += 1;
+        Connection::open(source, self.client.target, &self.epoll, number)
     }
 
     /// When the request of this number is due; `None` if there is none.
@@ -239,13 +250,12 @@ impl<'a> Run<'a> {
             self.begun += 1;
             let request = self.outcome.next;
             self.outcome.next = (request + 1) % self.client.requests.len();
-            let slot = &mut self.slots[number];
-            slot.underway = Some((request, due));
-            if let Some(connection) = &mut slot.connection {
+            self.slots[number].underway = Some((request, due));
+            if let Some(connection) = &mut self.slots[number].connection {
                 connection.again();
                 self.advance(number);
             } else {
-                slot.connection = Some(Connection::open(self.client.target, &self.epoll, number)?);
+                self.slots[number].connection = Some(self.open(number)?);
             }
         }
         Ok(())

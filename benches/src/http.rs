@@ -32,7 +32,7 @@ pub(crate) struct Report {
 
 /// Runs the benchmark.
 pub(crate) fn run(engine: &Path, quick: bool, cache: bool) -> Result<Report> {
-    let rounds: u32 = if quick { 2 } else { 20 };
+    let rounds: u32 = if quick { 2 } else { 12 };
     let machine = Machine::here();
     let candidates = &candidate::ALL;
     let labs = candidates

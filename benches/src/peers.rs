@@ -40,7 +40,8 @@ use suricata::Inline;
 /// The server's port that answers any request.
 const PORT: u16 = address::NGINX_ANSWERS_PORT;
 const CONNECTIONS: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(2);
+/// More than any answer takes; what is dropped without a reset keeps its connection so long.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Beside the service: the only client stays.
 const SETTINGS: &str = "reputation.points_per_block = 0\n";
@@ -81,7 +82,7 @@ const CANDIDATES: [(Kind, &str); 9] = [
     ),
     (
         Kind::Suricata(Inline::Queue, Rules::Translated),
-        "Suricata, NFQUEUE, translated rules",
+        "Suricata, NFQUEUE, 3 + translated",
     ),
     (
         Kind::Suricata(Inline::Packet, Rules::Three),
@@ -297,7 +298,8 @@ impl Kind {
             }
             Self::Suricata(inline, Rules::Translated) => {
                 let translation = signatures::translate()?;
-                let process = suricata::start(lab, inline, &translation.text)?;
+                let signatures = [signatures::THREE, &translation.text].concat();
+                let process = suricata::start(lab, inline, &signatures)?;
                 let refused = process.log().matches("error parsing signature").count();
                 let signatures = translation.text.lines().count();
                 notes.push(format!(
@@ -319,6 +321,7 @@ impl Site<'_> {
         };
         Client {
             target: SocketAddrV4::new(address, PORT),
+            sources: &[],
             connections: CONNECTIONS,
             patience: PATIENCE,
             requests,

@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddrV4, TcpStream},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
@@ -11,7 +11,7 @@ use nix::{
     errno::Errno,
     sys::{
         epoll::{Epoll, EpollEvent, EpollFlags},
-        socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt},
+        socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt},
     },
 };
 
@@ -42,10 +42,24 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Begins to connect, in the namespace of the calling thread. `epoll` tells of progress under `number`.
-    pub(super) fn open(target: SocketAddrV4, epoll: &Epoll, number: usize) -> Result<Self> {
+    pub(super) fn open(
+        source: Option<Ipv4Addr>,
+        target: SocketAddrV4,
+        epoll: &Epoll,
+        number: usize,
+    ) -> Result<Self> {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let socket: OwnedFd = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
         setsockopt(&socket, sockopt::TcpNoDelay, &true)?;
+        if let Some(source) = source {
+            // The port is chosen when it connects: one that is free towards this server.
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+            bind(
+                socket.as_raw_fd(),
+                &SockaddrIn::from(SocketAddrV4::new(source, 0)),
+            )
+            .with_context(|| format!("binding to {source}"))?;
+        }
         match connect(socket.as_raw_fd(), &SockaddrIn::from(target)) {
             Ok(()) | Err(Errno::EINPROGRESS) => {}
             Err(error) => return Err(error).with_context(|| format!("connecting to {target}")),

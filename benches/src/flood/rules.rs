@@ -38,6 +38,9 @@ pub(super) fn start(lab: &Lab, limited: bool) -> Result<()> {
     // An acknowledgement does not make a connection.
     lab.gateway()
         .sysctl("net/netfilter/nf_conntrack_tcp_loose", "0")?;
+    // More connections a second than the table has room for over the usual two minutes.
+    lab.gateway()
+        .sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "5")?;
     lab.gateway().sysctl("net/ipv4/tcp_syncookies", "1")?;
     lab.gateway().sysctl("net/ipv4/tcp_timestamps", "1")
 }

@@ -1,7 +1,7 @@
 //! What a good client gets done against the rate of a flood, from none to the most that one thread sends.
 //!
-//! The client makes connections one after the other on each of a few threads of its own, a request on each, as fast as they are
-//! answered. It has one address, so there is no limit for it.
+//! The client keeps a few connections busy, each for one request, and opens the next one as soon as it is answered, from a few addresses
+//! in turn. It asks more often than any limit for a client would have it, so there is none.
 
 use std::{fmt, net::SocketAddrV4, path::Path, thread, time::Duration};
 
@@ -28,6 +28,8 @@ const RATES: [Option<u32>; 6] = [
 /// Connections at once.
 const CONNECTIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Addresses of the client: a port of one is not taken again soon, which connection tracking would mind.
+const SOURCES: u8 = 32;
 
 /// As in the other part, without the limit of each client.
 const SETTINGS: &str =
@@ -143,8 +145,11 @@ fn measure(lab: &Lab, kind: FloodKind, rate: Option<u32>, length: Duration, sums
     let request =
         b"GET /1k HTTP/1.1\r\nHost: lab\r\nUser-Agent: good\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     let requests = [Request::new(request.to_vec())];
+    let [a, b, c, _] = address::VISITORS.0.octets();
+    let sources: Vec<_> = (1..=SOURCES).map(|d| [a, b, c, d].into()).collect();
     let client = Client {
         target: SocketAddrV4::new(address::SERVER_V4, address::NGINX_PORT),
+        sources: &sources,
         connections: CONNECTIONS,
         patience: PATIENCE,
         requests: &requests,

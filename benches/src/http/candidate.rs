@@ -29,7 +29,7 @@ const PLAIN: Candidate = Candidate {
 const CALM: &[&str] = &["suspicious.soft_limit_rps = 0"];
 
 /// The first is what the others are compared with; the second is the same once more: how far it is from the first is the noise.
-pub(super) const ALL: [Candidate; 10] = [
+pub(super) const ALL: [Candidate; 11] = [
     PLAIN,
     Candidate {
         name: "plain again",
@@ -44,6 +44,12 @@ pub(super) const ALL: [Candidate; 10] = [
         name: "host, all, native XDP",
         inspect: Some("all"),
         settings: &["engine.xdp_mode = \"native\""],
+        ..PLAIN
+    },
+    Candidate {
+        name: "host, all, not batched",
+        inspect: Some("all"),
+        settings: &["engine.scheduling = \"normal\""],
         ..PLAIN
     },
     Candidate {

@@ -103,6 +103,7 @@ pub(super) fn compare(rate: u32, rounds: u32, sites: &[Site<'_>]) -> Result<Comp
 fn ask(site: &Site<'_>, rate: u32, requests: &[Request]) -> Result<Round> {
     let client = Client {
         target: SocketAddrV4::new(address::SERVER_V4, address::NGINX_PORT),
+        sources: &[],
         connections: CONNECTIONS,
         patience: Duration::from_secs(5),
         requests,
