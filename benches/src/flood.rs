@@ -14,7 +14,7 @@ mod rules;
 mod sweep;
 
 use std::{
-    cell::Cell,
+    cell,
     collections::BTreeMap,
     fmt, fs,
     net::SocketAddrV4,
@@ -32,7 +32,11 @@ use xtask::{
     peers::Peer,
 };
 
-use crate::{engine::Engine, machine::Machine};
+use crate::{
+    engine::Engine,
+    machine::Machine,
+    report::{Cell, Column, Report, Table},
+};
 
 /// Requests a second of the good client: some hundredths of what the machine answers.
 const RATE: u32 = 100;
@@ -131,8 +135,7 @@ impl fmt::Display for Place {
 
 /// The result.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    machine: Machine,
+struct Outcome {
     /// Keys of the engine's configuration beside its services.
     settings: Vec<&'static str>,
     /// How the XDP program is attached.
@@ -146,7 +149,6 @@ pub(crate) struct Report {
     rounds: u32,
     rows: Vec<Row>,
     sweep: sweep::Sweep,
-    notes: Vec<String>,
 }
 
 /// A flood at a place, over all rounds.
@@ -221,7 +223,7 @@ struct Site<'a> {
     engine: &'a Engine<'a>,
     seconds: u32,
     /// Visits so far: each has an address of its own.
-    visits: Cell<u8>,
+    visits: cell::Cell<u8>,
 }
 
 /// Runs the benchmark.
@@ -236,13 +238,8 @@ pub(crate) fn run(binary: &Path, quick: bool) -> Result<Report> {
     }
     let [inspected, iptables, plain] = &labs;
     let with_iptables = Peer::Iptables.is_here();
-    let mut notes = Vec::new();
     if with_iptables {
         rules::start(iptables, true)?;
-    } else {
-        let note = "LEFT OUT: iptables is not here";
-        eprintln!("{note}");
-        notes.push(note.to_owned());
     }
     inspected.client().ip(
         "link add sink type veth peer name drain\nlink set sink up arp off\nlink set drain up arp off\n",
@@ -255,7 +252,7 @@ pub(crate) fn run(binary: &Path, quick: bool) -> Result<Report> {
         plain,
         engine: &engine,
         seconds,
-        visits: Cell::new(1),
+        visits: cell::Cell::new(1),
     };
     let conditions: Vec<_> = Attack::ALL
         .into_iter()
@@ -285,8 +282,7 @@ pub(crate) fn run(binary: &Path, quick: bool) -> Result<Report> {
         .collect();
     let attached = attached(&engine)?;
     engine.stop()?;
-    Ok(Report {
-        machine,
+    let outcome = Outcome {
         settings: SETTINGS.to_vec(),
         attached,
         rate: RATE,
@@ -295,7 +291,12 @@ pub(crate) fn run(binary: &Path, quick: bool) -> Result<Report> {
         rounds,
         rows,
         sweep: sweep::run(binary, quick, with_iptables)?,
-        notes,
+    };
+    let report = outcome.report(machine)?;
+    Ok(if with_iptables {
+        report
+    } else {
+        report.missing("iptables")
     })
 }
 
@@ -476,78 +477,83 @@ fn counted(engine: &Engine<'_>) -> Result<Counted> {
     Ok(counted)
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine {
-            cpus,
-            cpu,
-            kernel,
-            governor,
-            load,
-        } = &self.machine;
-        writeln!(
-            f,
-            "A good client at {} requests/s, each on a new connection, with {} s for the answer, while others flood",
-            self.rate, self.patience_s
-        )?;
-        writeln!(
-            f,
-            "{cpus} × {cpu}, Linux {kernel}, governor {governor}, load {load}; {} XDP; {} rounds of {} s",
-            self.attached, self.rounds, self.seconds
-        )?;
-        writeln!(f, "{}\n", self.settings.join("\n"))?;
-        write!(
-            f,
-            "{:<6} {:<26} {:>9} {:>7} {:>8} {:>8} {:>9}  flood, a second",
-            "flood", "place", "completed", "worst", "p50 ms", "p99 ms", "server/s"
-        )?;
-        self.rows.iter().try_for_each(|row| write!(f, "\n{row}"))?;
-        self.notes.iter().try_for_each(|note| write!(f, "\n{note}"))?;
-        write!(f, "\n\n{}", self.sweep)
+impl Outcome {
+    fn report(&self, machine: Machine) -> Result<Report> {
+        let title = format!(
+            "A good client at {} requests/s, each on a new connection, with {} s for the answer, while others flood; {} XDP; {} \
+             rounds of {} s",
+            self.rate, self.patience_s, self.attached, self.rounds, self.seconds
+        );
+        let mut good = Table::new(
+            "flood",
+            [
+                Column::more("answered", "%"),
+                Column::new("in the worst round", "%"),
+                Column::less("p50", "ms"),
+                Column::less("p99", "ms"),
+                Column::new("at the good client's server", "packets/s"),
+            ],
+        );
+        let mut floods = Table::new(
+            "what was sent, and what became of it",
+            [Column::new("a second", "")],
+        );
+        for row in &self.rows {
+            let name = format!("{}, {}", row.flood, row.place);
+            let Good {
+                completed,
+                completed_worst,
+                p50_s,
+                p99_s,
+                ..
+            } = row.good;
+            good.row(
+                name.clone(),
+                [
+                    completed * 1e2,
+                    completed_worst * 1e2,
+                    p50_s * 1e3,
+                    p99_s * 1e3,
+                    row.server_per_s,
+                ]
+                .map(Cell::from),
+            );
+            floods.row(name, [Cell::from(row.fates())]);
+        }
+        let report = Report::on(machine, "flood", title)
+            .with(good.bars("%"))
+            .with(good)
+            .with(floods);
+        self.sweep
+            .add_to(report)
+            .note(format!(
+                "configuration beside the services: {}",
+                self.settings.join(", ")
+            ))
+            .measured(self)
     }
 }
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Good {
-            completed,
-            completed_worst,
-            p50_s,
-            p99_s,
-            ..
-        } = self.good;
-        write!(
-            f,
-            "{:<6} {:<26} {:>8.2}% {:>6.1}% {:>8.1} {:>8.1} ",
-            self.flood,
-            self.place,
-            completed * 1e2,
-            completed_worst * 1e2,
-            p50_s * 1e3,
-            p99_s * 1e3
-        )?;
-        write!(f, " {:>8.0} ", self.server_per_s)?;
-        for (kind, rate) in &self.frames_per_s {
-            write!(f, " {kind} {rate:.0}")?;
-        }
+impl Row {
+    fn fates(&self) -> String {
+        let mut parts: Vec<String> = self
+            .frames_per_s
+            .iter()
+            .map(|(kind, rate)| format!("{kind} {rate:.0}"))
+            .collect();
         if let Some(rates) = &self.requests_per_s {
-            write!(
-                f,
-                " http {:.0} answered, {:.0} refused, {:.0} failed",
+            parts.push(format!(
+                "http {:.0} answered, {:.0} refused, {:.0} failed",
                 rates.answered, rates.refused, rates.failed
-            )?;
+            ));
         }
         let mut fates: Vec<_> = self.xdp_per_s.iter().collect();
         fates.sort_by(|a, b| b.1.total_cmp(a.1));
-        if !fates.is_empty() {
-            write!(f, "\n       ")?;
-        }
-        for (reason, packets) in fates.into_iter().take(8) {
-            write!(f, " {reason} {packets:.0};")?;
-        }
+        let fates = fates.into_iter().take(4);
+        parts.extend(fates.map(|(reason, packets)| format!("{reason} {packets:.0}")));
         if self.unscored_per_s > 0.0 {
-            write!(f, " unscored or lost {:.0}", self.unscored_per_s)?;
+            parts.push(format!("unscored or lost {:.0}", self.unscored_per_s));
         }
-        Ok(())
+        parts.join("; ")
     }
 }

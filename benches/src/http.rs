@@ -13,19 +13,18 @@ mod candidate;
 mod closed;
 mod open;
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use candidate::Site;
 use serde::Serialize;
 use xtask::lab::Nginx;
 
-use crate::machine::Machine;
+use crate::{machine::Machine, report::Report};
 
 /// The result.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    machine: Machine,
+struct Comparisons {
     closed: Vec<closed::Comparison>,
     open: Vec<open::Comparison>,
 }
@@ -62,11 +61,7 @@ pub(crate) fn run(engine: &Path, quick: bool, cache: bool) -> Result<Report> {
         open.push(open::compare(rate, rounds, &sites)?);
     }
     sites.into_iter().try_for_each(Site::stop)?;
-    Ok(Report {
-        machine,
-        closed,
-        open,
-    })
+    Comparisons { closed, open }.report(machine)
 }
 
 /// Rounds of all sites in turn, forth and back.
@@ -88,14 +83,23 @@ fn in_turn<'a, 'b, T>(
     Ok(results)
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "HTTP through the lab, plain forwarding beside Portcullis\n{}",
-            self.machine
-        )?;
-        self.closed.iter().try_for_each(|load| write!(f, "\n\n{load}"))?;
-        self.open.iter().try_for_each(|rate| write!(f, "\n\n{rate}"))
+impl Comparisons {
+    fn report(&self, machine: Machine) -> Result<Report> {
+        let mut report = Report::on(
+            machine,
+            "http",
+            "HTTP through the lab, plain forwarding beside Portcullis",
+        );
+        for load in &self.closed {
+            report = load.add_to(report);
+        }
+        for rate in &self.open {
+            report = rate.add_to(report);
+        }
+        report
+            .note("client, gateway, server and load generator share the machine's cores; nginx has the last one for itself")
+            .note("CPU: threads of client, server and engine, with the soft interrupts that run in them, and ksoftirqd")
+            .note("inspect = \"suspicious\" is with suspicious.soft_limit_rps = 0: the load has a single source")
+            .measured(self)
     }
 }

@@ -1,11 +1,11 @@
 //! What a benchmark ran on.
 
-use std::{fmt, fs};
+use std::{fmt, fs, hint::black_box, time::Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and its state.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// Processor model.
     pub(crate) cpu: String,
@@ -17,6 +17,8 @@ pub(crate) struct Machine {
     pub(crate) governor: String,
     /// One-minute load average at the start.
     pub(crate) load: String,
+    /// How much longer than in its best round the same computation takes in one of ten rounds, as a share.
+    pub(crate) noise: f64,
 }
 
 impl Machine {
@@ -47,6 +49,7 @@ impl Machine {
                     .unwrap_or_default()
                     .to_owned(),
             ),
+            noise: noise(),
         }
     }
 }
@@ -59,10 +62,29 @@ impl fmt::Display for Machine {
             kernel,
             governor,
             load,
+            noise,
         } = self;
         write!(
             f,
-            "{cpus} × {cpu}, Linux {kernel}, governor {governor}, load {load}"
+            "{cpus} × {cpu}, Linux {kernel}, governor {governor}, load {load}, noise {:.0} %",
+            noise * 1e2
         )
     }
+}
+
+/// Takes a tenth of a second or so.
+fn noise() -> f64 {
+    const ROUNDS: usize = 100;
+    const STEPS: u64 = 500_000;
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            black_box((0..STEPS).fold(1_u64, |state, step| {
+                black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step))
+            }));
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[ROUNDS * 9 / 10] / times[0] - 1.0
 }

@@ -3,6 +3,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `baseline` | the figures of an earlier run beside those of this one |
 //! | `client` | a client that keeps its connections, in a closed or an open loop |
 //! | `cpu` | CPU time of threads |
 //! | `engine` | the engine in the lab's gateway, started and stopped |
@@ -13,10 +14,12 @@
 //! | `nfqueue` | the scoring engine behind `NFQUEUE` |
 //! | `peers` | the same traffic through Portcullis and through others |
 //! | `process` | a program in a lab's gateway |
+//! | `report` | what was found: tables, plots, goals, notes; as text, JSON and a page |
 //! | `score` | the scoring engine alone: nanoseconds and instructions a request |
 //! | `statistics` | median, spread and ratio of interleaved rounds |
 //! | `wrk` | the load generator and what it prints |
 
+mod baseline;
 mod client;
 mod cpu;
 mod engine;
@@ -27,6 +30,7 @@ mod netfilter;
 mod nfqueue;
 mod peers;
 mod process;
+mod report;
 mod score;
 mod statistics;
 mod wrk;
@@ -34,12 +38,14 @@ mod wrk;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
+use report::Report;
 
-/// Runs benchmarks and writes their results as JSON.
+/// Runs benchmarks and writes their results as JSON, and a page of all.
 #[derive(Parser, Debug)]
 struct Cli {
     /// Which benchmarks; all without a name.
@@ -50,6 +56,9 @@ struct Cli {
     /// Where the results go.
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
+    /// Folder with the results of an earlier run to compare with.
+    #[arg(long, value_name = "FOLDER")]
+    baseline: Option<PathBuf>,
     /// Folder with recorded requests.
     #[arg(long, default_value = "../shared/data")]
     data: PathBuf,
@@ -72,77 +81,84 @@ struct Cli {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Benchmark {
-    /// Requests per second through the lab.
-    Http,
     /// Nanoseconds and instructions a request in the scoring engine.
     Score,
-    /// What a good client gets answered while others flood.
-    Flood,
+    /// Requests per second through the lab.
+    Http,
     /// The same traffic through others: Suricata, `ModSecurity`, the own scorer behind `NFQUEUE`.
     Peers,
+    /// What a good client gets answered while others flood.
+    Flood,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     if let Some(verdicts) = cli.nfqueue {
-        return nfqueue::run(verdicts);
+        nfqueue::run(verdicts)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(load) = &cli.once {
-        return score::once(load, &cli.data);
+        score::once(load, &cli.data)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(seconds) = cli.search {
-        return score::search(Path::new("benches/worst"), seconds);
+        score::search(Path::new("benches/worst"), seconds)?;
+        return Ok(ExitCode::SUCCESS);
     }
     fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
-    let names = if cli.names.is_empty() {
-        vec![
-            Benchmark::Score,
-            Benchmark::Http,
-            Benchmark::Peers,
-            Benchmark::Flood,
-        ]
-    } else {
-        cli.names.clone()
-    };
-    for name in names {
-        let (file, text, json) = match name {
-            Benchmark::Http => {
-                let report = http::run(&cli.engine, cli.quick, !cli.no_cache)?;
-                (
-                    "http.json",
-                    report.to_string(),
-                    serde_json::to_string_pretty(&report)?,
-                )
-            }
-            Benchmark::Peers => {
-                let report = peers::run(&cli.engine, &cli.data, cli.quick)?;
-                (
-                    "peers.json",
-                    report.to_string(),
-                    serde_json::to_string_pretty(&report)?,
-                )
-            }
-            Benchmark::Flood => {
-                let report = flood::run(&cli.engine, cli.quick)?;
-                (
-                    "flood.json",
-                    report.to_string(),
-                    serde_json::to_string_pretty(&report)?,
-                )
-            }
-            Benchmark::Score => {
-                let report = score::run(&cli.data, cli.quick)?;
-                (
-                    "score.json",
-                    report.to_string(),
-                    serde_json::to_string_pretty(&report)?,
-                )
-            }
-        };
-        println!("{text}");
-        let path = cli.output.join(file);
-        fs::write(&path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
-        println!("written to {}", path.display());
+    let mut names = cli.names.clone();
+    if names.is_empty() {
+        names = Benchmark::value_variants().to_vec();
     }
-    Ok(())
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
+    for name in names {
+        // A wrong result of one says nothing about the others.
+        match cli.run(name) {
+            Ok(report) => {
+                println!("{report}");
+                reports.push(report);
+            }
+            Err(error) => {
+                eprintln!("{} FAILED: {error:#}\n", name.name());
+                failures.push(name.name());
+            }
+        }
+    }
+    let page = cli.output.join("index.html");
+    write(&page, &report::page(&reports))?;
+    println!("written to {} and the *.json beside it", page.display());
+    if failures.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("failed: {}", failures.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+impl Benchmark {
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl Cli {
+    fn run(&self, name: Benchmark) -> Result<Report> {
+        let report = match name {
+            Benchmark::Score => score::run(&self.data, self.quick)?,
+            Benchmark::Http => http::run(&self.engine, self.quick, !self.no_cache)?,
+            Benchmark::Peers => peers::run(&self.engine, &self.data, self.quick)?,
+            Benchmark::Flood => flood::run(&self.engine, self.quick)?,
+        };
+        let report = match &self.baseline {
+            Some(folder) => baseline::compare(report, folder)?,
+            None => report,
+        };
+        let file = baseline::file(&self.output, &report.name);
+        write(&file, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+        Ok(report)
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -12,8 +12,7 @@ mod signatures;
 mod suricata;
 
 use std::{
-    cell::Cell,
-    fmt,
+    cell,
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,
     time::Duration,
@@ -32,6 +31,7 @@ use crate::{
     machine::Machine,
     nfqueue::{self, Verdicts},
     process::Process,
+    report::{Cell, Column, Report, Table},
     statistics::{Figure, Ratio},
 };
 use mix::Mix;
@@ -63,6 +63,9 @@ enum Rules {
     Translated,
 }
 
+/// The candidate that the goal is about.
+const SURICATA: &str = "Suricata, NFQUEUE, 3 rules";
+
 /// The first is the measure of all, the second is what the others are compared with.
 const CANDIDATES: [(Kind, &str); 9] = [
     (Kind::Plain, "plain forwarding"),
@@ -76,10 +79,7 @@ const CANDIDATES: [(Kind, &str); 9] = [
         Kind::Queue(Verdicts::Asynchronous),
         "own scorer, NFQUEUE, asynchronous",
     ),
-    (
-        Kind::Suricata(Inline::Queue, Rules::Three),
-        "Suricata, NFQUEUE, 3 rules",
-    ),
+    (Kind::Suricata(Inline::Queue, Rules::Three), SURICATA),
     (
         Kind::Suricata(Inline::Queue, Rules::Translated),
         "Suricata, NFQUEUE, 3 + translated",
@@ -93,11 +93,8 @@ const CANDIDATES: [(Kind, &str); 9] = [
 
 /// The result.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    machine: Machine,
+struct Comparison {
     rows: Vec<Row>,
-    /// What to know about it.
-    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,7 +143,7 @@ struct Site<'a> {
     lab: &'a Lab,
     running: Running<'a>,
     /// Where in the list the next round begins.
-    place: Cell<usize>,
+    place: cell::Cell<usize>,
 }
 
 /// What a round gave.
@@ -161,16 +158,16 @@ struct Round {
 pub(crate) fn run(engine: &Path, data: &Path, quick: bool) -> Result<Report> {
     let (rounds, seconds) = if quick { (2, 1) } else { (10, 2) };
     let machine = Machine::here();
-    let mut notes = Vec::new();
+    let (mut missing, mut notes) = (Vec::new(), Vec::new());
     let mix = mix::read(data)?;
     let candidates = CANDIDATES.into_iter().filter(|(kind, name)| {
-        let missing: Vec<_> = kind.needs().iter().filter(|peer| !peer.is_here()).collect();
-        for peer in &missing {
-            let note = format!("LEFT OUT: {name}: {} is not here", peer.name());
-            eprintln!("{note}");
-            notes.push(note);
-        }
-        missing.is_empty()
+        let lacking: Vec<_> = kind.needs().iter().filter(|peer| !peer.is_here()).collect();
+        missing.extend(
+            lacking
+                .iter()
+                .map(|peer| format!("{name}, for lack of {}", peer.name())),
+        );
+        lacking.is_empty()
     });
     let candidates: Vec<_> = candidates.collect();
     let labs = candidates
@@ -185,7 +182,7 @@ pub(crate) fn run(engine: &Path, data: &Path, quick: bool) -> Result<Report> {
             name,
             lab,
             running: kind.start(lab, engine, &mut notes).with_context(|| name)?,
-            place: Cell::new(0),
+            place: cell::Cell::new(0),
         });
     }
     let mut detections = Vec::new();
@@ -229,11 +226,11 @@ pub(crate) fn run(engine: &Path, data: &Path, quick: bool) -> Result<Report> {
         get,
         mix,
     });
-    Ok(Report {
-        machine,
-        rows: rows.collect(),
-        notes,
-    })
+    let comparison = Comparison { rows: rows.collect() };
+    let mut report = Report::on(machine, "peers", "The same traffic through others");
+    report.missing = missing;
+    report.notes = notes;
+    comparison.add_to(report)
 }
 
 fn loads(rounds: &[Vec<Round>]) -> Vec<Load> {
@@ -383,14 +380,17 @@ impl Site<'_> {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The same traffic through others\n{}\n", self.machine)?;
-        writeln!(
-            f,
-            "{:<36} {:>15} {:>16}",
-            "each request of the list once", "attacks refused", "benign refused"
-        )?;
+impl Comparison {
+    fn add_to(&self, mut report: Report) -> Result<Report> {
+        let mut detection = Table::new(
+            "each request of the list once",
+            [
+                Column::more("attacks refused", "%"),
+                Column::less("benign requests refused", "%"),
+                Column::new("of attacks", ""),
+                Column::new("of benign requests", ""),
+            ],
+        );
         for row in &self.rows {
             let Detection {
                 attacks,
@@ -398,46 +398,65 @@ impl fmt::Display for Report {
                 benign,
                 benign_refused,
             } = row.detection;
-            writeln!(
-                f,
-                "{:<36} {:>15} {:>16}",
+            detection.row(
                 row.candidate,
-                format!("{refused} of {attacks}"),
-                format!("{benign_refused} of {benign}")
-            )?;
+                [
+                    share(refused, attacks),
+                    share(benign_refused, benign),
+                    attacks.into(),
+                    benign.into(),
+                ],
+            );
         }
+        report = report.with(detection);
         let loads: [(&str, fn(&Row) -> &Load); 2] = [
             ("one GET over and over", |row| &row.get),
             ("the list over and over", |row| &row.mix),
         ];
         for (what, load) in loads {
-            writeln!(
-                f,
-                "\n{what:<36} {:>10} {:>17} {:>8} {:>8} {:>8}  {:<22} Portcullis, host / this",
-                "requests/s", "min … max", "p50 ms", "p99 ms", "refused", "of plain (95 %)"
-            )?;
+            let mut table = Table::new(
+                format!("{what}, closed loop, {CONNECTIONS} connections"),
+                [
+                    Column::more("rate", "requests/s"),
+                    Column::less("p50", "ms"),
+                    Column::less("p99", "ms"),
+                    Column::new("refused", "requests"),
+                    Column::more("of plain (95 %)", ""),
+                    Column::new("Portcullis in host mode / this (95 %)", ""),
+                ],
+            );
             for row in &self.rows {
-                writeln!(f, "{:<36} {}", row.candidate, load(row))?;
+                let load = load(row);
+                table.row(
+                    row.candidate,
+                    [
+                        load.requests_per_s.into(),
+                        load.p50_s.times(1e3).into(),
+                        load.p99_s.times(1e3).into(),
+                        u64::from(load.refused).into(),
+                        load.of_plain.into(),
+                        load.portcullis.into(),
+                    ],
+                );
+                if row.candidate == SURICATA {
+                    let Ratio { median, low, high } = load.portcullis;
+                    report = report.goal(
+                        format!("{what}: Portcullis in host mode at least 2.5 times {SURICATA}"),
+                        format!("{median:.2} ({low:.2} … {high:.2})"),
+                        median >= 2.5,
+                    );
+                }
             }
+            report = report.with(table.bars("requests/s")).with(table);
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "\n{note}"))
+        report
+            .note("client, gateway and server share the machine's cores; nginx in the server has the last one for itself")
+            .note("each candidate has one queue; nginx in the gateway a worker for each core")
+            .measured(self)
     }
 }
 
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = &self.requests_per_s;
-        let ratio = |Ratio { median, low, high }: Ratio| format!("{median:.2} ({low:.2} … {high:.2})");
-        write!(
-            f,
-            "{:>10.0} {:>17} {:>8.2} {:>8.2} {:>8}  {:<22} {}",
-            rate.median,
-            format!("{:.0} … {:.0}", rate.min, rate.max),
-            self.p50_s.median * 1e3,
-            self.p99_s.median * 1e3,
-            self.refused,
-            ratio(self.of_plain),
-            ratio(self.portcullis)
-        )
-    }
+#[expect(clippy::cast_precision_loss, reason = "some thousand requests")]
+fn share(part: usize, of: usize) -> Cell {
+    Cell::from(part as f64 / of as f64 * 1e2)
 }

@@ -10,13 +10,17 @@ mod worst;
 
 pub(crate) use corpus::recorded;
 
-use std::{fmt, path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use filter_score::{Model, PackSource, Policy, RuleSet, Scorer, Stream, Verdict, builtin_packs};
 use serde::Serialize;
 
-use crate::{machine::Machine, statistics::Figure};
+use crate::{
+    machine::Machine,
+    report::{Cell, Column, Report, Table},
+    statistics::Figure,
+};
 
 /// What an engine remembers without a configuration of its own (`scoring.cache`).
 const MEMORY: usize = 16_384;
@@ -25,8 +29,7 @@ const UNDERWAY: usize = 256;
 
 /// The result.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    machine: Machine,
+struct Costs {
     rules: usize,
     loads: Vec<Cost>,
     /// The time of the same requests with ten times as many rules that do not concern them, as a ratio.
@@ -60,6 +63,7 @@ type Make<'a> = &'a dyn Fn() -> Scorer;
 /// Runs the benchmark. `data` has the recorded requests.
 pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
     let rounds = if quick { 3 } else { 15 };
+    let machine = Machine::here();
     let rules = compile(&[])?;
     let plain = || Scorer::new(Arc::clone(&rules), Policy::default(), 4);
     let remembering = || plain().with_cache(MEMORY, &[7; 16]);
@@ -97,8 +101,7 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
     let tenfold_rules = more.mean_ns / alone.mean_ns;
     progress("counting instructions, some minutes");
     loads.push(alone);
-    Ok(Report {
-        machine: Machine::here(),
+    let costs = Costs {
         rules: rules.rules().len(),
         loads,
         tenfold_rules,
@@ -106,7 +109,8 @@ pub(crate) fn run(data: &Path, quick: bool) -> Result<Report> {
         worst: worst::measure(&rules, rounds),
         instructions: instructions::count(data, &mut notes),
         notes,
-    })
+    };
+    costs.report(machine)
 }
 
 /// Scores every request once, for a counter of instructions around it.
@@ -224,49 +228,74 @@ fn progress(what: &str) {
     eprintln!("{what} …");
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "Scoring with {} rules on one core of {}",
-            self.rules, self.machine.cpu
-        )?;
-        writeln!(
-            f,
-            "{:<36} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10} {:>12}",
-            "", "requests", "bytes", "mean ns", "p50 ns", "p90 ns", "p99 ns", "max ns", "requests/s"
-        )?;
+impl Costs {
+    fn report(&self, machine: Machine) -> Result<Report> {
+        let title = format!("Scoring with {} rules on one core", self.rules);
+        let mut table = Table::new(
+            "load",
+            [
+                Column::new("requests", ""),
+                Column::new("length", "bytes"),
+                Column::less("mean", "ns"),
+                Column::less("p50", "ns"),
+                Column::less("p90", "ns"),
+                Column::less("p99", "ns"),
+                Column::new("max", "ns"),
+                Column::more("rate", "requests/s"),
+                Column::less("instructions", ""),
+            ],
+        );
         for cost in &self.loads {
-            writeln!(
-                f,
-                "{:<36} {:>8} {:>8.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>10.0} {:>12.0}",
-                cost.load,
-                cost.requests,
+            let instructions = self
+                .instructions
+                .iter()
+                .flatten()
+                .find(|count| count.load == cost.load);
+            let [requests, instructions] = [
+                Cell::from(cost.requests),
+                Cell::from(instructions.map(|count| count.instructions_per_request)),
+            ];
+            let times = [
                 cost.bytes_mean,
                 cost.mean_ns,
                 cost.p50_ns,
                 cost.p90_ns,
                 cost.p99_ns,
                 cost.max_ns,
-                cost.requests_per_s
-            )?;
+                cost.requests_per_s,
+            ];
+            let times = times.map(Cell::from);
+            table.row(
+                cost.load,
+                [requests].into_iter().chain(times).chain([instructions]),
+            );
         }
-        writeln!(f, "a known request costs {:.2} of scoring it", self.known_request)?;
-        writeln!(
-            f,
-            "ten times as many rules take {:.2} times as long",
-            self.tenfold_rules
-        )?;
-        for worst in &self.worst {
-            writeln!(f, "{worst}")?;
+        let mut ratios = Table::new("what changes the time", [Column::less("as a share", "")]);
+        ratios.row("a known request, of scoring it", [self.known_request.into()]);
+        ratios.row(
+            "ten times as many rules, of the built-in ones",
+            [self.tenfold_rules.into()],
+        );
+        let mut worst = Table::new(
+            "worst inputs found",
+            [Column::new("length", "bytes"), Column::less("time", "ns a byte")],
+        );
+        for input in &self.worst {
+            worst.row(
+                input.input.clone(),
+                [input.bytes.into(), input.ns_per_byte.into()],
+            );
         }
-        for count in self.instructions.iter().flatten() {
-            writeln!(f, "{count}")?;
-        }
+        let mut report = Report::on(machine, "score", title)
+            .with(table)
+            .with(ratios)
+            .with(worst);
         for note in &self.notes {
-            writeln!(f, "note: {note}")?;
+            report = report.missing(note.clone());
         }
-        Ok(())
+        report
+            .note("the time of a request is the least of several rounds; percentiles are over requests")
+            .measured(self)
     }
 }
 

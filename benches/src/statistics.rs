@@ -1,9 +1,9 @@
 //! Median, spread and ratio of interleaved rounds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A figure over several rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figure {
     /// The median.
     pub(crate) median: f64,
@@ -30,11 +30,20 @@ impl Figure {
             max: values[values.len() - 1],
         }
     }
+
+    /// The figure in another unit.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            min: self.min * factor,
+            max: self.max * factor,
+        }
+    }
 }
 
 /// How two candidates compare over pairs of neighbouring rounds: what drifts over a run drops out, and a round that
 /// the machine spent elsewhere does not count for more than any other.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     /// The median of the pairs' ratios.
     pub(crate) median: f64,
@@ -72,6 +81,15 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
+    /// The difference in another unit.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            low: self.low * factor,
+            high: self.high * factor,
+        }
+    }
+
     /// The difference of these pairs, of which there is at least one.
     pub(crate) fn of(values: &[f64], others: &[f64]) -> Self {
         let pairs = values.iter().zip(others);

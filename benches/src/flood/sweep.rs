@@ -3,7 +3,7 @@
 //! The client keeps a few connections busy, each for one request, and opens the next one as soon as it is answered, from a few addresses
 //! in turn. It asks more often than any limit for a client would have it, so there is none.
 
-use std::{fmt, net::SocketAddrV4, path::Path, thread, time::Duration};
+use std::{net::SocketAddrV4, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use super::{LEAD, rules, service};
 use crate::{
     client::{Client, Pace, Request},
     engine::Engine,
+    report::{Axis, Column, Line, Plot, Report, Scale, Table},
     statistics::Figure,
 };
 
@@ -178,29 +179,63 @@ fn measure(lab: &Lab, kind: FloodKind, rate: Option<u32>, length: Duration, sums
     Ok(())
 }
 
-impl fmt::Display for Sweep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "A good client on {} connections, each for one request, against the rate of a flood\n{:<6} {:<12} {:>10} {:>11} {:>8} \
-             {:>8} {:>7}",
-            self.connections, "flood", "candidate", "frames/s", "requests/s", "p50 ms", "p99 ms", "failed"
-        )?;
+impl Sweep {
+    /// A table, and for each flood what the client gets done over what is sent.
+    pub(super) fn add_to(&self, report: Report) -> Report {
+        let mut table = Table::new(
+            format!(
+                "a good client on {} connections, each for one request, against the rate of a flood",
+                self.connections
+            ),
+            [
+                Column::new("flood", "frames/s"),
+                Column::more("answered", "requests/s"),
+                Column::less("p50", "ms"),
+                Column::less("p99", "ms"),
+                Column::less("failed", "requests"),
+            ],
+        );
         for point in &self.points {
+            let asked = point.asked.map_or("the most".to_owned(), |rate| rate.to_string());
             for good in &point.candidates {
-                write!(
-                    f,
-                    "\n{:<6} {:<12} {:>10.0} {:>11.0} {:>8.2} {:>8.2} {:>7}",
-                    point.flood,
-                    good.candidate,
-                    good.frames_per_s.median,
-                    good.requests_per_s.median,
-                    good.p50_s.median * 1e3,
-                    good.p99_s.median * 1e3,
-                    good.failed
-                )?;
+                table.row(
+                    format!("{} {asked}, {}", point.flood, good.candidate),
+                    [
+                        good.frames_per_s.into(),
+                        good.requests_per_s.into(),
+                        good.p50_s.times(1e3).into(),
+                        good.p99_s.times(1e3).into(),
+                        u64::from(good.failed).into(),
+                    ],
+                );
             }
         }
-        Ok(())
+        FloodKind::ALL
+            .into_iter()
+            .fold(report.with(table), |report, kind| report.with(self.plot(kind)))
+    }
+
+    fn plot(&self, kind: FloodKind) -> Plot {
+        let kind = kind.to_string();
+        let points: Vec<_> = self.points.iter().filter(|point| point.flood == kind).collect();
+        let names = points.first().into_iter().flat_map(|point| &point.candidates);
+        let lines = names.enumerate().map(|(place, good)| Line {
+            name: good.candidate.to_owned(),
+            points: points
+                .iter()
+                .map(|point| &point.candidates[place])
+                .map(|good| (good.frames_per_s.median, good.requests_per_s.median))
+                .collect(),
+        });
+        let axis = |title: &str| Axis {
+            title: title.to_owned(),
+            scale: Scale::Linear,
+        };
+        Plot {
+            title: format!("a good client against {kind}"),
+            x: axis("frames/s of the flood"),
+            y: axis("requests/s answered"),
+            lines: lines.collect(),
+        }
     }
 }

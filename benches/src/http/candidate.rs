@@ -25,6 +25,10 @@ const PLAIN: Candidate = Candidate {
     inspect: None,
     settings: &[],
 };
+/// The candidates that have goals.
+pub(super) const HOST: &str = "host, all";
+pub(super) const BRIDGE: &str = "bridge, all";
+
 /// A single source with many requests is a suspicious one, unless that is off.
 const CALM: &[&str] = &["suspicious.soft_limit_rps = 0"];
 
@@ -36,7 +40,7 @@ pub(super) const ALL: [Candidate; 11] = [
         ..PLAIN
     },
     Candidate {
-        name: "host, all",
+        name: HOST,
         inspect: Some("all"),
         ..PLAIN
     },
@@ -69,7 +73,7 @@ pub(super) const ALL: [Candidate; 11] = [
         ..PLAIN
     },
     Candidate {
-        name: "bridge, all",
+        name: BRIDGE,
         bridge: true,
         inspect: Some("all"),
         settings: &[],

@@ -1,14 +1,13 @@
 //! wrk, as fast as it is answered: what a saturated machine gets through.
 
-use std::fmt;
-
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use xtask::lab::address;
 
-use super::{Site, in_turn};
+use super::{Site, candidate, in_turn};
 use crate::{
     engine::Engine,
+    report::{Column, Report, Table},
     statistics::{Figure, Ratio},
     wrk::{self, Load, Round},
 };
@@ -140,8 +139,9 @@ fn inside(engine: &Engine<'_>, before: &Requests) -> Result<Inside> {
     })
 }
 
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Comparison {
+    /// A table with bars, and the goals.
+    pub(super) fn add_to(&self, report: Report) -> Report {
         let Load {
             threads,
             connections,
@@ -149,38 +149,56 @@ impl fmt::Display for Comparison {
             path,
         } = self.load;
         let rounds = self.rows.first().map_or(0, |row| row.rounds.len());
-        write!(
-            f,
-            "closed loop, wrk -t{threads} -c{connections} -d{seconds}s {path}, {rounds} rounds\n{:<24} {:>10} {:>17} {:>9} \
-             {:>9}  {:<26} driver → forwarded, known from the cache",
-            "", "requests/s", "min … max", "p50 µs", "p99 µs", "of plain (95 %)"
-        )?;
-        self.rows.iter().try_for_each(|row| write!(f, "\n{row}"))
-    }
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = &self.requests_per_s;
-        let Ratio { median, low, high } = self.ratio;
-        write!(
-            f,
-            "{:<24} {:>10.0} {:>17} {:>9.0} {:>9.0}  {:<26}",
-            self.candidate,
-            rate.median,
-            format!("{:.0} … {:.0}", rate.min, rate.max),
-            self.p50_s.median * 1e6,
-            self.p99_s.median * 1e6,
-            format!("{median:.3} ({low:.3} … {high:.3})"),
-        )?;
-        let Some(engine) = &self.engine else { return Ok(()) };
-        write!(f, " {} XDP", engine.attached)?;
-        if let Some(Percentiles { p50_s, p99_s }) = engine.forwarded {
-            write!(f, ", p50 {:.0} µs, p99 {:.0} µs", p50_s * 1e6, p99_s * 1e6)?;
+        let mut table = Table::new(
+            format!("closed loop: wrk -t{threads} -c{connections} -d{seconds}s {path}, {rounds} rounds"),
+            [
+                Column::more("rate", "requests/s"),
+                Column::less("p50", "µs"),
+                Column::less("p99", "µs"),
+                Column::more("of plain (95 %)", ""),
+                Column::new("XDP", ""),
+                Column::less("driver → forwarded p50", "µs"),
+                Column::less("p99 of that", "µs"),
+                Column::new("known from the cache", "%"),
+            ],
+        );
+        let mut goals = Vec::new();
+        for row in &self.rows {
+            let inside = row.engine.as_ref();
+            let forwarded = inside.and_then(|engine| engine.forwarded.as_ref());
+            table.row(
+                row.candidate,
+                [
+                    row.requests_per_s.into(),
+                    row.p50_s.times(1e6).into(),
+                    row.p99_s.times(1e6).into(),
+                    row.ratio.into(),
+                    inside.map(|engine| engine.attached.clone()).into(),
+                    forwarded.map(|forwarded| forwarded.p50_s * 1e6).into(),
+                    forwarded.map(|forwarded| forwarded.p99_s * 1e6).into(),
+                    inside
+                        .and_then(|engine| engine.cached)
+                        .map(|cached| cached * 1e2)
+                        .into(),
+                ],
+            );
+            let least = match row.candidate {
+                candidate::HOST => 0.95,
+                candidate::BRIDGE => 1.0,
+                _ => continue,
+            };
+            let Ratio { median, low, high } = row.ratio;
+            goals.push((
+                format!("{path}, {}: at least {least} of plain forwarding", row.candidate),
+                format!("{median:.2} ({low:.2} … {high:.2})"),
+                median >= least,
+            ));
         }
-        if let Some(cached) = engine.cached {
-            write!(f, ", {:.1} %", cached * 1e2)?;
-        }
-        Ok(())
+        let report = report.with(table.bars("requests/s")).with(table);
+        goals
+            .into_iter()
+            .fold(report, |report, (wanted, measured, is_met)| {
+                report.goal(wanted, measured, is_met)
+            })
     }
 }

@@ -1,17 +1,18 @@
 //! Requests at a fixed rate, well below what the machine gets through: what a gateway adds to their latency, and what
 //! CPU time it takes.
 
-use std::{fmt, net::SocketAddrV4, time::Duration};
+use std::{net::SocketAddrV4, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use xtask::lab::address;
 
-use super::{Site, in_turn};
+use super::{Site, candidate, in_turn};
 use crate::{
     client::{Client, Outcome, Pace, Request},
     cpu,
+    report::{Column, Plot, Report, Table},
     statistics::{Difference, Figure},
 };
 
@@ -47,8 +48,9 @@ struct Row {
     added_cpu_s: Difference,
     /// CPU time of the engine's own threads for a request, seconds.
     engine_cpu_s: Option<Figure>,
-    /// Percentile and seconds, over all rounds.
-    curve: Vec<(f64, f64)>,
+    /// Nanoseconds, over all rounds.
+    #[serde(skip)]
+    latency: Histogram<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -77,26 +79,28 @@ pub(super) fn compare(rate: u32, rounds: u32, sites: &[Site<'_>]) -> Result<Comp
     let p50 = |round: &Round| round.p50_s;
     let p99 = |round: &Round| round.p99_s;
     let cpu = |round: &Round| round.cpu_s;
-    let rows = sites.iter().enumerate().map(|(candidate, site)| Row {
-        candidate: site.candidate.name,
-        p50_s: Figure::of(of(candidate, p50)),
-        p99_s: Figure::of(of(candidate, p99)),
-        added_p50_s: added(candidate, p50),
-        added_p99_s: added(candidate, p99),
-        cpu_s: Figure::of(of(candidate, cpu)),
-        added_cpu_s: added(candidate, cpu),
-        engine_cpu_s: site
-            .engine
-            .as_ref()
-            .map(|_| Figure::of(rounds[candidate].iter().filter_map(|round| round.engine_cpu_s))),
-        curve: curve(&rounds[candidate]),
-        rounds: rounds[candidate].clone(),
+    let rows = sites.iter().enumerate().map(|(candidate, site)| {
+        Ok(Row {
+            candidate: site.candidate.name,
+            p50_s: Figure::of(of(candidate, p50)),
+            p99_s: Figure::of(of(candidate, p99)),
+            added_p50_s: added(candidate, p50),
+            added_p99_s: added(candidate, p99),
+            cpu_s: Figure::of(of(candidate, cpu)),
+            added_cpu_s: added(candidate, cpu),
+            engine_cpu_s: site
+                .engine
+                .as_ref()
+                .map(|_| Figure::of(rounds[candidate].iter().filter_map(|round| round.engine_cpu_s))),
+            latency: together(&rounds[candidate])?,
+            rounds: rounds[candidate].clone(),
+        })
     });
     Ok(Comparison {
         rate,
         connections: CONNECTIONS,
         path: PATH,
-        rows: rows.collect(),
+        rows: rows.collect::<Result<_>>()?,
     })
 }
 
@@ -138,66 +142,74 @@ fn ask(site: &Site<'_>, rate: u32, requests: &[Request]) -> Result<Round> {
     })
 }
 
-/// Points of the distribution, ever closer to its end.
-fn curve(rounds: &[Round]) -> Vec<(f64, f64)> {
-    let Some(mut all) = rounds.first().map(|round| round.latency.clone()) else {
-        return Vec::new();
-    };
-    for round in &rounds[1..] {
-        // They have the same bounds.
-        let _ = all.add(&round.latency);
-    }
-    let points = all.iter_quantiles(5);
-    let points = points.map(|point| {
-        let value = Duration::from_nanos(point.value_iterated_to());
-        (point.quantile_iterated_to() * 1e2, value.as_secs_f64())
-    });
-    points.collect()
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Comparison {
+    /// A table, the percentiles of all, and the goals.
+    pub(super) fn add_to(&self, report: Report) -> Report {
         let rounds = self.rows.first().map_or(0, |row| row.rounds.len());
-        write!(
-            f,
-            "open loop, {} requests/s for {}, {} connections, {rounds} rounds of {} s; µs\n{:<24} {:>8} {:>26} {:>8} {:>26} \
-             {:>8} {:>24} {:>7}",
+        let title = format!(
+            "open loop: {} requests/s for {}, {} connections, {rounds} rounds of {} s",
             self.rate,
             self.path,
             self.connections,
-            LENGTH.as_secs(),
-            "",
-            "p50",
-            "added (95 %)",
-            "p99",
-            "added (95 %)",
-            "CPU",
-            "added (95 %)",
-            "engine"
-        )?;
-        self.rows.iter().try_for_each(|row| write!(f, "\n{row}"))
+            LENGTH.as_secs()
+        );
+        let mut table = Table::new(
+            &title,
+            [
+                Column::less("p50", "µs"),
+                Column::less("added (95 %)", "µs"),
+                Column::less("p99", "µs"),
+                Column::less("added at p99 (95 %)", "µs"),
+                Column::less("CPU a request", "µs"),
+                Column::less("added CPU (95 %)", "µs"),
+                Column::less("of it the engine's threads", "µs"),
+            ],
+        );
+        let mut goals = Vec::new();
+        for row in &self.rows {
+            table.row(
+                row.candidate,
+                [
+                    row.p50_s.times(1e6).into(),
+                    row.added_p50_s.times(1e6).into(),
+                    row.p99_s.times(1e6).into(),
+                    row.added_p99_s.times(1e6).into(),
+                    row.cpu_s.times(1e6).into(),
+                    row.added_cpu_s.times(1e6).into(),
+                    row.engine_cpu_s.map(|engine| engine.times(1e6)).into(),
+                ],
+            );
+            if row.candidate == candidate::HOST {
+                for (name, added, most) in [("p50", row.added_p50_s, 20.0), ("p99", row.added_p99_s, 100.0)] {
+                    let Difference { median, low, high } = added.times(1e6);
+                    goals.push((
+                        format!(
+                            "{}/s, {}: at most {most} µs more at {name}",
+                            self.rate, row.candidate
+                        ),
+                        format!("{median:.0} µs ({low:.0} … {high:.0})"),
+                        median <= most,
+                    ));
+                }
+            }
+        }
+        let recorded = self.rows.iter().map(|row| (row.candidate, &row.latency));
+        let plot = Plot::percentiles(&title, "µs", 1e-3, recorded);
+        let report = report.with(table).with(plot);
+        goals
+            .into_iter()
+            .fold(report, |report, (wanted, measured, is_met)| {
+                report.goal(wanted, measured, is_met)
+            })
     }
 }
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let difference = |Difference { median, low, high }: Difference| {
-            format!("{:+.1} ({:+.1} … {:+.1})", median * 1e6, low * 1e6, high * 1e6)
-        };
-        write!(
-            f,
-            "{:<24} {:>8.1} {:>26} {:>8.1} {:>26} {:>8.1} {:>24}",
-            self.candidate,
-            self.p50_s.median * 1e6,
-            difference(self.added_p50_s),
-            self.p99_s.median * 1e6,
-            difference(self.added_p99_s),
-            self.cpu_s.median * 1e6,
-            difference(self.added_cpu_s),
-        )?;
-        match &self.engine_cpu_s {
-            Some(engine) => write!(f, " {:>7.1}", engine.median * 1e6),
-            None => Ok(()),
-        }
+/// What all rounds recorded.
+fn together(rounds: &[Round]) -> Result<Histogram<u64>> {
+    let (first, others) = rounds.split_first().context("there was no round")?;
+    let mut all = first.latency.clone();
+    for round in others {
+        all.add(&round.latency).context("adding histograms")?;
     }
+    Ok(all)
 }

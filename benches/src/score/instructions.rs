@@ -1,6 +1,6 @@
 //! Instructions a request, counted by callgrind: the same on every run, however busy the machine is.
 
-use std::{env, fmt, path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -14,18 +14,8 @@ const LOADS: [(&str, &str); 3] = [
 /// What one load takes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Count {
-    load: &'static str,
-    instructions_per_request: u64,
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            load,
-            instructions_per_request,
-        } = self;
-        write!(f, "{load}: {instructions_per_request} instructions a request")
-    }
+    pub(super) load: &'static str,
+    pub(super) instructions_per_request: u64,
 }
 
 /// Counts all loads, or notes why it cannot.

@@ -1,7 +1,7 @@
 //! The inputs that cost most for their size, and the search that finds them.
 
 use std::{
-    fmt, fs,
+    fs,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -84,23 +84,9 @@ const PIECES: &[&[u8]] = &[
 /// A costly input.
 #[derive(Debug, Serialize)]
 pub(crate) struct Worst {
-    input: String,
-    bytes: usize,
-    ns_per_byte: f64,
-}
-
-impl fmt::Display for Worst {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            input,
-            bytes,
-            ns_per_byte,
-        } = self;
-        write!(
-            f,
-            "worst input {input}: {ns_per_byte:.1} ns a byte over {bytes} bytes"
-        )
-    }
+    pub(super) input: String,
+    pub(super) bytes: usize,
+    pub(super) ns_per_byte: f64,
 }
 
 /// What the kept inputs cost; what is blocked is scored up to there.

@@ -5,18 +5,30 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::build::{self, Build};
+use crate::distribution::{self, Family};
 use crate::peers::{self, Peer};
+use crate::requirements::{self, Requirement};
 use crate::{privilege, workspace};
 
-/// Build the engine optimised and run the benchmarks in the lab. Results go to target/bench/*.json and to the
-/// terminal. Candidates alternate within one run; nothing fails because it is slow.
+/// The benchmarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    Score,
+    Http,
+    Peers,
+    Flood,
+}
+
+/// Build the engine optimised and run the benchmarks. Results go to target/bench (a page, and JSON) and to the terminal.
+/// Candidates alternate within one run; nothing fails because it is slow. What is compared with is installed from Debian's
+/// packages; what cannot be had is said, and left out.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// Which benchmarks (score, http, peers, flood); all without a name.
-    names: Vec<OsString>,
+    /// Which benchmarks; all without a name.
+    names: Vec<Name>,
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
@@ -26,6 +38,9 @@ pub struct Bench {
     /// Folder with recorded requests for `score`.
     #[arg(long, default_value = "../shared/data")]
     data: PathBuf,
+    /// Folder with the results of an earlier run (its *.json) to compare with.
+    #[arg(long, value_name = "FOLDER")]
+    baseline: Option<PathBuf>,
     /// Look for inputs that cost the scoring engine most, for so many seconds, and keep them in benches/worst.
     #[arg(long, value_name = "SECONDS")]
     search: Option<u64>,
@@ -37,38 +52,38 @@ impl Bench {
     /// # Errors
     /// If something cannot be built, or a benchmark gets wrong results.
     pub fn run(&self) -> Result<ExitCode> {
+        let names: Vec<OsString> = self.chosen().map(|name| name_of(name).into()).collect();
         let mut flags = self.flags();
-        // The scoring engine alone needs neither the lab nor the program.
-        let others = self.names.is_empty() || self.names.iter().any(|name| name != "score");
-        if self.search.is_none() && others {
-            let engine = Build::default().build()?;
-            let arguments = [OsString::from("bench")]
+        let engine = Build::default().build()?;
+        // The scoring engine alone needs no privilege.
+        if self.search.is_none() && self.chosen().any(|name| name != Name::Score) {
+            let arguments: Vec<OsString> = [OsString::from("bench")]
                 .into_iter()
-                .chain(self.names.iter().cloned());
-            privilege::become_root(&arguments.chain(flags.iter().cloned()).collect::<Vec<_>>())?;
-            peers::ensure(&self.peers());
-            flags.extend(["--engine".into(), engine.into()]);
+                .chain(names.iter().chain(&flags).cloned())
+                .collect();
+            privilege::become_root(&arguments)?;
         }
+        if self.search.is_none() {
+            self.install_peers();
+        }
+        flags.extend(["--engine".into(), engine.into()]);
         flags.extend(["--output".into(), workspace::target().join("bench").into()]);
         let mut command = workspace::cargo_command();
         command
             .args(["run", "--quiet", "--release", "--package", "benches", "--"])
-            .args(&self.names)
+            .args(names)
             .args(flags);
         build::succeed(&mut command)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What the benchmarks compare with.
-    fn peers(&self) -> Vec<Peer> {
-        let wants = |name: &str| self.names.is_empty() || self.names.iter().any(|own| own == name);
-        if wants("peers") {
-            Peer::ALL.to_vec()
-        } else if wants("flood") {
-            vec![Peer::Iptables]
+    fn chosen(&self) -> impl Iterator<Item = Name> {
+        let names = if self.names.is_empty() {
+            Name::value_variants()
         } else {
-            Vec::new()
-        }
+            &self.names
+        };
+        names.iter().copied()
     }
 
     fn flags(&self) -> Vec<OsString> {
@@ -81,6 +96,44 @@ impl Bench {
         if let Some(seconds) = self.search {
             flags.extend(["--search".into(), seconds.to_string().into()]);
         }
+        if let Some(folder) = &self.baseline {
+            flags.extend(["--baseline".into(), folder.into()]);
+        }
         flags
+    }
+
+    /// A benchmark says itself what it had to do without.
+    fn install_peers(&self) {
+        if self.chosen().any(|name| name == Name::Peers) {
+            peers::ensure(&Peer::ALL);
+        } else if self.chosen().any(|name| name == Name::Flood) {
+            peers::ensure(&[Peer::Iptables]);
+        }
+        let missing: Vec<&Requirement> = self
+            .chosen()
+            .flat_map(|name| requirements::peers(name_of(name)))
+            .filter(|peer| !peer.is_met())
+            .collect();
+        let family = Family::of_this_system();
+        if missing.is_empty() || family != Family::Debian {
+            return;
+        }
+        let mut result = distribution::apt_update();
+        for peer in missing {
+            result = result.and_then(|()| distribution::apt_install(&[peer.package(family)]));
+            if let Err(error) = &result {
+                eprintln!("{} CANNOT BE INSTALLED: {error:#}", peer.name);
+                result = Ok(());
+            }
+        }
+    }
+}
+
+fn name_of(name: Name) -> &'static str {
+    match name {
+        Name::Score => "score",
+        Name::Http => "http",
+        Name::Peers => "peers",
+        Name::Flood => "flood",
     }
 }
