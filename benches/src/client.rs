@@ -102,6 +102,8 @@ pub(crate) struct Outcome {
     pub(crate) answered: u32,
     /// Those with status 403, broken and late.
     pub(crate) refused: u32,
+    /// Of those the late ones, which say as much of the machine as of what is on the way.
+    pub(crate) late: u32,
     /// Requests that had an end, whatever it was.
     pub(crate) ended: u32,
     /// Seconds that it took.
@@ -162,6 +164,7 @@ impl<'a> Run<'a> {
                 fates: vec![None; client.requests.len()],
                 answered: 0,
                 refused: 0,
+                late: 0,
                 ended: 0,
                 seconds: 0.0,
                 latency: Histogram::new_with_bounds(100, 60_000_000_000, 3).context("making a histogram")?,
@@ -200,7 +203,11 @@ impl<'a> Run<'a> {
         let mut waiting = self.slots.len();
         let mut events = [EpollEvent::empty(); 64];
         while waiting > 0 && Instant::now() < until {
-            waiting -= self.epoll.wait(&mut events, EpollTimeout::from(LOOK_MS))?;
+            let opened = match self.epoll.wait(&mut events, EpollTimeout::from(LOOK_MS)) {
+                Err(nix::errno::Errno::EINTR) => 0,
+                other => other?,
+            };
+            waiting = waiting.saturating_sub(opened);
         }
         Ok(())
     }
@@ -322,8 +329,10 @@ impl<'a> Run<'a> {
         } else {
             outcome.latency.saturating_record(due.elapsed().as_nanos() as u64);
         }
-        if matches!(fate, Fate::Answered(_)) {
-            outcome.answered += 1;
+        match fate {
+            Fate::Answered(_) => outcome.answered += 1,
+            Fate::Late => outcome.late += 1,
+            Fate::Broken => {}
         }
     }
 }

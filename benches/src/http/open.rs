@@ -109,7 +109,8 @@ fn ask(site: &Site<'_>, rate: u32, requests: &[Request]) -> Result<Round> {
         target: SocketAddrV4::new(address::SERVER_V4, address::NGINX_PORT),
         sources: &[],
         connections: CONNECTIONS,
-        patience: Duration::from_secs(5),
+        // A machine that stands still for a while is no wrong result: it is in the latencies.
+        patience: Duration::from_secs(30),
         requests,
         first: 0,
     };
@@ -125,9 +126,9 @@ fn ask(site: &Site<'_>, rate: u32, requests: &[Request]) -> Result<Round> {
     let outcome: Outcome = client.run(site.lab.client(), Pace::Open(rate, LENGTH))?;
     let after = spent()?;
     ensure!(
-        outcome.refused == 0 && outcome.answered == outcome.ended,
-        "{} of {} requests were not answered",
-        outcome.refused,
+        outcome.refused == outcome.late,
+        "{} of {} requests were refused",
+        outcome.refused - outcome.late,
         outcome.ended
     );
     let engine = after.1 - before.1;
