@@ -25,16 +25,24 @@ pub(crate) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Starts the engine on the gateway's outside interface and waits until it filters.
+    /// Starts the engine on the gateway's outside interface, in a bridged lab as the bridge, and waits until it filters.
     pub(crate) fn start(lab: &'a Lab, binary: &'a Path, configuration: &str) -> Result<Self> {
         let file = lab.directory().join("bench.toml");
         fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))?;
         let log =
             fs::File::create(lab.directory().join("engine.log")).context("creating the engine's log")?;
+        lab.cut_wire()?;
+        let bridge: &[&str] = if lab.is_bridged() {
+            &["--bridge", "inside"]
+        } else {
+            &[]
+        };
         let child = lab
             .gateway()
             .command(binary)
-            .args(["run", "--iface", "outside", "--config"])
+            .args(["run", "--iface", "outside"])
+            .args(bridge)
+            .arg("--config")
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -80,6 +88,16 @@ impl<'a> Engine<'a> {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// What `portcullis status` says.
+    pub(crate) fn status(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::from_str(&self.ask(&["status", "--json"])?)?)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Stops the engine in order.

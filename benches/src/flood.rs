@@ -1,14 +1,17 @@
 //! A good client at a fixed rate while others flood: how many of its requests are answered in time.
 //!
-//! Two labs: in one everything is inspected, the other forwards plainly. Each flood hits the service of the first lab, then, with the
+//! Labs: in one everything is inspected, one has rules of iptables against the same floods, the other forwards plainly. Each flood hits the service of the first lab, then, with the
 //! good client still there, something unrelated (the same threads take the same CPU time, and the first lab has no part in it), then
-//! the service of the plain lab; the order changes every round. The good client has a new address and a new connection
+//! the services of the other labs; the order changes every round. The good client has a new address and a new connection
 //! for each request, so nothing has seen it before the flood.
 //!
 //! SYNs, UDP and ACKs are frames with forged addresses, each from another one, sent by one thread a kind through a packet socket; HTTP
 //! requests come over real connections from addresses that are given up when they are blocked. Generator, client, gateway
 //! and server share the machine's cores, and a frame on a virtual cable is received on its sender's time: the generator
 //! slows down as the gateway does, so rates are those that both reach together.
+
+mod rules;
+mod sweep;
 
 use std::{
     cell,
@@ -22,8 +25,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
-use xtask::lab::{
-    Flood, FloodKind, Lab, Namespace, Nginx, Options, RequestFlood, Visit, Visits, address, engine_config,
+use xtask::{
+    lab::{
+        Flood, FloodKind, Lab, Namespace, Nginx, Options, RequestFlood, Visit, Visits, address, engine_config,
+    },
+    peers::Peer,
 };
 
 use crate::{
@@ -98,15 +104,20 @@ enum Place {
     Inspected,
     /// The good client is behind the engine, the flood elsewhere.
     Elsewhere,
+    /// Both at the service behind rules of iptables.
+    Iptables,
     /// Both at the service without an engine.
     Plain,
 }
 
 impl Place {
-    fn of(attack: Attack) -> &'static [Self] {
-        match attack {
-            Attack::None => &[Self::Inspected, Self::Plain],
-            _ => &[Self::Inspected, Self::Elsewhere, Self::Plain],
+    const ALL: [Self; 4] = [Self::Inspected, Self::Elsewhere, Self::Iptables, Self::Plain];
+
+    fn exists(self, attack: Attack, with_iptables: bool) -> bool {
+        match self {
+            Self::Elsewhere => attack != Attack::None,
+            Self::Iptables => with_iptables,
+            Self::Inspected | Self::Plain => true,
         }
     }
 }
@@ -116,6 +127,7 @@ impl fmt::Display for Place {
         f.pad(match self {
             Self::Inspected => "inspected",
             Self::Elsewhere => "inspected, flood elsewhere",
+            Self::Iptables => "iptables",
             Self::Plain => "plain",
         })
     }
@@ -136,6 +148,7 @@ struct Outcome {
     seconds: u32,
     rounds: u32,
     rows: Vec<Row>,
+    sweep: sweep::Sweep,
 }
 
 /// A flood at a place, over all rounds.
@@ -205,6 +218,7 @@ struct Sums {
 
 struct Site<'a> {
     inspected: &'a Lab,
+    iptables: &'a Lab,
     plain: &'a Lab,
     engine: &'a Engine<'a>,
     seconds: u32,
@@ -213,22 +227,28 @@ struct Site<'a> {
 }
 
 /// Runs the benchmark.
-pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
+pub(crate) fn run(binary: &Path, quick: bool) -> Result<Report> {
     let (rounds, seconds) = if quick { (1, 2) } else { (3, 6) };
     let machine = Machine::here();
-    let labs = [Lab::start(&Options::default())?, Lab::start(&Options::default())?];
+    let lab = || Lab::start(&Options::default());
+    let labs = [lab()?, lab()?, lab()?];
     let _servers = labs.iter().map(Nginx::start).collect::<Result<Vec<_>>>()?;
     for lab in &labs {
         lab.add_internet()?;
     }
-    let [inspected, plain] = &labs;
+    let [inspected, iptables, plain] = &labs;
+    let with_iptables = Peer::Iptables.is_here();
+    if with_iptables {
+        rules::start(iptables, true)?;
+    }
     inspected.client().ip(
         "link add sink type veth peer name drain\nlink set sink up arp off\nlink set drain up arp off\n",
     )?;
     let configuration = SETTINGS.join("\n") + "\n" + &engine_config::nginx_services();
-    let engine = Engine::start(inspected, engine, &configuration)?;
+    let engine = Engine::start(inspected, binary, &configuration)?;
     let site = Site {
         inspected,
+        iptables,
         plain,
         engine: &engine,
         seconds,
@@ -236,7 +256,8 @@ pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
     };
     let conditions: Vec<_> = Attack::ALL
         .into_iter()
-        .flat_map(|attack| Place::of(attack).iter().map(move |place| (attack, *place)))
+        .flat_map(|attack| Place::ALL.map(|place| (attack, place)))
+        .filter(|(attack, place)| place.exists(*attack, with_iptables))
         .collect();
     eprintln!(
         "flood: {rounds} rounds of {} conditions, about {} s",
@@ -259,17 +280,24 @@ pub(crate) fn run(engine: &Path, quick: bool) -> Result<Report> {
     let rows = rows
         .map(|((attack, place), sums)| sums.row(attack, place, rounds))
         .collect();
+    let attached = attached(&engine)?;
+    engine.stop()?;
     let outcome = Outcome {
         settings: SETTINGS.to_vec(),
-        attached: attached(&engine)?,
+        attached,
         rate: RATE,
         patience_s: PATIENCE.as_secs_f64(),
         seconds,
         rounds,
         rows,
+        sweep: sweep::run(binary, quick, with_iptables)?,
     };
-    engine.stop()?;
-    outcome.report(machine)
+    let report = outcome.report(machine)?;
+    Ok(if with_iptables {
+        report
+    } else {
+        report.missing("iptables")
+    })
 }
 
 impl Site<'_> {
@@ -286,11 +314,7 @@ impl Site<'_> {
         };
         let running = self.flood(attack, place)?;
         thread::sleep(LEAD);
-        let lab = if place == Place::Plain {
-            self.plain
-        } else {
-            self.inspected
-        };
+        let lab = self.lab(place);
         let before = counted(self.engine)?;
         let (at_server, start) = (received(lab.server())?, Instant::now());
         let visits = visit.run(lab.client())?;
@@ -302,7 +326,7 @@ impl Site<'_> {
             "nothing was answered"
         );
         running.stop(sums)?;
-        if place != Place::Plain {
+        if matches!(place, Place::Inspected | Place::Elsewhere) {
             for (reason, packets) in after.xdp {
                 let new = packets - before.xdp.get(&reason).copied().unwrap_or(0.0);
                 *sums.xdp.entry(reason).or_default() += new / seconds;
@@ -315,12 +339,18 @@ impl Site<'_> {
         Ok(())
     }
 
+    /// Where the good client is.
+    fn lab(&self, place: Place) -> &Lab {
+        match place {
+            Place::Inspected | Place::Elsewhere => self.inspected,
+            Place::Iptables => self.iptables,
+            Place::Plain => self.plain,
+        }
+    }
+
     fn flood(&self, attack: Attack, place: Place) -> Result<Running> {
-        let (lab, interface) = match place {
-            Place::Inspected => (self.inspected, "eth0"),
-            Place::Elsewhere => (self.inspected, "sink"),
-            Place::Plain => (self.plain, "eth0"),
-        };
+        let lab = self.lab(place);
+        let interface = if place == Place::Elsewhere { "sink" } else { "eth0" };
         let hop = if place == Place::Elsewhere {
             lab.client().mac("drain")?
         } else {
@@ -331,10 +361,10 @@ impl Site<'_> {
             Ok((kind, flood))
         });
         let frames = frames.collect::<Result<_>>()?;
-        let of_requests = if place == Place::Inspected {
-            self.inspected
-        } else {
+        let of_requests = if place == Place::Elsewhere {
             self.plain
+        } else {
+            lab
         };
         let requests = attack
             .has_requests()
@@ -490,10 +520,12 @@ impl Outcome {
             );
             floods.row(name, [Cell::from(row.fates())]);
         }
-        Report::on(machine, "flood", title)
+        let report = Report::on(machine, "flood", title)
             .with(good.bars("%"))
             .with(good)
-            .with(floods)
+            .with(floods);
+        self.sweep
+            .add_to(report)
             .note(format!(
                 "configuration beside the services: {}",
                 self.settings.join(", ")

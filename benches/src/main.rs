@@ -4,11 +4,17 @@
 //! | module | what it is |
 //! |---|---|
 //! | `baseline` | the figures of an earlier run beside those of this one |
+//! | `client` | a client that keeps its connections, in a closed or an open loop |
+//! | `cpu` | CPU time of threads |
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
-//! | `http` | wrk through the lab: plain forwarding beside the engine |
+//! | `http` | requests through the lab: plain forwarding beside the engine, closed and open loop |
 //! | `machine` | what it ran on |
 //! | `memory` | what an engine takes, by its configuration and over a soak |
+//! | `netfilter` | rules of iptables in a lab's gateway |
+//! | `nfqueue` | the scoring engine behind `NFQUEUE` |
+//! | `peers` | the same traffic through Portcullis and through others |
+//! | `process` | a program in a lab's gateway |
 //! | `report` | what was found: tables, plots, goals, notes; as text, JSON and a page |
 //! | `ring` | one queue's rings: the engine's loop beside one that only forwards |
 //! | `scale` | how costs grow: blocks, flows, services, rules, bodies |
@@ -23,14 +29,20 @@ mod baseline;
 #[path = "../../filter-user/tests/program/bed.rs"]
 #[expect(dead_code, reason = "the tests of the programs use more of it")]
 mod bed;
+mod client;
+mod cpu;
 mod engine;
 mod flood;
 mod http;
 mod machine;
 mod memory;
+mod netfilter;
+mod nfqueue;
 #[path = "../../filter-user/tests/program/packets.rs"]
 #[expect(dead_code, reason = "the tests of the programs use more of it")]
 mod packets;
+mod peers;
+mod process;
 mod report;
 mod ring;
 mod scale;
@@ -77,6 +89,9 @@ struct Cli {
     /// Print what a loop with so many flows and room for so many takes: it is asked in a process of its own.
     #[arg(long, hide = true, num_args = 2, value_names = ["FLOWS", "CAPACITY"])]
     resident: Option<Vec<u32>>,
+    /// Give verdicts on the packets of an NFQUEUE until killed.
+    #[arg(long, hide = true, value_name = "VERDICTS")]
+    nfqueue: Option<nfqueue::Verdicts>,
     /// Look for costly inputs for so many seconds, and keep them in benches/worst.
     #[arg(long, value_name = "SECONDS")]
     search: Option<u64>,
@@ -101,6 +116,8 @@ enum Benchmark {
     Score,
     /// Requests per second through the lab.
     Http,
+    /// The same traffic through others: Suricata, `ModSecurity`, the own scorer behind `NFQUEUE`.
+    Peers,
     /// What a good client gets answered while others flood.
     Flood,
     /// How costs grow with blocks, flows, services, rules and bodies.
@@ -111,6 +128,10 @@ enum Benchmark {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
+    if let Some(verdicts) = cli.nfqueue {
+        nfqueue::run(verdicts)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(load) = &cli.once {
         score::once(load, &cli.data)?;
         return Ok(ExitCode::SUCCESS);
@@ -177,6 +198,7 @@ impl Cli {
             Benchmark::Ring => ring::run(self.quick)?,
             Benchmark::Score => score::run(&self.data, self.quick)?,
             Benchmark::Http => http::run(&self.engine, self.quick, !self.no_cache)?,
+            Benchmark::Peers => peers::run(&self.engine, &self.data, self.quick)?,
             Benchmark::Flood => flood::run(&self.engine, self.quick)?,
             Benchmark::Scale => scale::run(self.quick)?,
             Benchmark::Memory => memory::run(&self.engine, self.soak())?,

@@ -10,6 +10,8 @@ mod instructions;
 mod judge;
 mod worst;
 
+pub(crate) use corpus::recorded;
+
 use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -26,6 +28,8 @@ use crate::{
 
 /// What an engine remembers without a configuration of its own (`scoring.cache`).
 const MEMORY: usize = 16_384;
+/// Requests that are incomplete at once.
+const UNDERWAY: usize = 256;
 
 /// The result.
 #[derive(Debug, Serialize)]
@@ -134,6 +138,15 @@ pub(crate) fn once(load: &str, data: &Path) -> Result<()> {
     }
     println!("{}", requests.len());
     Ok(())
+}
+
+/// A scorer as an engine has it, without the second tier.
+pub(crate) fn operating() -> Result<Scorer> {
+    let policy = Policy {
+        deep: false,
+        ..Policy::default()
+    };
+    Ok(Scorer::new(compile(&[])?, policy, UNDERWAY).with_cache(MEMORY, &[7; 16]))
 }
 
 /// Looks for inputs that cost most, for some seconds, and writes them to a folder.

@@ -60,15 +60,55 @@ impl Ratio {
         let mut ratios: Vec<f64> = pairs
             .map(|(numerator, denominator)| numerator / denominator)
             .collect();
-        ratios.sort_by(f64::total_cmp);
-        // How many of n values lie below the median is binomial: n/2 ± 1.96 · √n/2.
-        let rank = (ratios.len() / 2).saturating_sub(ratios.len().isqrt()).max(1);
+        let (low, high) = interval(&mut ratios);
         Self {
-            median: Figure::of(ratios.iter().copied()).median,
-            low: ratios[rank - 1],
-            high: ratios[ratios.len() - rank],
+            median: Figure::of(ratios).median,
+            low,
+            high,
         }
     }
+}
+
+/// What one candidate has more than another, over pairs of neighbouring rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Difference {
+    /// The median of the pairs' differences.
+    pub(crate) median: f64,
+    /// The lower end of its 95 % confidence interval.
+    pub(crate) low: f64,
+    /// The upper end.
+    pub(crate) high: f64,
+}
+
+impl Difference {
+    /// The difference in another unit.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            median: self.median * factor,
+            low: self.low * factor,
+            high: self.high * factor,
+        }
+    }
+
+    /// The difference of these pairs, of which there is at least one.
+    pub(crate) fn of(values: &[f64], others: &[f64]) -> Self {
+        let pairs = values.iter().zip(others);
+        let mut differences: Vec<f64> = pairs.map(|(value, other)| value - other).collect();
+        let (low, high) = interval(&mut differences);
+        Self {
+            median: Figure::of(differences).median,
+            low,
+            high,
+        }
+    }
+}
+
+/// The 95 % confidence interval of the median of these values, and sorts them.
+fn interval(values: &mut [f64]) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    // How many of n values lie below the median is binomial: n/2 ± 1.96 · √n/2.
+    let rank = (values.len() / 2).saturating_sub(values.len().isqrt()).max(1);
+    (values[rank - 1], values[values.len() - rank])
 }
 
 #[cfg(test)]
@@ -91,6 +131,19 @@ mod tests {
                 median: 2.5,
                 min: 1.0,
                 max: 4.0
+            }
+        );
+    }
+
+    #[test]
+    fn differences_of_pairs() {
+        let difference = Difference::of(&[3.0, 5.0, 4.0], &[1.0, 2.0, 5.0]);
+        assert_eq!(
+            difference,
+            Difference {
+                median: 2.0,
+                low: -1.0,
+                high: 3.0
             }
         );
     }

@@ -75,7 +75,20 @@ pub fn apt_update() -> Result<()> {
 }
 
 /// Packages that bring a service, and the service.
-const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx"), ("prometheus", "prometheus")];
+const SERVICES: [(&str, &str); 3] = [
+    ("nginx-light", "nginx"),
+    ("prometheus", "prometheus"),
+    ("suricata", "suricata"),
+];
+
+/// Tells apt of another suite of Debian's own archive, in a file of its own.
+pub fn apt_source(file: &str, suite: &str) -> Result<()> {
+    let mut command = root_shell(&format!(
+        "cat > {file} <<END\nTypes: deb\nURIs: http://deb.debian.org/debian\nSuites: {suite}\nComponents: main\n\
+         Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\nEND\n"
+    ))?;
+    progress::run("apt-source", &format!("Writing {file}"), &mut command)
+}
 
 /// Installs packages, never removes one, and lets no service start: the lab runs its own servers inside
 /// its namespaces, and nothing of it may listen on the host.

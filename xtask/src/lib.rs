@@ -10,6 +10,7 @@
 //! | [`toolchain`] | finding a Rust that can compile for eBPF |
 //! | [`bpf_linker`] | finding or installing the linker that fits that Rust's LLVM |
 //! | [`requirements`] | the programs and headers needed, and their packages |
+//! | [`peers`] | programs that benchmarks put beside Portcullis |
 //! | [`distribution`] | which system this is, and its package manager |
 //! | [`recorded`] | the folder of recorded requests, for benchmarks and training |
 //! | [`progress`] | long steps: elapsed time, a log file, the end of the log on failure |
@@ -19,6 +20,7 @@
 pub mod bpf_linker;
 pub mod distribution;
 pub mod lab;
+pub mod peers;
 pub mod privilege;
 pub mod progress;
 pub mod recorded;

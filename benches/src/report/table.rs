@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Bars, number::number};
-use crate::statistics::{Figure, Ratio};
+use crate::statistics::{Difference, Figure, Ratio};
 
 /// A table. Its title, the names of its rows and the titles of its columns are what an earlier run is compared by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,6 +204,12 @@ impl From<Figure> for Cell {
 impl From<Ratio> for Cell {
     fn from(ratio: Ratio) -> Self {
         spread(ratio.median, ratio.low, ratio.high)
+    }
+}
+
+impl From<Difference> for Cell {
+    fn from(difference: Difference) -> Self {
+        spread(difference.median, difference.low, difference.high)
     }
 }
 

@@ -23,7 +23,7 @@ const AROUND: [&[u8]; 2] = [
 ];
 
 /// Recorded browsing.
-pub(super) fn recorded(folder: &Path) -> Result<Vec<Vec<u8>>> {
+pub(crate) fn recorded(folder: &Path) -> Result<Vec<Vec<u8>>> {
     read(folder, "benign_requests_valid", "raw_base64")
 }
 

@@ -37,6 +37,8 @@ pub const NGINX_PORT: u16 = 80;
 pub const NGINX_PROXIED_PORT: u16 = 81;
 /// nginx's port where connections are HTTP/2 without TLS.
 pub const NGINX_H2C_PORT: u16 = 82;
+/// nginx's port where any request is answered with a kilobyte, unlogged.
+pub const NGINX_ANSWERS_PORT: u16 = 83;
 /// The recording origin's usual port.
 pub const ORIGIN_PORT: u16 = 8080;
 

@@ -199,12 +199,14 @@ fn configuration_text(directory: &Path) -> String {
     let port = address::NGINX_PORT;
     let proxied = address::NGINX_PROXIED_PORT;
     let h2c = address::NGINX_H2C_PORT;
+    let answers = address::NGINX_ANSWERS_PORT;
     let origin = address::ORIGIN_PORT;
     // The server is a machine of its own: where there are CPUs enough it does not share one with the gateway's first
     // queue, and the scheduler does not move it to and fro during a measurement.
     let affinity = last_cpu().map_or(String::new(), |cpu| {
         format!("worker_cpu_affinity 1{:0>cpu$};\n", "")
     });
+    let answer = "0123456789".repeat(100);
     let completion = r#"{"complete":"$request_completion","status":"$status","request":"$request","#;
     let sizes = r#""request_length":$request_length,"body_bytes_sent":$body_bytes_sent,"#;
     let client = r#""remote_address":"$remote_addr","connection":$connection}"#;
@@ -251,6 +253,12 @@ fn configuration_text(directory: &Path) -> String {
              set_real_ip_from ::/0;\n\
              real_ip_header proxy_protocol;\n\
              root {directory}/documents;\n\
+           }}\n\
+           server {{\n\
+             listen {answers} backlog=4096;\n\
+             access_log off;\n\
+             large_client_header_buffers 8 64k;\n\
+             location / {{ return 200 \"{answer}\"; }}\n\
            }}\n\
            server {{\n\
              listen unix:{directory}/sink.sock;\n\

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::build::{self, Build};
 use crate::distribution::{self, Family};
+use crate::peers::{self, Peer};
 use crate::requirements::{self, Requirement};
 use crate::{privilege, recorded, workspace};
 
@@ -22,6 +23,7 @@ enum Name {
     Ring,
     Score,
     Http,
+    Peers,
     Flood,
     Scale,
     Memory,
@@ -122,6 +124,11 @@ impl Bench {
 
     /// A benchmark says itself what it had to do without.
     fn install_peers(&self) {
+        if self.chosen().any(|name| name == Name::Peers) {
+            peers::ensure(&Peer::ALL);
+        } else if self.chosen().any(|name| name == Name::Flood) {
+            peers::ensure(&[Peer::Iptables]);
+        }
         let missing: Vec<&Requirement> = self
             .chosen()
             .flat_map(|name| requirements::peers(name_of(name)))
@@ -149,6 +156,7 @@ fn name_of(name: Name) -> &'static str {
         Name::Ring => "ring",
         Name::Score => "score",
         Name::Http => "http",
+        Name::Peers => "peers",
         Name::Flood => "flood",
         Name::Scale => "scale",
         Name::Memory => "memory",
