@@ -53,8 +53,7 @@ fn plain() -> Vec<u8> {
 }
 
 fn with_flow(bed: &mut Bed, state: FlowState) {
-    let flow = Family::V4.flow();
-    bed.tables.flows.insert(flow, state, 0).expect("there is room");
+    bed.know(Family::V4.flow(), state);
 }
 
 fn inspected(bed: &mut Bed) {

@@ -38,14 +38,7 @@ pub(super) fn all(settings: &config::Alerts) -> Vec<Rule> {
             settings.latency_p99_us,
             "µs",
             "one packet of a hundred takes long until it is handed on",
-            |point| {
-                point
-                    .latency_us
-                    .get("driver_to_forwarded")
-                    .copied()
-                    .flatten()
-                    .map_or(0.0, |latency| latency.p99)
-            },
+            latency,
         ),
         rule(
             "unscored",
@@ -83,13 +76,7 @@ pub(super) fn all(settings: &config::Alerts) -> Vec<Rule> {
             settings.breaker,
             "",
             "the second tier does not answer in time, and is not asked",
-            |point| {
-                let open = point
-                    .second_tier
-                    .as_ref()
-                    .is_some_and(|tier| tier.breaker != "closed");
-                f64::from(u8::from(open))
-            },
+            breaker,
         ),
         rule(
             "drops",
@@ -113,11 +100,7 @@ pub(super) fn all(settings: &config::Alerts) -> Vec<Rule> {
             settings.feeds,
             "feeds",
             "feeds cannot be had, and what they had before stays in force",
-            |point| {
-                #[expect(clippy::cast_precision_loss, reason = "there are few feeds")]
-                let failing = point.failing_feeds as f64;
-                failing
-            },
+            failing_feeds,
         ),
         rule(
             "silence",
@@ -125,13 +108,30 @@ pub(super) fn all(settings: &config::Alerts) -> Vec<Rule> {
             settings.silence_ms,
             "ms",
             "a queue's thread has not shown itself",
-            |point| {
-                #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
-                let age = |queue: &QueuePoint| queue.heartbeat_age_ms as f64;
-                point.queues.iter().map(age).fold(0.0, f64::max)
-            },
+            silence,
         ),
     ]
+}
+
+fn latency(point: &Point) -> f64 {
+    let latency = point.latency_us.get("driver_to_forwarded").copied().flatten();
+    latency.map_or(0.0, |latency| latency.p99)
+}
+
+fn breaker(point: &Point) -> f64 {
+    let tier = point.second_tier.as_ref();
+    f64::from(u8::from(tier.is_some_and(|tier| tier.breaker != "closed")))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are few feeds")]
+fn failing_feeds(point: &Point) -> f64 {
+    point.failing_feeds as f64
+}
+
+fn silence(point: &Point) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
+    let age = |queue: &QueuePoint| queue.heartbeat_age_ms as f64;
+    point.queues.iter().map(age).fold(0.0, f64::max)
 }
 
 fn unscored(point: &Point) -> f64 {

@@ -276,23 +276,41 @@ impl Tables {
         Ok(sum)
     }
 
+    /// Adds services, and their ports before them: a port that is not noted has none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the maps; `E2BIG` if there are more than there is room for.
+    pub fn serve(&mut self, services: &[(ServiceKey, Service)]) -> Result<(), TableError> {
+        self.note_ports(services.iter().map(|(key, _)| key.port))?;
+        for (key, service) in services {
+            self.services
+                .insert(key, service, 0)
+                .map_err(failed(map::SERVICES))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that services have these ports: the XDP program looks for flows and services to no others.
+    ///
+    /// # Errors
+    ///
+    /// Those of the map.
+    pub fn note_ports(&mut self, ports: impl IntoIterator<Item = u16>) -> Result<(), TableError> {
+        let mut noted = self.ports.get(&0, 0).map_err(failed(map::PORTS))?;
+        for port in ports {
+            noted.serve(port);
+        }
+        self.ports.set(0, noted, 0).map_err(failed(map::PORTS))
+    }
+
     /// Replaces all services.
     ///
     /// # Errors
     ///
     /// Those of the map; `E2BIG` if there are more than it has room for.
     pub fn set_services(&mut self, services: &[(ServiceKey, Service)]) -> Result<(), TableError> {
-        let mut ports = self.ports.get(&0, 0).map_err(failed(map::PORTS))?;
-        for (key, _) in services {
-            ports.serve(key.port);
-        }
-        // Before the services: a port without its bit has none.
-        self.ports.set(0, ports, 0).map_err(failed(map::PORTS))?;
-        for (key, service) in services {
-            self.services
-                .insert(key, service, 0)
-                .map_err(failed(map::SERVICES))?;
-        }
+        self.serve(services)?;
         let stale: Vec<_> = self
             .services
             .keys()

@@ -12,7 +12,7 @@ use std::{
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use filter_common::{
-    Action, Address, Counters, MAX_QUEUES, Reason,
+    Action, Address, Counters, FlowKey, FlowState, MAX_QUEUES, Reason,
     challenge::ChallengeState,
     flood::Totals,
     metadata::Metadata,
@@ -216,9 +216,16 @@ impl Bed {
         let address = address.into().map_or(Address::default(), Address::from);
         let service = Service { inspect, index: 0 };
         self.tables
-            .services
-            .insert(ServiceKey::new(address, port), service, 0)
+            .serve(&[(ServiceKey::new(address, port), service)])
             .expect("there is room for the service");
+    }
+
+    /// Enters a flow, as one to a service.
+    pub(crate) fn know(&mut self, flow: FlowKey, state: FlowState) {
+        let note = self.tables.note_ports([flow.destination_port]);
+        note.expect("the ports are one entry");
+        let enter = self.tables.flows.insert(flow, state, 0);
+        enter.expect("there is room for the flow");
     }
 
     /// Runs one received packet. Exactly one counter must move, by one, and the action must be its own.

@@ -311,10 +311,7 @@ fn only_syns_to_inspected_services_are_challenged() {
         // A SYN on the ports of a known flow is as good as any other, of a blocked one, too.
         for path in [FlowState::PATH_INSPECT, FlowState::PATH_BLOCK] {
             let state = FlowState::on(path, 0);
-            bed.tables
-                .flows
-                .insert(family.flow(), state, 0)
-                .expect("there is room");
+            bed.know(family.flow(), state);
             let answer = challenge(&mut bed, &syn(family));
             if path == FlowState::PATH_BLOCK {
                 bed.receive(&reset(&syn(family), &answer).to_bytes());

@@ -22,10 +22,7 @@ fn plain() -> Frame {
 }
 
 fn with_flow(bed: &mut Bed, path: u32) -> Frame {
-    bed.tables
-        .flows
-        .insert(Family::V4.flow(), FlowState::on(path, 0), 0)
-        .expect("there is room");
+    bed.know(Family::V4.flow(), FlowState::on(path, 0));
     plain()
 }
 
@@ -118,10 +115,7 @@ const ARRANGEMENTS: [(Reason, Arrange); 28] = [
             client_open: 1,
             ..FlowState::inspect(0)
         };
-        bed.tables
-            .flows
-            .insert(Family::V4.flow(), open, 0)
-            .expect("there is room");
+        bed.know(Family::V4.flow(), open);
         segment(Family::V4, 16, b"")
     }),
     (Reason::NotSuspicious, |bed| {

@@ -38,10 +38,7 @@ fn bed(family: Family) -> Option<Bed> {
 }
 
 fn enter(bed: &mut Bed, family: Family, path: u32) {
-    bed.tables
-        .flows
-        .insert(family.flow(), FlowState::on(path, 0), 0)
-        .expect("there is room");
+    bed.know(family.flow(), FlowState::on(path, 0));
 }
 
 fn state(bed: &Bed, family: Family) -> FlowState {

@@ -198,10 +198,7 @@ fn verdicts_and_lists_stay_in_force_without_an_engine() {
     bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
     bed.configure(|settings| settings.on_failure = Settings::FAIL_PASS);
     let packet = request(Family::V4).to_bytes();
-    bed.tables
-        .flows
-        .insert(Family::V4.flow(), FlowState::on(FlowState::PATH_BLOCK, 0), 0)
-        .expect("there is room");
+    bed.know(Family::V4.flow(), FlowState::on(FlowState::PATH_BLOCK, 0));
     assert_eq!(bed.receive(&packet), Reason::FlowBlock);
     bed.tables
         .block(

@@ -114,10 +114,7 @@ fn arrange(bed: &mut Bed, limits: &FloodLimits) {
             let mut flow = family.flow();
             flow.source = Address::from(frame.source);
             flow.destination_port = 444;
-            bed.tables
-                .flows
-                .insert(flow, FlowState::on(FlowState::PATH_INSPECT, 0), 0)
-                .expect("there is room");
+            bed.know(flow, FlowState::on(FlowState::PATH_INSPECT, 0));
         }
     }
     bed.configure(|settings| settings.flood = *limits);
@@ -233,10 +230,7 @@ fn what_lists_and_verdicts_settle_takes_no_tokens() {
         .expect("there is room");
     assert_eq!(bed.receive(&packet), Reason::SourceBlock);
     none(&mut bed);
-    bed.tables
-        .flows
-        .insert(Family::V4.flow(), FlowState::on(FlowState::PATH_BLOCK, 0), 0)
-        .expect("there is room");
+    bed.know(Family::V4.flow(), FlowState::on(FlowState::PATH_BLOCK, 0));
     assert_eq!(bed.receive(&packet), Reason::FlowBlock);
 }
 

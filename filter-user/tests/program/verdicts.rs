@@ -53,10 +53,7 @@ fn a_verdict_on_the_flow_goes_before_the_service() {
             (on(77, 0), Reason::ServiceAll, Reason::ServiceAll),
         ] {
             for (packet, reason) in [(request(family), data), (syn(family), opening)] {
-                bed.tables
-                    .flows
-                    .insert(family.flow(), state, 0)
-                    .expect("there is room");
+                bed.know(family.flow(), state);
                 assert_eq!(bed.receive(&packet.to_bytes()), reason, "{family:?} {state:?}");
                 let after = bed.tables.flows.get(&family.flow(), 0).expect("the flow stays");
                 assert_eq!(after.drops, u64::from(reason == Reason::FlowBlock));
@@ -66,10 +63,7 @@ fn a_verdict_on_the_flow_goes_before_the_service() {
             }
         }
         // Of another flow, nothing is said.
-        bed.tables
-            .flows
-            .insert(family.flow(), on(FlowState::PATH_BLOCK, 0), 0)
-            .expect("there is room");
+        bed.know(family.flow(), on(FlowState::PATH_BLOCK, 0));
         let mut other = request(family);
         tcp_mut(&mut other).source_port += 1;
         assert_eq!(bed.receive(&other.to_bytes()), Reason::ServiceAll);
@@ -127,10 +121,7 @@ fn the_segment_size_of_the_server_goes_with_each_packet() {
                 server_mss,
                 ..FlowState::inspect(0)
             };
-            bed.tables
-                .flows
-                .insert(family.flow(), state, 0)
-                .expect("there is room");
+            bed.know(family.flow(), state);
             let (_, metadata) = bed.receive_with_metadata(&request(family).to_bytes());
             let noted = metadata.expect("redirected packets are stamped").server_mss;
             assert_eq!(noted, server_mss);
@@ -186,10 +177,7 @@ fn bare_acknowledgements_pass_by_the_engine_once_the_flow_is_open() {
         assert_eq!(bed.queue.redirected(), redirected, "it takes no room in the ring");
 
         let blocked = on(FlowState::PATH_BLOCK, 0);
-        bed.tables
-            .flows
-            .insert(family.flow(), blocked, 0)
-            .expect("there is room");
+        bed.know(family.flow(), blocked);
         assert_eq!(send(&mut bed, flag::ACK, b""), Reason::FlowBlock);
         bed.tables.flows.remove(&family.flow()).expect("it is there");
         assert_eq!(send(&mut bed, flag::ACK, b""), Reason::ServiceAll);
@@ -204,10 +192,7 @@ fn without_an_engine_acknowledgements_follow_the_failure_policy() {
         client_open: 1,
         ..FlowState::inspect(0)
     };
-    bed.tables
-        .flows
-        .insert(Family::V4.flow(), open, 0)
-        .expect("there is room");
+    bed.know(Family::V4.flow(), open);
     let packet = segment(Family::V4, flag::ACK, b"").to_bytes();
     for (policy, absent, hung) in [
         (Settings::FAIL_DROP, Reason::CrashDrop, Reason::HangDrop),

@@ -22,7 +22,7 @@ const ATTACKS: &str = "attack_payloads_train.jsonl.gz";
 /// give the same bytes. Run it again after rules were changed; it takes about half a minute.
 #[derive(Args, Debug)]
 pub struct Train {
-    /// The folder of recorded data; see rules/model-card.md for the files in it [default: that of PORTCULLIS_DATA, else
+    /// The folder of recorded data; see rules/model-card.md for the files in it [default: that of `PORTCULLIS_DATA`, else
     /// ../shared/data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
