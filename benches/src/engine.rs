@@ -12,7 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use xtask::lab::{Lab, wait::wait_for};
+use xtask::lab::{Lab, namespace, wait::wait_for};
 
 /// How long the engine may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,6 +69,12 @@ impl<'a> Engine<'a> {
     /// The number of its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What ss(8) says of its AF_XDP sockets.
+    pub(crate) fn sockets(&self) -> Result<String> {
+        let mut command = self.lab.gateway().command("ss");
+        namespace::output_of(command.args(["--xdp", "--extended", "--no-header"]))
     }
 
     /// A command of the engine's command line, in the gateway.

@@ -111,7 +111,7 @@ fn at_start(engine: &Path, key: &str, value: u32) -> Result<Taken> {
     let lab = Lab::start(&Options::default())?;
     let configuration = format!("{key} = {value}\n{}", engine_config::nginx_services());
     let engine = Engine::start(&lab, engine, &configuration)?;
-    let taken = Taken::by(engine.pid())?;
+    let taken = Taken::by(&engine)?;
     engine.stop()?;
     Ok(taken)
 }

@@ -75,7 +75,7 @@ pub(super) fn run(engine: &Path, duration: Duration) -> Result<Soak> {
         }
         samples.push(Sample {
             at_s: start.elapsed().as_secs_f64(),
-            taken: Taken::by(engine.pid())?,
+            taken: Taken::by(&engine)?,
         });
     }
     let seconds = start.elapsed().as_secs_f64();

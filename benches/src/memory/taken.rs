@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::engine::Engine;
+
 const KIB: u64 = 1024;
 
 /// Bytes that a process takes.
@@ -20,19 +22,22 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// What the process with this number takes now.
+    /// What an engine takes now.
     ///
     /// # Errors
     /// If it has ended.
-    pub(super) fn by(process: u32) -> Result<Self> {
+    pub(super) fn by(engine: &Engine<'_>) -> Result<Self> {
+        Self::of(engine.pid(), &engine.sockets()?)
+    }
+
+    fn of(process: u32, sockets: &str) -> Result<Self> {
         let folder = PathBuf::from(format!("/proc/{process}"));
         let status = fs::read_to_string(folder.join("status")).context("the process has ended")?;
         let field = |name: &str| number(&status, name).map(|kib| kib * KIB);
-        // What the kernel has pinned, as it does a UMEM's pages, it does not count as locked by the process.
-        let pinned = field("VmPin:").context("no VmPin")?;
+        let packets = umems(sockets);
         Ok(Self {
-            resident: field("VmRSS:").context("no VmRSS")?.saturating_sub(pinned),
-            locked: field("VmLck:").context("no VmLck")?.max(pinned),
+            resident: field("VmRSS:").context("no VmRSS")?.saturating_sub(packets),
+            locked: field("VmLck:").context("no VmLck")? + packets,
             maps: maps(&folder)?,
         })
     }
@@ -70,6 +75,19 @@ fn maps(process: &Path) -> Result<u64> {
     Ok(maps.values().sum())
 }
 
+/// Bytes of packet memory, which the kernel pins and counts to the user, not to the process. Sockets that share one name the same.
+fn umems(sockets: &str) -> u64 {
+    let umems: BTreeMap<u64, u64> = sockets
+        .split("umem(id:")
+        .skip(1)
+        .filter_map(|umem| {
+            let (id, rest) = umem.split_once(",size:")?;
+            Some((id.parse().ok()?, rest.split(',').next()?.parse().ok()?))
+        })
+        .collect();
+    umems.values().sum()
+}
+
 /// The number behind a name in lines of text.
 fn number(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -82,10 +100,19 @@ mod tests {
 
     #[test]
     fn this_process_takes_memory() -> Result<()> {
-        let taken = Taken::by(std::process::id())?;
+        let taken = Taken::of(std::process::id(), "")?;
         assert!(taken.resident > 1 << 20, "{taken:?}");
-        assert!(Taken::by(u32::MAX).is_err());
+        assert!(Taken::of(u32::MAX, "").is_err());
         Ok(())
+    }
+
+    #[test]
+    fn a_shared_umem_counts_once() {
+        let text = "0 0 veth0:q0 * umem(id:3,size:8388608,num_pages:2048,chunk_size:2048)\n\
+                    0 0 veth1:q0 * umem(id:3,size:8388608,num_pages:2048,chunk_size:2048)\n\
+                    0 0 veth2:q0 * umem(id:4,size:4096,num_pages:1,chunk_size:2048)\n";
+        assert_eq!(umems(text), 8_388_608 + 4096);
+        assert_eq!(umems(""), 0);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::{Axis, Bars, Plot, Scale, html::escape, number::number};
 
 /// Width of all plots, in units of the picture.
 const WIDTH: f64 = 760.0;
-/// Room for names to the left of bars.
-const NAMES: f64 = 250.0;
+/// Room for names to the left of bars, at least, at most, and for each character.
+const NAMES: [f64; 3] = [250.0, 400.0, 6.6];
 /// Room for figures to the right of bars.
 const FIGURES: f64 = 170.0;
 const BAR: f64 = 16.0;
@@ -20,14 +20,18 @@ const COLOURS: usize = 6;
 const LAST_PERCENTILE: f64 = 99.0;
 
 /// Horizontal bars, with a line from one end of the spread to the other.
+#[expect(clippy::cast_precision_loss, reason = "a count of characters")]
 pub(super) fn bars(bars: &Bars) -> String {
     let cells = bars.groups.iter().flat_map(|group| &group.cells);
     let longest = cells
         .filter_map(|cell| cell.range().map(|(_, high)| high))
         .fold(0.0, f64::max);
+    let longest_name = bars.groups.iter().map(|group| group.name.chars().count()).max();
+    let [least, most, each] = NAMES;
+    let left = (longest_name.unwrap_or(0) as f64 * each).clamp(least, most);
     let length = |value: f64| {
         if longest > 0.0 {
-            value.max(0.0) / longest * (WIDTH - NAMES - FIGURES)
+            value.max(0.0) / longest * (WIDTH - left - FIGURES)
         } else {
             0.0
         }
@@ -37,7 +41,7 @@ pub(super) fn bars(bars: &Bars) -> String {
         let _ = write!(
             body,
             r#"<text class="name" x="{:.1}" y="{:.1}">{}</text>"#,
-            NAMES - 8.0,
+            left - 8.0,
             y + BAR * 0.78,
             escape(&group.name)
         );
@@ -47,7 +51,7 @@ pub(super) fn bars(bars: &Bars) -> String {
             };
             let _ = write!(
                 body,
-                r#"<rect class="c{}" x="{NAMES}" y="{y:.1}" width="{:.1}" height="{:.1}"><title>{}</title></rect>"#,
+                r#"<rect class="c{}" x="{left:.1}" y="{y:.1}" width="{:.1}" height="{:.1}"><title>{}</title></rect>"#,
                 series % COLOURS,
                 length(value),
                 BAR - 2.0,
@@ -57,11 +61,11 @@ pub(super) fn bars(bars: &Bars) -> String {
                 ))
             );
             let middle = y + BAR / 2.0 - 1.0;
-            let (from, to) = (NAMES + length(low), NAMES + length(high));
+            let (from, to) = (left + length(low), left + length(high));
             let _ = write!(
                 body,
                 r#"<path class="spread" d="M{from:.1} {middle:.1}H{to:.1}"/><text x="{:.1}" y="{:.1}">{} {}</text>"#,
-                NAMES + length(high) + 6.0,
+                left + length(high) + 6.0,
                 y + BAR * 0.78,
                 number(value),
                 escape(&bars.unit)

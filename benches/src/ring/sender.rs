@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const IP: usize = 14;
 const TCP: usize = IP + 20;
 const SEQUENCE: usize = TCP + 4;
+const FLAGS: usize = TCP + 13;
 const CLIENT_PORT: u16 = 40_000;
 /// The sequence number of every SYN.
 const INITIAL: u32 = 1000;
@@ -107,6 +108,18 @@ impl<'a> Sender<'a> {
         }
         self.unacknowledged += FILL / FLOWS;
         Ok(())
+    }
+
+    /// Puts resets of all connections into the ring: nothing is kept of them any longer.
+    ///
+    /// # Errors
+    /// If they do not arrive.
+    pub(super) fn close(&mut self) -> Result<()> {
+        for flow in &mut self.flows {
+            flow.reset();
+        }
+        let resets: Vec<&[u8]> = self.flows.iter().map(|flow| flow.frame.as_slice()).collect();
+        self.way.put(&resets)
     }
 
     /// As if the server had answered: it has everything up to here.
@@ -185,12 +198,24 @@ impl Flow {
 
     /// Makes the next request of the frame.
     fn advance(&mut self) {
+        self.complete();
+        self.next = self.next.wrapping_add(REQUEST as u32);
+    }
+
+    /// Makes a reset of it.
+    fn reset(&mut self) {
+        self.frame.truncate(self.syn.len());
+        self.frame[IP..].copy_from_slice(&self.syn[IP..]);
+        self.frame[FLAGS] = flag::RST;
+        self.complete();
+    }
+
+    fn complete(&mut self) {
         let frame = &mut self.frame;
         frame[SEQUENCE..SEQUENCE + 4].copy_from_slice(&self.next.to_be_bytes());
         let address = |at: usize| [frame[at], frame[at + 1], frame[at + 2], frame[at + 3]];
         let pseudo = PseudoHeader::ipv4(address(IP + 12), address(IP + 16), (frame.len() - TCP) as u16);
         checksum::complete(&mut frame[TCP..], pseudo);
-        self.next = self.next.wrapping_add(REQUEST as u32);
     }
 }
 
@@ -252,5 +277,13 @@ mod tests {
             let sequence = sent.tcp().expect("it is TCP").sequence;
             assert_eq!(sequence, INITIAL + 1 + number * REQUEST as u32);
         }
+        flow.reset();
+        let reset = Frame::parse(&flow.frame).expect("a frame that parses");
+        assert_eq!(reset.checksum, Checksum::Valid);
+        let tcp = reset.tcp().expect("it is TCP");
+        assert_eq!(
+            (tcp.flags, tcp.sequence),
+            (flag::RST, INITIAL + 1 + 3 * REQUEST as u32)
+        );
     }
 }

@@ -211,6 +211,8 @@ impl Site {
         }
         let received = self.received(which) - received;
         let forwarded = self::sunk()? - sunk;
+        sender.close()?;
+        self.empty(which)?;
         self.check()?;
         let expected = if which == Loop::Receive { 0 } else { received };
         ensure!(
@@ -276,9 +278,10 @@ impl Site {
         let counters = self.worker.counters();
         ensure!(
             counters.received == counters.forwarded,
-            "the engine forwarded {} of {} packets",
+            "the engine forwarded {} of {} packets; {:?}",
             counters.forwarded,
-            counters.received
+            counters.received,
+            counters.dropped
         );
         let unscored: u64 = counters.unscored.iter().sum();
         ensure!(unscored == 0, "{unscored} packets passed unscored");
