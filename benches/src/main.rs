@@ -6,6 +6,7 @@
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
 //! | `http` | wrk through the lab: plain forwarding beside the engine |
+//! | `listeners` | a good client while many listen to what the engine does |
 //! | `machine` | what it ran on |
 //! | `score` | the scoring engine alone: nanoseconds and instructions a request |
 //! | `statistics` | median, spread and ratio of interleaved rounds |
@@ -14,6 +15,7 @@
 mod engine;
 mod flood;
 mod http;
+mod listeners;
 mod machine;
 mod score;
 mod statistics;
@@ -63,6 +65,8 @@ enum Benchmark {
     Score,
     /// What a good client gets answered while others flood.
     Flood,
+    /// What a good client's requests take while many listen to what the engine does.
+    Listeners,
 }
 
 fn main() -> Result<()> {
@@ -75,7 +79,12 @@ fn main() -> Result<()> {
     }
     fs::create_dir_all(&cli.output).with_context(|| format!("creating {}", cli.output.display()))?;
     let names = if cli.names.is_empty() {
-        vec![Benchmark::Score, Benchmark::Http, Benchmark::Flood]
+        vec![
+            Benchmark::Score,
+            Benchmark::Http,
+            Benchmark::Flood,
+            Benchmark::Listeners,
+        ]
     } else {
         cli.names.clone()
     };
@@ -93,6 +102,14 @@ fn main() -> Result<()> {
                 let report = flood::run(&cli.engine, cli.quick)?;
                 (
                     "flood.json",
+                    report.to_string(),
+                    serde_json::to_string_pretty(&report)?,
+                )
+            }
+            Benchmark::Listeners => {
+                let report = listeners::run(&cli.engine, cli.quick)?;
+                (
+                    "listeners.json",
                     report.to_string(),
                     serde_json::to_string_pretty(&report)?,
                 )

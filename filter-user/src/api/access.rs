@@ -13,7 +13,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{error::Problem, router::CHECK, token::Token};
+use super::{check, error::Problem, token::Token};
 use crate::config::Role;
 
 /// Who asks: the name of a token, or of the socket.
@@ -96,7 +96,7 @@ async fn check(State(tokens): State<Arc<Vec<Token>>>, mut request: Request, next
 
 /// What reading, having requests judged, or changing takes.
 fn needed(request: &Request) -> Role {
-    if request.method().is_safe() || request.uri().path().starts_with(CHECK) {
+    if request.method().is_safe() || request.uri().path().starts_with(check::PATH) {
         Role::Viewer
     } else {
         Role::Operator

@@ -14,7 +14,7 @@ use crate::{privilege, workspace};
 /// terminal. Candidates alternate within one run; nothing fails because it is slow.
 #[derive(Args, Debug)]
 pub struct Bench {
-    /// Which benchmarks (score, http, flood); all without a name.
+    /// Which benchmarks (score, http, flood, listeners); all without a name.
     names: Vec<OsString>,
     /// Short rounds: to see that it works, not to quote.
     #[arg(long)]
