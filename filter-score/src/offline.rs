@@ -172,15 +172,18 @@ fn add(raw: &mut Vec<u8>, parts: &[&str]) {
 /// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
 pub fn percent_encode(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[
+    for run in bytes.chunk_by(|a, b| is_unreserved(*a) && is_unreserved(*b)) {
+        match *run {
+            [byte] if !is_unreserved(byte) => out.extend_from_slice(&[
                 b'%',
                 DIGITS[usize::from(byte >> 4)],
                 DIGITS[usize::from(byte & 15)],
-            ]);
+            ]),
+            _ => out.extend_from_slice(run),
         }
     }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

@@ -33,8 +33,8 @@ const CALLS: usize = 4;
 const ROUNDS: usize = 5;
 /// Batches of a round that were never shown.
 const NEW: usize = 40;
-/// Of batches that are shown over and over, no more than every worker remembers.
-const KNOWN: usize = 2;
+/// Of batches that are shown over and over: no more than every worker remembers.
+const KNOWN: usize = 1;
 /// How often.
 const TIMES: usize = 40;
 

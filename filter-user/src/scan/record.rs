@@ -58,7 +58,14 @@ impl Record {
 impl<'a> CheckedRequest<'a> {
     /// Reads one line; an error says what is wrong with it.
     pub(crate) fn parse(line: &'a [u8]) -> Result<Self, String> {
-        serde_json::from_slice(line).map_err(|error| {
+        // Once for all strings in it.
+        let line = str::from_utf8(line).map_err(|error| {
+            format!(
+                "not a recorded request (column {}): it is not UTF-8",
+                error.valid_up_to() + 1
+            )
+        })?;
+        serde_json::from_str(line).map_err(|error| {
             // The parser sees one line only; the place that counts is the file's.
             format!(
                 "not a recorded request (column {}): {}",

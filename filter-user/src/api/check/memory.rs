@@ -3,14 +3,14 @@
 use filter_score::OwnedDecision;
 
 /// Sets of decisions; the hash of a request says which one it belongs to.
-const SETS: usize = 1024;
+const SETS: usize = 512;
 /// The most decisions of a set: a few that look for the same place do not push each other out.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 
 /// The last decisions, at most 4096.
 pub(super) struct Memory {
     /// By the hash of what was shown, the latest first.
-    sets: Vec<Vec<(u128, OwnedDecision)>>,
+    sets: Vec<Vec<(u128, Box<OwnedDecision>)>>,
 }
 
 impl Memory {
@@ -33,7 +33,7 @@ impl Memory {
             // Nobody is shown it.
             decision.head = Box::default();
             set.truncate(WAYS - 1);
-            set.insert(0, (hash, decision));
+            set.insert(0, (hash, Box::new(decision)));
         }
         Ok((&set[known.unwrap_or(0)].1, known.is_some()))
     }

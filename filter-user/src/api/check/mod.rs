@@ -196,7 +196,9 @@ async fn batch(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let body = body.map_err(Problem::from)?;
-    let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
+    // Once for all requests in it.
+    let text = str::from_utf8(&body).map_err(|error| malformed(error.to_string()))?;
+    let batch: Batch<'_> = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
     if batch.requests.len() > MAX_BATCH {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -15,7 +15,7 @@ use std::{
 
 use axum::body::Bytes;
 use filter_score::{OfflineScorer, Policies};
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout_at,
@@ -29,6 +29,9 @@ use crate::{config::CheckApi, scan::write_request};
 
 /// Requests that a worker takes at once.
 const CHUNK: usize = 64;
+
+/// Bytes of an answer to one of them, with some to spare.
+const USUAL_BYTES: usize = 512;
 
 /// Says which policies are in force.
 pub(in crate::api) type InForce = dyn Fn() -> Arc<Policies> + Send + Sync;
@@ -74,7 +77,7 @@ struct Job {
 }
 
 /// What became of some requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::api) struct Answers {
     /// An object each, with commas between them.
     pub(super) text: Vec<u8>,
@@ -113,7 +116,7 @@ impl Pool {
     /// Judges requests as clients show them, in JSON, or says why not before the deadline is over. Reading and writing JSON takes longer than
     /// judging, and is for the workers, too.
     pub(super) async fn judge(&self, mut requests: Vec<Bytes>) -> Result<Answers, Unanswered> {
-        let deadline = Instant::now() + self.deadline;
+        let (deadline, count) = (Instant::now() + self.deadline, requests.len());
         let mut replies = Vec::with_capacity(requests.len().div_ceil(CHUNK));
         let mut jobs = Vec::with_capacity(replies.capacity());
         // All or none.
@@ -134,7 +137,7 @@ impl Pool {
         }
         self.queue.lock().jobs.extend(jobs);
         self.queue.more.notify_all();
-        let mut all = Answers::default();
+        let mut all = Answers::to(count);
         for reply in replies {
             match timeout_at(deadline.into(), reply).await {
                 Ok(Ok(part)) => all.append(part),
@@ -148,13 +151,19 @@ impl Pool {
 }
 
 impl Answers {
+    /// None, with room for those to so many requests.
+    fn to(count: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(count * USUAL_BYTES),
+            malformed: None,
+        }
+    }
+
     /// Adds those to the requests behind these.
     fn append(&mut self, mut part: Self) {
-        if self.text.is_empty() {
-            *self = part;
-            return;
+        if !self.text.is_empty() {
+            self.text.push(b',');
         }
-        self.text.push(b',');
         self.text.append(&mut part.text);
         self.malformed = part.malformed.or(self.malformed.take());
     }
@@ -249,7 +258,7 @@ impl Worker {
 
     /// What becomes of requests as a client shows them.
     fn answer(&mut self, shown: &[Bytes], number: &AtomicU64) -> Answers {
-        let mut answers = Answers::default();
+        let mut answers = Answers::to(shown.len());
         // Of all of them: they take less than the millisecond that it tells.
         let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let first = number.fetch_add(shown.len() as u64, Ordering::Relaxed);
@@ -286,7 +295,7 @@ impl Worker {
 
 /// A hash that nobody without the key can foresee.
 fn hash(key: &[u8; 16], bytes: &[u8]) -> u128 {
-    let mut hasher = SipHasher24::new_with_key(key);
+    let mut hasher = SipHasher13::new_with_key(key);
     hasher.write(bytes);
     hasher.finish128().as_u128()
 }
