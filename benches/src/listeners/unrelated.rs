@@ -102,26 +102,25 @@ fn serve(listener: &UnixListener, stream: Stream, count: usize, ending: &AtomicB
     let (start, mut sent) = (Instant::now(), 0);
     while !ending.load(Ordering::Relaxed) {
         let due = start.elapsed().as_millis() as u64 * u64::from(stream.rate) / 1000;
-        for client in &mut clients {
-            send(client, &text, due - sent)?;
-        }
+        // Those who have gone are gone.
+        clients.retain_mut(|client| send(client, &text, due - sent).is_ok());
         sent = due;
         thread::sleep(PAUSE);
     }
     Ok(())
 }
 
-/// Sends what there is room for.
-fn send(client: &mut WebSocket<UnixStream>, text: &Utf8Bytes, count: u64) -> Result<()> {
+/// Sends what there is room for. An error if the client has gone.
+fn send(client: &mut WebSocket<UnixStream>, text: &Utf8Bytes, count: u64) -> tungstenite::Result<()> {
     for _ in 0..count {
         match client.write(Message::Text(text.clone())) {
             Ok(()) => {}
             Err(error) if is_full(&error) => break,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     match client.flush() {
-        Err(error) if !is_full(&error) => Err(error.into()),
+        Err(error) if !is_full(&error) => Err(error),
         _ => Ok(()),
     }
 }

@@ -57,7 +57,9 @@ fn serial_many_who_listen_cost_no_request_and_the_deaf_are_told() -> Result<()> 
     let told = u64::from(visits.caught);
     let heard = listeners.finish(told, SOON)?;
     for heard in &heard {
-        ensure!(heard.messages + heard.lost == told, "{heard:?} of {told}");
+        // What is lost is counted whatever it was about.
+        ensure!(heard.messages + heard.lost >= told, "{heard:?} of {told}");
+        ensure!(heard.messages <= told, "{heard:?} of {told}");
         ensure!(!heard.deaf || heard.lost > 0, "{heard:?}");
     }
     ensure!(heard.iter().filter(|heard| heard.deaf).count() == DEAF);
