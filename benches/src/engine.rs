@@ -71,7 +71,7 @@ impl<'a> Engine<'a> {
         self.child.id()
     }
 
-    /// What ss(8) says of its AF_XDP sockets.
+    /// What ss(8) says of its `AF_XDP` sockets.
     pub(crate) fn sockets(&self) -> Result<String> {
         let mut command = self.lab.gateway().command("ss");
         namespace::output_of(command.args(["--xdp", "--extended", "--no-header"]))
@@ -101,9 +101,25 @@ impl<'a> Engine<'a> {
         Ok(serde_json::from_str(&self.ask(&["status", "--json"])?)?)
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// Its resident memory, bytes.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.child.id());
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes: u64 = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .with_context(|| format!("no VmRSS in {file}"))?
+            .parse()?;
+        Ok(kibibytes << 10)
+    }
+
+    /// How many listen to what happens.
+    pub(crate) fn listeners(&self) -> Result<u64> {
+        let status: serde_json::Value = serde_json::from_str(&self.ask(&["status", "--json"])?)?;
+        let count = status
+            .pointer("/events/listeners")
+            .and_then(serde_json::Value::as_u64);
+        count.with_context(|| format!("the status has no listeners: {status}"))
     }
 
     /// Stops the engine in order.

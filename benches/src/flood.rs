@@ -311,6 +311,7 @@ impl Site<'_> {
             rate: RATE,
             requests: RATE * self.seconds,
             patience: PATIENCE,
+            attacks: 0,
         };
         let running = self.flood(attack, place)?;
         thread::sleep(LEAD);

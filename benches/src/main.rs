@@ -9,6 +9,7 @@
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
 //! | `http` | requests through the lab: plain forwarding beside the engine, closed and open loop |
+//! | `listeners` | a good client while many listen to what the engine does |
 //! | `machine` | what it ran on |
 //! | `memory` | what an engine takes, by its configuration and over a soak |
 //! | `netfilter` | rules of iptables in a lab's gateway |
@@ -34,6 +35,7 @@ mod cpu;
 mod engine;
 mod flood;
 mod http;
+mod listeners;
 mod machine;
 mod memory;
 mod netfilter;
@@ -120,6 +122,8 @@ enum Benchmark {
     Peers,
     /// What a good client gets answered while others flood.
     Flood,
+    /// What a good client's requests take while many listen to what the engine does.
+    Listeners,
     /// How costs grow with blocks, flows, services, rules and bodies.
     Scale,
     /// Memory by configuration, and over a soak with churn.
@@ -200,6 +204,7 @@ impl Cli {
             Benchmark::Http => http::run(&self.engine, self.quick, !self.no_cache)?,
             Benchmark::Peers => peers::run(&self.engine, &self.data, self.quick)?,
             Benchmark::Flood => flood::run(&self.engine, self.quick)?,
+            Benchmark::Listeners => listeners::run(&self.engine, self.quick)?,
             Benchmark::Scale => scale::run(self.quick)?,
             Benchmark::Memory => memory::run(&self.engine, self.soak())?,
         };

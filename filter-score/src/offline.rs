@@ -127,23 +127,21 @@ impl RequestParts<'_> {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut raw = Vec::with_capacity(256 + self.body.len());
-        raw.extend_from_slice(
-            if self.method.is_empty() {
-                "GET"
-            } else {
-                self.method
-            }
-            .as_bytes(),
-        );
-        raw.push(b' ');
-        raw.extend_from_slice(if self.path.is_empty() { "/" } else { self.path }.as_bytes());
+        self.write(&mut raw);
+        raw
+    }
+
+    /// Appends them.
+    pub fn write(&self, raw: &mut Vec<u8>) {
+        let or = |text, usual| if str::is_empty(text) { usual } else { text };
+        add(raw, &[or(self.method, "GET"), " ", or(self.path, "/")]);
         let mut separator = if self.path.contains('?') { b'&' } else { b'?' };
         for (name, value) in self.query_params {
             raw.push(separator);
             separator = b'&';
-            percent_encode(name.as_bytes(), &mut raw);
+            percent_encode(name.as_bytes(), raw);
             raw.push(b'=');
-            percent_encode(value.as_bytes(), &mut raw);
+            percent_encode(value.as_bytes(), raw);
         }
         raw.extend_from_slice(b" HTTP/1.1\r\n");
         let has = |wanted: &str| {
@@ -155,29 +153,37 @@ impl RequestParts<'_> {
             raw.extend_from_slice(b"Host: localhost\r\n");
         }
         for (name, value) in self.headers {
-            raw.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            add(raw, &[name, ": ", value, "\r\n"]);
         }
         if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
-            raw.extend_from_slice(format!("Content-Length: {}\r\n", self.body.len()).as_bytes());
+            add(raw, &["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
         }
         raw.extend_from_slice(b"\r\n");
         raw.extend_from_slice(self.body);
-        raw
+    }
+}
+
+fn add(raw: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        raw.extend_from_slice(part.as_bytes());
     }
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
 pub fn percent_encode(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[
+    for run in bytes.chunk_by(|a, b| is_unreserved(*a) && is_unreserved(*b)) {
+        match *run {
+            [byte] if !is_unreserved(byte) => out.extend_from_slice(&[
                 b'%',
                 DIGITS[usize::from(byte >> 4)],
                 DIGITS[usize::from(byte & 15)],
-            ]);
+            ]),
+            _ => out.extend_from_slice(run),
         }
     }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

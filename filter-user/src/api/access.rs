@@ -15,9 +15,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
+    check,
     credentials::{Credentials, Token},
     error::Problem,
-    router::CHECK,
 };
 use crate::config::Role;
 
@@ -125,7 +125,7 @@ async fn check(State(in_force): State<InForce>, mut request: Request, next: Next
 
 /// What reading, having requests judged, or changing takes.
 fn needed(request: &Request) -> Role {
-    if request.method().is_safe() || request.uri().path().starts_with(CHECK) {
+    if request.method().is_safe() || request.uri().path().starts_with(check::PATH) {
         Role::Viewer
     } else {
         Role::Operator

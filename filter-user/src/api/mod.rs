@@ -42,6 +42,7 @@ use crate::{
 };
 use access::Access;
 
+pub use check::checks;
 pub use credentials::{CredentialError, Credentials, Kind, Reread};
 pub use listener::{ListenError, Listeners};
 
@@ -107,7 +108,9 @@ impl Api {
             protected,
             heartbeat_timeout,
         };
-        let checks = Arc::new(check::Checks::start(&settings.check, &context.engine)?);
+        let judging = Arc::clone(&context.engine);
+        let policies: Arc<check::InForce> = Arc::new(move || judging.policies());
+        let checks = check::router(&settings.check, &policies)?;
         let live = events::Live::new(context.engine.chronicle().hub, events);
         let router = router::new(context, checks, live, limits.timeout);
         let bearers = Access::Bearers(credentials);

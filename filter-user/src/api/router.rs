@@ -1,6 +1,6 @@
 //! Which path asks what.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Context, access, allows, blocks,
-    check::{self, Checks},
     error::Problem,
     events::{self, Live},
     exclusions, feeds, health, history, metrics, openapi, reload, requests,
@@ -34,16 +33,8 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 const USUAL_SOURCES: usize = 20;
 const MAX_SOURCES: usize = 1000;
 
-/// Requests are shown and judged below it; nothing changes.
-pub(super) const CHECK: &str = "/v1/check";
-
-/// All paths. An answer that takes longer than `timeout` is a 503.
-pub(super) fn new(context: Context, checks: Arc<Checks>, live: Live, timeout: Duration) -> Router {
-    let checks = Router::new()
-        .route(CHECK, post(check::one))
-        .route(&format!("{CHECK}/batch"), post(check::batch))
-        .layer(DefaultBodyLimit::max(check::MAX_BODY_BYTES))
-        .with_state(checks);
+/// All paths, with those of `checks`. An answer that takes longer than `timeout` is a 503.
+pub(super) fn new(context: Context, checks: Router, live: Live, timeout: Duration) -> Router {
     let events = Router::new()
         .route("/v1/events", get(events::listen))
         .with_state(live);

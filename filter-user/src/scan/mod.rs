@@ -32,6 +32,11 @@ pub(crate) fn parse_request(line: &[u8]) -> Result<Vec<u8>, String> {
     record::Record::parse(line).map(|record| record.bytes)
 }
 
+/// Appends the request of a JSON object as it is on the wire; an error says what is wrong with it.
+pub(crate) fn write_request(shown: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    CheckedRequest::parse(shown)?.write(out)
+}
+
 /// What scoring needs.
 #[derive(Debug, Clone)]
 pub struct Judge {

@@ -7,9 +7,9 @@ use filter_score::{RequestParts, percent_encode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A recorded request: `{"id", "raw_base64"}`, or `{"id", "method", "path", "query_params", "headers", "body"}`
 /// of which each may be missing or null, and others are ignored.
@@ -23,44 +23,65 @@ pub(super) struct Record {
 
 /// A request: `raw_base64`, or at least one of `method`, `path`, `query_params` and `body`.
 #[derive(Deserialize, JsonSchema)]
-pub(crate) struct CheckedRequest {
+pub(crate) struct CheckedRequest<'a> {
     /// Whatever it is called; it is not looked at.
     id: Option<Value>,
     /// The request as it is on the wire.
-    raw_base64: Option<String>,
+    #[serde(borrow)]
+    #[schemars(with = "Option<String>")]
+    raw_base64: Option<Text<'a>>,
     /// Its method.
-    method: Option<String>,
+    #[schemars(with = "Option<String>")]
+    method: Option<Text<'a>>,
     /// Its path, which may have a query.
-    path: Option<String>,
+    #[schemars(with = "Option<String>")]
+    path: Option<Text<'a>>,
     /// What is behind the `?`.
-    query_params: Option<Pairs>,
+    query_params: Option<Pairs<'a>>,
     /// Its header fields.
-    headers: Option<Pairs>,
+    headers: Option<Pairs<'a>>,
     /// A text as it is; anything else as JSON.
-    body: Option<Value>,
+    #[schemars(with = "Option<Value>")]
+    body: Option<&'a RawValue>,
 }
 
 impl Record {
     /// Reads one line; an error says what is wrong with it.
     pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
-        let fields: CheckedRequest = serde_json::from_slice(line).map_err(|error| {
-            // The parser sees one line only; the place that counts is the file's.
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-            format!("not a recorded request (column {}): {message}", error.column())
-        })?;
-        let bytes = match &fields.raw_base64 {
-            Some(raw) => BASE64
-                .decode(raw)
-                .map_err(|error| format!("raw_base64 is not base64: {error}"))?,
-            None => fields.to_bytes()?,
-        };
+        let fields = CheckedRequest::parse(line)?;
+        let mut bytes = Vec::new();
+        fields.write(&mut bytes)?;
         Ok(Self { id: fields.id, bytes })
     }
 }
 
-impl CheckedRequest {
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+impl<'a> CheckedRequest<'a> {
+    /// Reads one line; an error says what is wrong with it.
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Self, String> {
+        // Once for all strings in it.
+        let line = str::from_utf8(line).map_err(|error| {
+            format!(
+                "not a recorded request (column {}): it is not UTF-8",
+                error.valid_up_to() + 1
+            )
+        })?;
+        serde_json::from_str(line).map_err(|error| {
+            // The parser sees one line only; the place that counts is the file's.
+            format!(
+                "not a recorded request (column {}): {}",
+                error.column(),
+                without_place(&error)
+            )
+        })
+    }
+
+    /// Appends the request as it is on the wire.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> Result<(), String> {
+        if let Some(raw) = &self.raw_base64 {
+            return BASE64
+                .decode_vec(raw.0.as_bytes(), out)
+                .map_err(|error| format!("raw_base64 is not base64: {error}"));
+        }
         if self.method.is_none() && self.path.is_none() && self.query_params.is_none() && self.body.is_none()
         {
             return Err(
@@ -69,36 +90,38 @@ impl CheckedRequest {
                     .to_owned(),
             );
         }
-        let body = match &self.body {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(json) => json.to_string(),
-        };
-        let (query, headers) = (
-            borrowed(self.query_params.as_ref()),
-            borrowed(self.headers.as_ref()),
-        );
-        Ok(RequestParts {
-            method: self.method.as_deref().unwrap_or_default(),
-            path: &sendable(self.path.as_deref().unwrap_or_default()),
-            query_params: &query,
-            headers: &headers,
-            body: body.as_bytes(),
+        let body = self.body.map(text).transpose();
+        let body =
+            body.map_err(|error| format!("not a recorded request: body: {}", without_place(&error)))?;
+        let path = self.path.as_ref().map_or("", |path| &path.0);
+        RequestParts {
+            method: self.method.as_ref().map_or("", |method| &method.0),
+            path: &sendable(path),
+            query_params: &borrowed(self.query_params.as_ref()),
+            headers: &borrowed(self.headers.as_ref()),
+            body: body.as_deref().unwrap_or_default().as_bytes(),
         }
-        .to_bytes())
+        .write(out);
+        Ok(())
     }
 }
 
-fn borrowed(pairs: Option<&Pairs>) -> Vec<(&str, &str)> {
+/// What is wrong, without a place, which is that in a part.
+fn without_place(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    message.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+fn borrowed<'p>(pairs: Option<&'p Pairs<'_>>) -> Vec<(&'p str, &'p str)> {
     let pairs = pairs.map_or(&[][..], |pairs| &pairs.0);
-    pairs
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect()
+    pairs.iter().map(|(name, value)| (&**name, &**value)).collect()
 }
 
 /// The path as a client would send it: what cannot stand in a request line (RFC 9112 §3) is percent-encoded.
-fn sendable(path: &str) -> String {
+fn sendable(path: &str) -> Cow<'_, str> {
+    if path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return path.into();
+    }
     let mut out = Vec::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_graphic() {
@@ -107,50 +130,42 @@ fn sendable(path: &str) -> String {
             percent_encode(&[byte], &mut out);
         }
     }
-    String::from_utf8(out).expect("what is not ASCII was encoded")
+    String::from_utf8(out)
+        .expect("what is not ASCII was encoded")
+        .into()
 }
+
+/// A string, borrowed if nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Names and values in their order: an object (a value may be a list), or a list of `[name, value]` or of
 /// `{"name", "value"}`.
-#[derive(Debug, Clone, Default)]
-struct Pairs(Vec<(String, String)>);
+#[derive(Default)]
+struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl<'de> Deserialize<'de> for Pairs {
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
         struct Each;
         impl<'de> Visitor<'de> for Each {
-            type Value = Pairs;
+            type Value = Pairs<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of names and values, or a list of [name, value]")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Pairs::default();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    match value {
-                        Value::Array(values) => {
-                            pairs
-                                .0
-                                .extend(values.iter().map(|value| (name.clone(), text(value))));
-                        }
-                        value => pairs.0.push((name, text(&value))),
-                    }
+                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &RawValue>()? {
+                    pairs.add(name, value).map_err(A::Error::custom)?;
                 }
                 Ok(pairs)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Pairs, A::Error> {
-                #[derive(Deserialize)]
-                #[serde(untagged)]
-                enum Pair {
-                    List(String, Value),
-                    Object { name: String, value: Value },
-                }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Pairs::default();
-                while let Some(pair) = seq.next_element::<Pair>()? {
-                    let (Pair::List(name, value) | Pair::Object { name, value }) = pair;
-                    pairs.0.push((name, text(&value)));
+                while let Some(pair) = seq.next_element::<&RawValue>()? {
+                    pairs.add_pair(pair).map_err(A::Error::custom)?;
                 }
                 Ok(pairs)
             }
@@ -159,7 +174,39 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-impl JsonSchema for Pairs {
+impl<'a> Pairs<'a> {
+    /// Adds the values that an object has under a name.
+    fn add(&mut self, name: Cow<'a, str>, value: &'a RawValue) -> Result<(), serde_json::Error> {
+        if value.get().starts_with('[') {
+            for value in serde_json::from_str::<Vec<&RawValue>>(value.get())? {
+                self.0.push((name.clone(), text(value)?));
+            }
+        } else {
+            self.0.push((name, text(value)?));
+        }
+        Ok(())
+    }
+
+    /// Adds an element of a list.
+    fn add_pair(&mut self, pair: &'a RawValue) -> Result<(), serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Text<'a>,
+            value: &'a RawValue,
+        }
+        let (Text(name), value) = if pair.get().starts_with('[') {
+            serde_json::from_str(pair.get())?
+        } else {
+            let Named { name, value } = serde_json::from_str(pair.get())?;
+            (name, value)
+        };
+        self.0.push((name, text(value)?));
+        Ok(())
+    }
+}
+
+impl JsonSchema for Pairs<'_> {
     fn schema_name() -> Cow<'static, str> {
         "Pairs".into()
     }
@@ -178,12 +225,12 @@ impl JsonSchema for Pairs {
     }
 }
 
-/// A value as a form would send it.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+/// A value as a form would send it: a text as it is, nothing for null, anything else as JSON.
+fn text(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
+    match value.get() {
+        "null" => Ok(Cow::Borrowed("")),
+        string if string.starts_with('"') => serde_json::from_str(string).map(|Text(text)| text),
+        other => Ok(serde_json::from_str::<Value>(other)?.to_string().into()),
     }
 }
 

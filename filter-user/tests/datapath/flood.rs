@@ -115,6 +115,7 @@ fn serial_a_good_client_is_served_while_others_flood(mode: &str) -> Result<()> {
             rate: GOOD.0,
             requests: GOOD.1,
             patience: Duration::from_secs(5),
+            attacks: 0,
         }
         .run(client)?;
         let sent: Vec<_> = floods.into_iter().map(Flood::stop).collect::<Result<_>>()?;

@@ -25,6 +25,7 @@ mod forwarding;
 mod http_evasion;
 mod interfaces;
 mod links;
+mod listeners;
 mod mistakes;
 mod offloads;
 mod placement;

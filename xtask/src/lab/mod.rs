@@ -33,6 +33,7 @@
 //! | [`raw_tcp`] | a scripted TCP client made of raw frames |
 //! | [`flood`] | floods of raw frames from forged addresses |
 //! | [`request_flood`] | a flood of HTTP requests from many addresses |
+//! | [`listeners`] | many WebSocket clients, some of which do not read |
 //! | [`visitor`] | a well-behaved client that asks at a fixed rate |
 //! | [`wait`] | waiting for conditions with a deadline |
 //! | [`engine_config`] | the engine's configuration for this lab |
@@ -44,6 +45,7 @@ pub mod flood;
 pub mod frame;
 pub mod http;
 pub mod lifetime;
+pub mod listeners;
 pub mod mounts;
 pub mod namespace;
 pub mod nginx;
@@ -64,6 +66,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use flood::{Flood, FloodKind};
 pub use lifetime::{SerialGuard, serial, sweep};
+pub use listeners::{Audience, Heard, Listeners};
 use mounts::Mounts;
 pub use namespace::Namespace;
 pub use nginx::Nginx;

@@ -19,6 +19,16 @@ use super::{
 
 const REQUEST: &[u8] =
     b"GET /1k HTTP/1.1\r\nHost: lab\r\nUser-Agent: visitor\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+/// Several hundred bytes, as tools send them.
+const ATTACK: &[u8] = concat!(
+    "GET /1k?q=1'/**/UNION/**/ALL/**/SELECT/**/CONCAT(0x7171627071,IFNULL(CAST(username/**/AS/**/CHAR),0x20),0x6b7a6b65,",
+    "IFNULL(CAST(password/**/AS/**/CHAR),0x20),0x7171627671),NULL,NULL,NULL,NULL,NULL,NULL/**/FROM/**/shop.customers/**/",
+    "WHERE/**/1=1/**/ORDER/**/BY/**/1/**/LIMIT/**/0,1--%20-&page=1&sort=price&category=garden%20chairs&colour=blue&from=",
+    "newsletter-2026-11 HTTP/1.1\r\nHost: lab\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 ",
+    "Firefox/140.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-GB,en;",
+    "q=0.7,fr;q=0.3\r\nReferer: http://lab/garden\r\nConnection: close\r\n\r\n"
+)
+.as_bytes();
 /// What the timer's events are told by.
 const TIMER: u64 = u64::MAX;
 /// How often deadlines are looked at, milliseconds.
@@ -37,13 +47,17 @@ pub struct Visit {
     pub requests: u32,
     /// How long it waits for an answer, from when the request was due.
     pub patience: Duration,
+    /// Of so many requests the last is an attack, which is to be answered with 403; 0: none is.
+    pub attacks: u32,
 }
 
 /// What became of the requests.
 #[derive(Clone, Debug, Default)]
 pub struct Visits {
-    /// Times from when the request was due to the end of its answer, of those that were answered with 200; ascending.
+    /// Times from when the request was due to the end of its answer, of those that were no attack and answered with 200; ascending.
     pub latencies: Vec<Duration>,
+    /// Attacks that were answered with 403.
+    pub caught: u32,
     /// Answers with another status.
     pub refused: u32,
     /// Connections that failed, or ended without a whole answer.
@@ -53,17 +67,24 @@ pub struct Visits {
 }
 
 impl Visits {
-    /// The part of the requests that was answered in time, 0..1.
+    /// The part of the requests that was answered in time as it should be, 0..1.
     #[must_use]
     pub fn completed(&self) -> f64 {
-        let good = self.latencies.len() as u32;
-        f64::from(good) / f64::from(good + self.refused + self.broken + self.late)
+        let good = self.latencies.len() as u32 + self.caught;
+        f64::from(good) / f64::from(good + self.lost())
+    }
+
+    /// Requests that were not.
+    #[must_use]
+    pub fn lost(&self) -> u32 {
+        self.refused + self.broken + self.late
     }
 
     /// Adds those of another round.
     pub fn add(&mut self, other: &Self) {
         self.latencies.extend(&other.latencies);
         self.latencies.sort_unstable();
+        self.caught += other.caught;
         self.refused += other.refused;
         self.broken += other.broken;
         self.late += other.late;
@@ -96,8 +117,9 @@ impl Visit {
         )?;
         let start = Instant::now();
         let due = |number: u32| start + Duration::from_secs(1) * number / self.rate;
+        let is_attack = |number: u32| self.attacks > 0 && number % self.attacks == self.attacks - 1;
         let mut visits = Visits::default();
-        let mut open: Vec<Option<(Exchange, Instant)>> = Vec::new();
+        let mut open: Vec<Option<(Exchange, u32)>> = Vec::new();
         let (mut begun, mut over) = (0, 0);
         while over < self.requests {
             while begun < self.requests && due(begun) <= Instant::now() {
@@ -105,8 +127,9 @@ impl Visit {
                     open.push(None);
                     open.len() - 1
                 });
-                let exchange = Exchange::open(self.source, self.target, REQUEST, &epoll, slot)?;
-                open[slot] = Some((exchange, due(begun)));
+                let request = if is_attack(begun) { ATTACK } else { REQUEST };
+                let exchange = Exchange::open(self.source, self.target, request, &epoll, slot)?;
+                open[slot] = Some((exchange, begun));
                 begun += 1;
             }
             if begun < self.requests {
@@ -125,13 +148,16 @@ impl Visit {
                 let Some(slot) = open.get_mut(event.data() as usize) else {
                     continue;
                 };
-                let Some((exchange, due)) = slot else { continue };
-                let latency = now - *due;
+                let Some((exchange, number)) = slot else {
+                    continue;
+                };
+                let latency = now - due(*number);
                 match exchange.advance() {
                     Progress::Underway => continue,
                     // Late ones are counted below.
                     _ if latency > self.patience => continue,
-                    Progress::Answered(200) => visits.latencies.push(latency),
+                    Progress::Answered(403) if is_attack(*number) => visits.caught += 1,
+                    Progress::Answered(200) if !is_attack(*number) => visits.latencies.push(latency),
                     Progress::Answered(_) => visits.refused += 1,
                     Progress::Broken => visits.broken += 1,
                 }
@@ -139,7 +165,10 @@ impl Visit {
                 over += 1;
             }
             for slot in &mut open {
-                if slot.as_ref().is_some_and(|(_, due)| now > *due + self.patience) {
+                if slot
+                    .as_ref()
+                    .is_some_and(|(_, number)| now > due(*number) + self.patience)
+                {
                     *slot = None;
                     visits.late += 1;
                     over += 1;
@@ -167,6 +196,11 @@ mod tests {
             ..Visits::default()
         });
         assert!((visits.completed() - 0.99).abs() < 1e-12);
+        visits.add(&Visits {
+            caught: 100,
+            ..Visits::default()
+        });
+        assert!((visits.completed() - 0.995).abs() < 1e-12);
         assert_eq!(visits.percentile(50), Duration::from_millis(50));
         assert_eq!(visits.percentile(100), Duration::from_millis(100));
         assert_eq!(Visits::default().percentile(50), Duration::ZERO);

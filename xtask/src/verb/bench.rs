@@ -25,6 +25,7 @@ enum Name {
     Http,
     Peers,
     Flood,
+    Listeners,
     Scale,
     Memory,
 }
@@ -158,6 +159,7 @@ fn name_of(name: Name) -> &'static str {
         Name::Http => "http",
         Name::Peers => "peers",
         Name::Flood => "flood",
+        Name::Listeners => "listeners",
         Name::Scale => "scale",
         Name::Memory => "memory",
     }

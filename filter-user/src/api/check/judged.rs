@@ -1,13 +1,10 @@
 //! What is told of a request.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use filter_score::{Family, OwnedDecision, OwnedHit, Verdict};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What a request is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -20,10 +17,12 @@ pub(in crate::api) enum Prediction {
 
 /// A judgement, as clients read it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(in crate::api) struct Judged {
-    request_id: String,
+pub(in crate::api) struct Judged<'a> {
+    #[serde(serialize_with = "hexadecimal")]
+    #[schemars(with = "String")]
+    request_id: u128,
     /// RFC 3339.
-    timestamp: String,
+    timestamp: &'a str,
     pub(super) prediction: Prediction,
     /// Whether it would be blocked.
     is_anomaly: bool,
@@ -33,30 +32,44 @@ pub(in crate::api) struct Judged {
     threshold: f32,
     /// Of the prediction, 0 to 1.
     confidence: f32,
-    categories: Vec<Family>,
-    rules: Vec<OwnedHit>,
-    explanation: String,
+    categories: &'a [Family],
+    rules: &'a [OwnedHit],
+    explanation: &'a str,
     /// Whether the same bytes were judged before, by the same rules.
-    pub(super) cached: bool,
+    cached: bool,
     processing_time_ms: f64,
 }
 
 /// One request of a batch.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub(in crate::api) enum Outcome {
-    Judged(Box<Judged>),
-    Malformed { error: String },
+pub(in crate::api) enum Outcome<'a> {
+    Judged(Judged<'a>),
+    Malformed { error: &'a str },
 }
 
-impl Judged {
-    pub(super) fn new(
-        decision: &Arc<OwnedDecision>,
-        threshold: f32,
-        id: u128,
-        cached: bool,
-        took: Duration,
-    ) -> Self {
+/// What a judgement has beside its decision.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    pub(super) id: u128,
+    /// RFC 3339.
+    pub(super) timestamp: &'a str,
+    /// Of the score, from which requests are blocked.
+    pub(super) threshold: f32,
+    /// Whether the decision was remembered.
+    pub(super) cached: bool,
+    pub(super) took: Duration,
+}
+
+impl<'a> Judged<'a> {
+    pub(super) fn new(decision: &'a OwnedDecision, circumstances: Circumstances<'a>) -> Self {
+        let Circumstances {
+            id,
+            timestamp,
+            threshold,
+            cached,
+            took,
+        } = circumstances;
         let prediction = match decision.decision {
             Verdict::Allow => Prediction::Benign,
             Verdict::Suspicious => Prediction::Suspicious,
@@ -64,8 +77,8 @@ impl Judged {
         };
         let is_anomaly = prediction == Prediction::Malicious;
         Self {
-            request_id: format!("{id:032x}"),
-            timestamp: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            request_id: id,
+            timestamp,
             prediction,
             is_anomaly,
             anomaly_score: decision.score,
@@ -75,11 +88,15 @@ impl Judged {
             } else {
                 1.0 - decision.score
             },
-            categories: decision.categories.clone(),
-            rules: decision.rules.clone(),
-            explanation: decision.explanation.clone(),
+            categories: &decision.categories,
+            rules: &decision.rules,
+            explanation: &decision.explanation,
             cached,
             processing_time_ms: took.as_secs_f64() * 1000.0,
         }
     }
+}
+
+fn hexadecimal<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:032x}"))
 }

@@ -1,34 +1,42 @@
 //! `/v1/check` and `/v1/check/batch`: judges requests that programs show, as the engine judges those on the wire.
 
 mod judged;
+mod memory;
 mod pool;
 mod rate;
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use axum::{
-    Extension,
+    Extension, Router,
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
+    routing::post,
 };
+use filter_score::Policies;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{access::Client, error::Problem};
-use crate::{config::CheckApi, control::Engine};
+use super::{
+    access::{Access, Client},
+    error::Problem,
+};
+use crate::config::CheckApi;
 pub(super) use judged::Judged;
 use judged::Outcome;
-pub(super) use pool::Pool;
-use pool::{Answers, Unanswered};
+pub(super) use pool::InForce;
+use pool::{Answers, Pool, Unanswered};
 use rate::Rates;
 
+/// Requests are shown and judged below it; nothing changes.
+pub(super) const PATH: &str = "/v1/check";
 /// The most requests of a batch.
 const MAX_BATCH: usize = 1000;
 /// The most bytes of a call's body.
-pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
+const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// What judging takes.
 pub(super) struct Checks {
@@ -42,9 +50,9 @@ impl Checks {
     /// # Errors
     ///
     /// When a thread cannot be started.
-    pub(super) fn start(settings: &CheckApi, engine: &Arc<dyn Engine>) -> std::io::Result<Self> {
+    fn start(settings: &CheckApi, policies: &Arc<InForce>) -> io::Result<Self> {
         Ok(Self {
-            pool: Pool::start(settings, engine)?,
+            pool: Pool::start(settings, policies)?,
             rates: Rates::new(settings),
         })
     }
@@ -57,6 +65,30 @@ impl Checks {
         }
         Ok(self.pool.judge(requests).await?)
     }
+}
+
+/// `/v1/check` and `/v1/check/batch` alone, for a program without an engine: it has requests judged by the policies that `policies` says are in
+/// force. Whoever can call it may.
+///
+/// # Errors
+///
+/// When a thread cannot be started.
+pub fn checks(
+    settings: &CheckApi,
+    policies: impl Fn() -> Arc<Policies> + Send + Sync + 'static,
+) -> io::Result<Router> {
+    let policies: Arc<InForce> = Arc::new(policies);
+    Ok(Access::Everyone.guard(router(settings, &policies)?))
+}
+
+/// The paths, and the workers that answer there.
+pub(super) fn router(settings: &CheckApi, policies: &Arc<InForce>) -> io::Result<Router> {
+    let checks = Checks::start(settings, policies)?;
+    Ok(Router::new()
+        .route(PATH, post(one))
+        .route(&format!("{PATH}/batch"), post(batch))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(Arc::new(checks)))
 }
 
 /// Why there is no judgement.
@@ -117,7 +149,7 @@ impl IntoResponse for Failure {
     }
 }
 
-pub(super) async fn one(
+async fn one(
     State(checks): State<Arc<Checks>>,
     Extension(client): Extension<Client>,
     body: Result<Bytes, BytesRejection>,
@@ -154,17 +186,19 @@ pub(super) struct BatchOf<T> {
 /// Their judgements, in their order, for documents: the workers write them.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "it is described, and never made")]
-pub(super) struct Results {
-    results: Vec<Outcome>,
+pub(super) struct Results<'a> {
+    results: Vec<Outcome<'a>>,
 }
 
-pub(super) async fn batch(
+async fn batch(
     State(checks): State<Arc<Checks>>,
     Extension(client): Extension<Client>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let body = body.map_err(Problem::from)?;
-    let batch: Batch<'_> = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
+    // Once for all requests in it.
+    let text = str::from_utf8(&body).map_err(|error| malformed(error.to_string()))?;
+    let batch: Batch<'_> = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
     if batch.requests.len() > MAX_BATCH {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -10,24 +10,31 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::body::Bytes;
-use filter_score::{OfflineScorer, OwnedDecision, Policies};
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use filter_score::{OfflineScorer, Policies};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout_at,
 };
 
-use super::judged::{Judged, Outcome};
-use crate::{config::CheckApi, control::Engine, scan::parse_request};
+use super::{
+    judged::{Circumstances, Judged, Outcome},
+    memory::Memory,
+};
+use crate::{config::CheckApi, scan::write_request};
 
 /// Requests that a worker takes at once.
 const CHUNK: usize = 64;
-/// Decisions that each worker remembers.
-const REMEMBERED: usize = 4096;
+
+/// Bytes of an answer to one of them, with some to spare.
+const USUAL_BYTES: usize = 512;
+
+/// Says which policies are in force.
+pub(in crate::api) type InForce = dyn Fn() -> Arc<Policies> + Send + Sync;
 
 /// Why requests were not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +77,7 @@ struct Job {
 }
 
 /// What became of some requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::api) struct Answers {
     /// An object each, with commas between them.
     pub(super) text: Vec<u8>,
@@ -84,7 +91,7 @@ impl Pool {
     /// # Errors
     ///
     /// When a thread cannot be started, or there is no randomness.
-    pub(super) fn start(settings: &CheckApi, engine: &Arc<dyn Engine>) -> io::Result<Self> {
+    pub(super) fn start(settings: &CheckApi, policies: &Arc<InForce>) -> io::Result<Self> {
         let mut pool = Self {
             queue: Arc::default(),
             places: Arc::new(Semaphore::new(settings.queue as usize)),
@@ -95,11 +102,12 @@ impl Pool {
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let number = Arc::new(AtomicU64::new(0));
         for worker in 0..settings.workers {
-            let (queue, engine, number) = (Arc::clone(&pool.queue), Arc::clone(engine), Arc::clone(&number));
+            let (queue, policies, number) =
+                (Arc::clone(&pool.queue), Arc::clone(policies), Arc::clone(&number));
             pool.threads.push(
                 thread::Builder::new()
                     .name(format!("pc-check-{worker}"))
-                    .spawn(move || work(&queue, &*engine, &key, &number))?,
+                    .spawn(move || work(&queue, &*policies, &key, &number))?,
             );
         }
         Ok(pool)
@@ -108,7 +116,7 @@ impl Pool {
     /// Judges requests as clients show them, in JSON, or says why not before the deadline is over. Reading and writing JSON takes longer than
     /// judging, and is for the workers, too.
     pub(super) async fn judge(&self, mut requests: Vec<Bytes>) -> Result<Answers, Unanswered> {
-        let deadline = Instant::now() + self.deadline;
+        let (deadline, count) = (Instant::now() + self.deadline, requests.len());
         let mut replies = Vec::with_capacity(requests.len().div_ceil(CHUNK));
         let mut jobs = Vec::with_capacity(replies.capacity());
         // All or none.
@@ -129,10 +137,10 @@ impl Pool {
         }
         self.queue.lock().jobs.extend(jobs);
         self.queue.more.notify_all();
-        let mut all = Answers::default();
+        let mut all = Answers::to(count);
         for reply in replies {
             match timeout_at(deadline.into(), reply).await {
-                Ok(Ok(part)) => all.add(part),
+                Ok(Ok(part)) => all.append(part),
                 Err(_) => return Err(Unanswered::Late),
                 Ok(Err(_)) if Instant::now() >= deadline => return Err(Unanswered::Late),
                 Ok(Err(_)) => return Err(Unanswered::Failed),
@@ -143,14 +151,29 @@ impl Pool {
 }
 
 impl Answers {
-    fn add(&mut self, mut part: Self) {
-        if self.text.is_empty() {
-            *self = part;
-            return;
+    /// None, with room for those to so many requests.
+    fn to(count: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(count * USUAL_BYTES),
+            malformed: None,
         }
-        self.text.push(b',');
+    }
+
+    /// Adds those to the requests behind these.
+    fn append(&mut self, mut part: Self) {
+        if !self.text.is_empty() {
+            self.text.push(b',');
+        }
         self.text.append(&mut part.text);
         self.malformed = part.malformed.or(self.malformed.take());
+    }
+
+    /// Adds one.
+    fn add(&mut self, outcome: &Outcome<'_>) {
+        if !self.text.is_empty() {
+            self.text.push(b',');
+        }
+        serde_json::to_writer(&mut self.text, outcome).expect("strings, numbers and lists have a JSON form");
     }
 }
 
@@ -186,26 +209,20 @@ impl Queue {
     }
 }
 
-fn work(queue: &Queue, engine: &dyn Engine, key: &[u8; 16], number: &AtomicU64) {
+fn work(queue: &Queue, in_force: &InForce, key: &[u8; 16], number: &AtomicU64) {
     // Not with the first request, which would wait for it.
-    let mut worker = Some(Worker::new(engine.policies(), key));
+    let mut worker = Some(Worker::new(in_force(), key));
     while let Some(job) = queue.next() {
         // Whoever asked has gone, or will have.
         if Instant::now() >= job.deadline || job.reply.is_closed() {
             continue;
         }
-        let policies = engine.policies();
+        let policies = in_force();
         let mut current = match worker.take() {
             Some(worker) if Arc::ptr_eq(&worker.policies, &policies) => worker,
             _ => Worker::new(policies, key),
         };
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            let mut answers = Answers::default();
-            for request in &job.requests {
-                current.answer(request, number, &mut answers);
-            }
-            answers
-        }));
+        let judged = catch_unwind(AssertUnwindSafe(|| current.answer(&job.requests, number)));
         if let Ok(answers) = judged {
             let _ = job.reply.send(answers);
             worker = Some(current);
@@ -221,8 +238,10 @@ struct Worker {
     scorer: OfflineScorer,
     threshold: f32,
     key: [u8; 16],
-    /// By the hash of the request; a later one of the same place takes it.
-    remembered: Vec<Option<(u128, Arc<OwnedDecision>)>>,
+    /// By the hash of what was shown.
+    memory: Memory,
+    /// Room for a request as it is on the wire.
+    wire: Vec<u8>,
 }
 
 impl Worker {
@@ -232,44 +251,51 @@ impl Worker {
             threshold: policies.policy(0).block,
             policies,
             key: *key,
-            remembered: vec![None; REMEMBERED],
+            memory: Memory::new(),
+            wire: Vec::new(),
         }
     }
 
-    /// Adds what becomes of a request as a client shows it.
-    fn answer(&mut self, shown: &[u8], number: &AtomicU64, answers: &mut Answers) {
-        let outcome = match parse_request(shown) {
-            Ok(request) => Outcome::Judged(Box::new(self.judge(&request, number))),
-            Err(error) => {
-                answers.malformed = Some(error.clone());
-                Outcome::Malformed { error }
+    /// What becomes of requests as a client shows them.
+    fn answer(&mut self, shown: &[Bytes], number: &AtomicU64) -> Answers {
+        let mut answers = Answers::to(shown.len());
+        // Of all of them: they take less than the millisecond that it tells.
+        let timestamp = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let first = number.fetch_add(shown.len() as u64, Ordering::Relaxed);
+        for (number, shown) in (first..).zip(shown) {
+            let began = Instant::now();
+            // The key is secret, so nobody else makes the same.
+            let id = hash(&self.key, &number.to_le_bytes());
+            let Self { scorer, wire, .. } = self;
+            let judge = || -> Result<_, String> {
+                wire.clear();
+                write_request(shown, wire)?;
+                Ok(scorer.score_request(wire))
+            };
+            match self.memory.recall(hash(&self.key, shown), judge) {
+                Ok((decision, cached)) => answers.add(&Outcome::Judged(Judged::new(
+                    decision,
+                    Circumstances {
+                        id,
+                        timestamp: &timestamp,
+                        threshold: self.threshold,
+                        cached,
+                        took: began.elapsed(),
+                    },
+                ))),
+                Err(error) => {
+                    answers.add(&Outcome::Malformed { error: &error });
+                    answers.malformed = Some(error);
+                }
             }
-        };
-        if !answers.text.is_empty() {
-            answers.text.push(b',');
         }
-        serde_json::to_writer(&mut answers.text, &outcome)
-            .expect("strings, numbers and lists have a JSON form");
+        answers
     }
+}
 
-    fn judge(&mut self, request: &[u8], number: &AtomicU64) -> Judged {
-        let began = Instant::now();
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write(request);
-        let hash = hasher.finish128().as_u128();
-        let place = &mut self.remembered[hash as usize % REMEMBERED];
-        let (decision, cached) = match place {
-            Some((known, decision)) if *known == hash => (Arc::clone(decision), true),
-            _ => {
-                let decision = Arc::new(self.scorer.score_request(request));
-                *place = Some((hash, Arc::clone(&decision)));
-                (decision, false)
-            }
-        };
-        // The key is secret, so nobody else makes the same.
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write_u64(number.fetch_add(1, Ordering::Relaxed));
-        let id = hasher.finish128().as_u128();
-        Judged::new(&decision, self.threshold, id, cached, began.elapsed())
-    }
+/// A hash that nobody without the key can foresee.
+fn hash(key: &[u8; 16], bytes: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new_with_key(key);
+    hasher.write(bytes);
+    hasher.finish128().as_u128()
 }

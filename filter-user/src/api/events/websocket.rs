@@ -25,6 +25,8 @@ use crate::{api::access::Admission, live::Subscription};
 const PROTOCOL: &str = "portcullis";
 /// The most bytes of a message from a listener, which has nothing to say but pongs.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
+/// What is read at once. The library clears as much each time it looks for something, and holds it for each listener.
+const READ_BYTES: usize = 512;
 /// Bytes that may wait to be written: a batch is larger only if its messages are.
 const WRITE_BYTES: usize = 64 << 10;
 /// Between two batches, so that many small messages make few writes.
@@ -44,6 +46,7 @@ pub(super) fn answer(
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(WRITE_BYTES)
         .on_upgrade(async move |socket| {
             let reason = converse(socket, subscription, admission).await;

@@ -9,7 +9,9 @@ use crate::api::openapi::tests::of_now;
 fn routes() -> BTreeSet<String> {
     let engine: Arc<dyn Engine> = Arc::new(Tables::new());
     let settings = config::Api::default();
-    let checks = Arc::new(check::Checks::start(&settings.check, &engine).expect("started"));
+    let judging = Arc::clone(&engine);
+    let policies: Arc<check::InForce> = Arc::new(move || judging.policies());
+    let checks = check::router(&settings.check, &policies).expect("started");
     let live = crate::api::events::Live::new(engine.chronicle().hub, &config::Events::default());
     let context = Context {
         engine,
