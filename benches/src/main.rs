@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `baseline` | the figures of an earlier run beside those of this one |
+//! | `clock` | the CPU time of a thread |
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
 //! | `http` | wrk through the lab: plain forwarding beside the engine |
@@ -23,6 +24,7 @@ mod baseline;
 #[path = "../../filter-user/tests/program/bed.rs"]
 #[expect(dead_code, reason = "the tests of the programs use more of it")]
 mod bed;
+mod clock;
 mod engine;
 mod flood;
 mod http;
