@@ -102,7 +102,11 @@ pub(crate) fn run(engine: &Path, soak: Duration) -> Result<Report> {
         )
         .with(soak.plot())
         .with(soak.table())
-        .note("resident memory without the UMEM's frames, which are locked; maps as the kernel accounts for them, of a trie without inner nodes")
+        .note(
+            "resident memory without the UMEM's frames, which are locked; where the kernel does not tell of them (no XDP_SOCKETS_DIAG) they are \
+             among the resident",
+        )
+        .note("maps as the kernel accounts for them, of a trie without inner nodes")
         .note(soak.description())
         .measured(&(starts, soak))
 }

@@ -25,7 +25,7 @@ use nix::{
 };
 
 /// A test machine may be slow.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_millis(10);
 const TAKEN: &str = "\x1b[?1049h";
 const GIVEN_BACK: &str = "\x1b[?1049l";

@@ -22,13 +22,12 @@ use filter_user::{
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
-    time::{ClockId, clock_gettime},
     unistd::Pid,
 };
 use xtask::lab::{Lab, Options, address, frame::Mac, mounts::BPFFS, packet_socket};
 
 use super::sender::{Sender, Way};
-use crate::{scale::traffic, score};
+use crate::{clock::cpu_time, scale::traffic, score};
 
 /// Frames of the UMEM: what an engine has without a configuration of its own.
 const FRAMES: u32 = 4096;
@@ -307,12 +306,6 @@ fn sunk() -> Result<u64> {
         .context("no such interface")?
         .parse()
         .context("a number of packets")
-}
-
-/// The time that this thread has been running: what else the machine does is not measured.
-fn cpu_time() -> Result<Duration> {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("reading the thread's clock")?;
-    Ok(Duration::from(time))
 }
 
 /// Keeps this thread on one CPU.

@@ -1,7 +1,5 @@
 //! Time over a number: of services in a verdict, of rules and of bytes of a body in scoring. Counts take turns, round by round.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{TestRun as _, TestRunOptions};
 use filter_common::service::Service;
@@ -12,6 +10,7 @@ use serde::Serialize;
 use super::axis;
 use crate::{
     bed::Bed,
+    clock::cpu_time,
     packets::{Family, request},
     report::{Line, Plot, Scale},
     score,
@@ -170,9 +169,9 @@ fn post(bytes: u32) -> Vec<u8> {
 /// Nanoseconds of one request, of some in a row.
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds, far below 2⁵²")]
 fn timed(scorer: &mut Scorer, request: &[u8], times: u32) -> Result<f64> {
-    let start = Instant::now();
+    let start = cpu_time()?;
     for _ in 0..times {
         ensure!(!score::score(scorer, request), "a plain request was blocked");
     }
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(times))
+    Ok(cpu_time()?.saturating_sub(start).as_nanos() as f64 / f64::from(times))
 }

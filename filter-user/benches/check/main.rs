@@ -122,7 +122,7 @@ async fn show(router: &Router, batches: &[Bytes], times: usize) -> anyhow::Resul
         }
         answers.extend(try_join_all(calls).await?);
     }
-    let (wall, cpu) = (began.elapsed(), self::cpu()? - cpu);
+    let (wall, cpu) = (began.elapsed(), self::cpu()?.saturating_sub(cpu));
     let count = |word: &str| -> usize {
         let finder = memchr::memmem::Finder::new(word);
         answers
