@@ -369,3 +369,19 @@ fn before_it_is_configured_everything_passes() {
         );
     }
 }
+
+#[test]
+fn flows_outlive_their_service() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.start_engine();
+    for family in Family::ALL {
+        bed.serve(None, SERVER_PORT, Service::INSPECT_ALL);
+        let packet = request(family).to_bytes();
+        assert_eq!(bed.receive(&packet), Reason::ServiceAll);
+        bed.tables.set_services(&[]).expect("services can be removed");
+        assert_eq!(bed.receive(&packet), Reason::FlowInspect);
+        let mut other = request(family);
+        tcp_mut(&mut other).source_port += 1;
+        assert_eq!(bed.receive(&other.to_bytes()), Reason::NoService);
+    }
+}
