@@ -77,7 +77,10 @@ fn a_large_screen_has_all_tables() {
 #[test]
 fn a_low_screen_has_the_chosen_table() {
     let text = printed(&testing::board(), (80, 10)).expect("drawn");
-    assert!(text.contains("GET /a?id=2") && text.contains("GET /a?id=1"), "{text}");
+    assert!(
+        text.contains("GET /a?id=2") && text.contains("GET /a?id=1"),
+        "{text}"
+    );
     assert!(!text.contains("flows 1/10"), "{text}");
 }
 
