@@ -63,7 +63,7 @@ impl<'a> Engine<'a> {
         self.child.id()
     }
 
-    /// What ss(8) says of its AF_XDP sockets.
+    /// What ss(8) says of its `AF_XDP` sockets.
     pub(crate) fn sockets(&self) -> Result<String> {
         let mut command = self.lab.gateway().command("ss");
         namespace::output_of(command.args(["--xdp", "--extended", "--no-header"]))
