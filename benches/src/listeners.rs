@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ARRIVAL: Duration = Duration::from_secs(20);
 /// What the engine may take more of memory while they listen: messages that are kept, and for each client what waits for it, its connection
 /// and its tasks.
-const MEMORY: u64 = (16 << 20) + CLIENTS as u64 * (128 << 10);
+const MEMORY: u64 = (16 << 20) + CLIENTS as u64 * (96 << 10);
 
 /// Sources stay unblocked: each attack is told and answered with a page.
 const SETTINGS: [&str; 4] = [

@@ -15,7 +15,7 @@ const DEAF: usize = 50;
 /// Of so many requests one is an attack.
 const ATTACKS: u32 = 2;
 /// Their attacks are more than fits into the buffers of a connection that nobody reads, about 300 KB.
-const REQUESTS: u32 = 500;
+const REQUESTS: u32 = 360;
 
 const SETTINGS: [&str; 5] = [
     "engine.on_failure=drop",
