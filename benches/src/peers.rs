@@ -26,7 +26,7 @@ use xtask::{
 };
 
 use crate::{
-    client::{Client, Outcome, Pace, Request},
+    client::{Client, Fate, Outcome, Pace, Request},
     engine::Engine,
     machine::Machine,
     nfqueue::{self, Verdicts},
@@ -145,6 +145,9 @@ struct Site<'a> {
     /// Where in the list the next round begins.
     place: cell::Cell<usize>,
 }
+
+/// A load and how it is found in a row.
+type Named = (&'static str, fn(&Row) -> &Load);
 
 /// What a round gave.
 struct Round {
@@ -342,7 +345,7 @@ impl Site<'_> {
         let refused = |attack: bool| {
             let fates = outcome.fates.iter().zip(&mix.attacks);
             fates
-                .filter(|(fate, is)| **is == attack && fate.is_none_or(|fate| fate.is_refusal()))
+                .filter(|(fate, is)| **is == attack && fate.is_none_or(Fate::is_refusal))
                 .count()
         };
         let attacks = mix.attacks.iter().filter(|attack| **attack).count();
@@ -414,7 +417,7 @@ impl Comparison {
             );
         }
         report = report.with(detection);
-        let loads: [(&str, fn(&Row) -> &Load); 2] = [
+        let loads: [Named; 2] = [
             ("one GET over and over", |row| &row.get),
             ("the list over and over", |row| &row.mix),
         ];

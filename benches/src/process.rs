@@ -15,7 +15,7 @@ use nix::{
 use xtask::lab::{Lab, wait::wait_for};
 
 /// How long a program may take to start; Suricata compiles its rules.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long it may take to end before it is killed.
 const END: Duration = Duration::from_secs(10);
 
