@@ -91,9 +91,6 @@ const CANDIDATES: [(Kind, &str); 9] = [
     (Kind::ModSecurity, "nginx + ModSecurity + CRS"),
 ];
 
-/// Something of a row.
-type OfRow = fn(&Row) -> &Load;
-
 /// The result.
 #[derive(Debug, Serialize)]
 struct Comparison {
@@ -148,6 +145,9 @@ struct Site<'a> {
     /// Where in the list the next round begins.
     place: cell::Cell<usize>,
 }
+
+/// A load and how it is found in a row.
+type Named = (&'static str, fn(&Row) -> &Load);
 
 /// What a round gave.
 struct Round {
@@ -417,7 +417,7 @@ impl Comparison {
             );
         }
         report = report.with(detection);
-        let loads: [(&str, OfRow); 2] = [
+        let loads: [Named; 2] = [
             ("one GET over and over", |row| &row.get),
             ("the list over and over", |row| &row.mix),
         ];
