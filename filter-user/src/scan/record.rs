@@ -157,9 +157,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Pairs::default();
                 while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &RawValue>()? {
-                    pairs
-                        .add(name, value)
-                        .map_err(|error| A::Error::custom(without_place(&error)))?;
+                    pairs.add(name, value).map_err(A::Error::custom)?;
                 }
                 Ok(pairs)
             }
@@ -167,9 +165,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Pairs<'de>, A::Error> {
                 let mut pairs = Pairs::default();
                 while let Some(pair) = seq.next_element::<&RawValue>()? {
-                    pairs
-                        .add_pair(pair)
-                        .map_err(|error| A::Error::custom(without_place(&error)))?;
+                    pairs.add_pair(pair).map_err(A::Error::custom)?;
                 }
                 Ok(pairs)
             }
