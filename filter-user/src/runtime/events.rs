@@ -26,8 +26,8 @@ use crate::{
 
 /// Events that may wait; further ones are lost, and counted by the queue.
 const CAPACITY: usize = 8192;
-/// Decisions logged in one second; the rest is only counted.
-const LOGGED_PER_SECOND: u32 = 50;
+/// Decisions logged in one second, of one source at most a quarter; the rest is only counted.
+const LOGGED_PER_SECOND: u32 = 200;
 
 /// The channel from the queues.
 pub(super) fn channel() -> (SyncSender<Event>, Receiver<Event>) {
