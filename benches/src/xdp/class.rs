@@ -15,7 +15,7 @@ use xtask::lab::frame::{Frame, TAG_8021Q, flag};
 
 use crate::{
     bed::{Bed, prefix},
-    packets::{Family, SERVER_PORT, request, segment, syn, udp},
+    packets::{Family, SERVER_PORT, request, segment, syn, tcp_mut, udp},
 };
 
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -50,6 +50,13 @@ pub(super) fn source(packet: &[u8]) -> Option<IpAddr> {
 
 fn plain() -> Vec<u8> {
     request(Family::V4).to_bytes()
+}
+
+/// To a port that no service has, or had in a class before.
+fn elsewhere(family: Family) -> Vec<u8> {
+    let mut request = request(family);
+    tcp_mut(&mut request).destination_port = 8080;
+    request.to_bytes()
 }
 
 fn with_flow(bed: &mut Bed, state: FlowState) {
@@ -218,12 +225,12 @@ pub(super) const CLASSES: [Class; 24] = [
     Class {
         name: "pass: no service, IPv4",
         reason: Reason::NoService,
-        arrange: |_| plain(),
+        arrange: |_| elsewhere(Family::V4),
     },
     Class {
         name: "pass: no service, IPv6",
         reason: Reason::NoService,
-        arrange: |_| request(Family::V6).to_bytes(),
+        arrange: |_| elsewhere(Family::V6),
     },
     Class {
         name: "pass: no service, lists and services in use",
@@ -238,7 +245,7 @@ pub(super) const CLASSES: [Class; 24] = [
             entered.expect("there is room");
             bed.serve(None, 443, Service::INSPECT_ALL);
             bed.start_engine();
-            plain()
+            elsewhere(Family::V4)
         },
     },
     Class {
