@@ -5,9 +5,16 @@
 //! client, the server and the engine, and what a gateway adds is the difference of their sums. What is left over for `ksoftirqd` is
 //! counted beside.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use nix::time::{ClockId, clock_gettime};
+
+/// Of the calling thread, by its own clock: exact also between two ticks of the scheduler.
+pub(crate) fn of_this_thread_exactly() -> Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("reading the thread's clock")?;
+    Ok(Duration::from(time))
+}
 
 /// Of the calling thread.
 pub(crate) fn of_this_thread() -> Result<u64> {

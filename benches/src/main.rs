@@ -6,7 +6,6 @@
 //! | `baseline` | the figures of an earlier run beside those of this one |
 //! | `client` | a client that keeps its connections, in a closed or an open loop |
 //! | `cpu` | CPU time of threads |
-//! | `clock` | the CPU time of a thread |
 //! | `engine` | the engine in the lab's gateway, started and stopped |
 //! | `flood` | a good client while others flood: what it gets answered, inspected and plain |
 //! | `http` | requests through the lab: plain forwarding beside the engine, closed and open loop |
@@ -32,7 +31,6 @@ mod baseline;
 #[expect(dead_code, reason = "the tests of the programs use more of it")]
 mod bed;
 mod client;
-mod clock;
 mod cpu;
 mod engine;
 mod flood;

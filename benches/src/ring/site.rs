@@ -27,7 +27,7 @@ use nix::{
 use xtask::lab::{Lab, Options, address, frame::Mac, mounts::BPFFS, packet_socket};
 
 use super::sender::{Sender, Way};
-use crate::{clock::cpu_time, scale::traffic, score};
+use crate::{cpu, scale::traffic, score};
 
 /// Frames of the UMEM: what an engine has without a configuration of its own.
 const FRAMES: u32 = 4096;
@@ -201,12 +201,12 @@ impl Site {
         let (mut took, mut filling) = (Duration::ZERO, Duration::ZERO);
         while Instant::now() < end {
             self.queue.set_heartbeat(monotonic_ns());
-            let begin = cpu_time()?;
+            let begin = cpu::of_this_thread_exactly()?;
             sender.fill(&mut self.tables)?;
-            let start = cpu_time()?;
+            let start = cpu::of_this_thread_exactly()?;
             self.empty(which)?;
             filling += start.saturating_sub(begin);
-            took += cpu_time()?.saturating_sub(start);
+            took += cpu::of_this_thread_exactly()?.saturating_sub(start);
         }
         let received = self.received(which) - received;
         let forwarded = self::sunk()? - sunk;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::axis;
 use crate::{
     bed::Bed,
-    clock::cpu_time,
+    cpu,
     packets::{Family, request},
     report::{Line, Plot, Scale},
     score,
@@ -169,9 +169,9 @@ fn post(bytes: u32) -> Vec<u8> {
 /// Nanoseconds of one request, of some in a row.
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds, far below 2⁵²")]
 fn timed(scorer: &mut Scorer, request: &[u8], times: u32) -> Result<f64> {
-    let start = cpu_time()?;
+    let start = cpu::of_this_thread_exactly()?;
     for _ in 0..times {
         ensure!(!score::score(scorer, request), "a plain request was blocked");
     }
-    Ok(cpu_time()?.saturating_sub(start).as_nanos() as f64 / f64::from(times))
+    Ok(cpu::of_this_thread_exactly()?.saturating_sub(start).as_nanos() as f64 / f64::from(times))
 }
