@@ -69,6 +69,14 @@ impl OfflineScorer {
         }
     }
 
+    /// What is found clean is remembered as by [`Scorer::with_cache`], so that most of a request that is like others is not scored
+    /// again. Decisions stay the same. `key` is 16 bytes that no client can guess.
+    #[must_use]
+    pub fn with_cache(mut self, entries: usize, key: &[u8; 16]) -> Self {
+        self.scorer = self.scorer.with_cache(entries, key);
+        self
+    }
+
     /// Requests are taken to be from `source`, and for the service with this policy.
     #[must_use]
     pub fn from_source(mut self, source: Option<IpAddr>, policy: u16) -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use filter_score::{Family, OfflineScorer, Policy, RequestParts, RuleSet, Verdict, builtin_packs};
+use filter_score::{Family, Model, OfflineScorer, Policy, RequestParts, RuleSet, Verdict, builtin_packs};
 
 fn scorer() -> OfflineScorer {
     let rules = RuleSet::compile(builtin_packs()).expect("the built-in packs compile");
@@ -72,5 +72,46 @@ fn what_does_not_parse_gets_a_decision_too() {
             "{raw:?}: {}",
             decision.explanation
         );
+    }
+}
+
+#[test]
+fn what_is_remembered_changes_no_decision() {
+    let model = Model::builtin().expect("the built-in model is sound");
+    let rules = RuleSet::compile(builtin_packs()).expect("the built-in packs compile");
+    let rules = Arc::new(rules.with_model(Some(Arc::new(model))));
+    let mut plain = OfflineScorer::new(Arc::clone(&rules), Policy::default());
+    let mut remembering = OfflineScorer::new(rules, Policy::default()).with_cache(64, &[7; 16]);
+    let values = [
+        "garden chairs",
+        "1' or 1=1--",
+        "select a table from the catalogue",
+        "<b>bold</b>",
+        "../../etc/passwd",
+        "..",
+    ];
+    // Each beside each, so that what is found stands behind what is known, and the other way round.
+    for (first, second) in values
+        .iter()
+        .flat_map(|first| values.map(|second| (first, second)))
+    {
+        let body = format!("{{\"text\":\"{second}\",\"more\":[\"{first}\"]}}");
+        let parts = RequestParts {
+            method: "POST",
+            path: "/notes",
+            query_params: &[("q", first), ("r", second)],
+            headers: &[
+                ("User-Agent", "Mozilla/5.0"),
+                ("Referer", second),
+                ("Content-Type", "application/json"),
+            ],
+            body: body.as_bytes(),
+        };
+        let bytes = parts.to_bytes();
+        let expected = serde_json::to_value(plain.score_request(&bytes)).unwrap();
+        for time in 0..3 {
+            let decision = serde_json::to_value(remembering.score_request(&bytes)).unwrap();
+            assert_eq!(decision, expected, "{first}, {second}, time {time}");
+        }
     }
 }
