@@ -65,10 +65,12 @@ impl<'a> Inference<'a> {
             }
             for (slot, order) in linear::slots(window).into_iter().zip(ORDERS) {
                 let weight = f32::from(self.model.linear.weights[slot]) * self.model.scale;
+                if weight <= top[NAMED - 1].weight {
+                    continue;
+                }
                 let first = (at + 1).saturating_sub(order);
                 let ngram = &text[first..text.len().min(at + 1)];
-                let known = top.iter().any(|one| one.ngram.as_bytes() == ngram);
-                if weight > top[NAMED - 1].weight && !known {
+                if top.iter().all(|one| one.ngram.as_bytes() != ngram) {
                     top[NAMED - 1] = Contribution {
                         ngram: Excerpt::of(ngram),
                         weight,
