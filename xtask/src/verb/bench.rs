@@ -78,6 +78,9 @@ impl Bench {
         }
         flags.extend(["--engine".into(), engine.into()]);
         flags.extend(["--output".into(), workspace::target().join("bench").into()]);
+        // It takes minutes the first time, and says how far it is.
+        let mut build = workspace::cargo_command();
+        build::succeed(build.args(["build", "--release", "--package", "benches"]))?;
         let mut command = workspace::cargo_command();
         command
             .args(["run", "--quiet", "--release", "--package", "benches", "--"])

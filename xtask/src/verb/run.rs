@@ -38,7 +38,7 @@ pub struct Run {
     /// server is behind.
     #[arg(long, value_name = "INTERFACE", num_args = 0..=1, default_missing_value = LAB_SERVERS)]
     bridge: Option<String>,
-    /// Build the engine without optimisation: in less than half the time, for a first look.
+    /// Build the engine without optimisation: it is there some minutes sooner.
     #[arg(long)]
     debug: bool,
     /// An engine that is built already; nothing is set up or built then.
