@@ -61,15 +61,14 @@ impl Run {
     /// If something cannot be built or started, or the engine fails.
     pub fn run(&self) -> Result<ExitCode> {
         // Built as the user who asked; only running needs root.
-        let engine = match &self.engine {
-            Some(engine) => engine.clone(),
-            None => {
-                let build = Build {
-                    debug: self.debug,
-                    ..Build::default()
-                };
-                build.build()?
-            }
+        let engine = if let Some(engine) = &self.engine {
+            engine.clone()
+        } else {
+            let build = Build {
+                debug: self.debug,
+                ..Build::default()
+            };
+            build.build()?
         };
         privilege::become_root(&self.arguments(&engine))?;
         if self.iface.is_empty() {
