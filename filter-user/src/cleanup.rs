@@ -1,14 +1,15 @@
 //! Takes away what an engine that has ended without order, or was killed, has left in force.
 
-use std::{
-    fs, io,
-    os::unix::{fs::FileTypeExt as _, net::UnixStream},
-    path::Path,
-};
+use std::{fs, io, os::unix::fs::FileTypeExt as _, path::Path};
 
 use anyhow::{Context as _, bail};
 
-use crate::{bpf::Pins, config::Config, host};
+use crate::{
+    bpf::Pins,
+    config::Config,
+    control::{Client, ClientError},
+    host,
+};
 
 /// Takes programs off, removes pins, devices, sockets and locks, and changes interfaces back. Returns what was done, a line each.
 ///
@@ -22,11 +23,14 @@ pub fn clean_up(config: &Config) -> anyhow::Result<Vec<String>> {
         config.api.socket_beside(&engine.control_socket),
     ];
     for socket in &sockets {
-        if UnixStream::connect(socket).is_ok() {
-            bail!(
+        match Client::connect(socket) {
+            Ok(_) => bail!(
                 "an engine is running on {}\n  fix: stop it first (`systemctl stop portcullis`, or SIGTERM to its process)",
                 socket.display()
-            );
+            ),
+            // One may run there.
+            Err(error @ ClientError::Permission { .. }) => return Err(error.into()),
+            Err(_) => {}
         }
     }
     let mut done = Vec::new();

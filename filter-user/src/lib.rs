@@ -18,6 +18,7 @@ pub mod flow;
 pub mod geo;
 pub mod history;
 pub mod host;
+mod journal;
 pub mod latency;
 pub mod limit;
 pub mod live;

@@ -12,25 +12,40 @@ use crate::workspace::find_program;
 /// Where Debian's newer packages for its stable release are told to apt.
 const SOURCES: &str = "/etc/apt/sources.list.d/portcullis-bench.sources";
 
-/// A program to compare with.
+/// A program or a library to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
+    /// An XDP program that drops by address.
+    XdpFilter,
+    /// `ModSecurity`'s library and the `OWASP` Core Rule Set.
+    LibModSecurity,
     /// Suricata, which Debian's stable release has among its backports only.
     Suricata,
-    /// nginx with `ModSecurity` and the `OWASP` Core Rule Set.
+    /// nginx with `ModSecurity` and the Core Rule Set.
     ModSecurity,
     /// iptables over the kernel's older interface, the one that has `NFQUEUE` in every kernel.
     Iptables,
 }
 
 impl Peer {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Suricata, Self::ModSecurity, Self::Iptables];
+    /// Those that the benchmark of this name measures beside Portcullis.
+    #[must_use]
+    pub fn of(benchmark: &str) -> &'static [Self] {
+        match benchmark {
+            "xdp" => &[Self::XdpFilter],
+            "score" => &[Self::LibModSecurity],
+            "peers" => &[Self::Suricata, Self::ModSecurity, Self::Iptables],
+            "flood" => &[Self::Iptables],
+            _ => &[],
+        }
+    }
 
     /// What it is called.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::XdpFilter => "xdp-filter",
+            Self::LibModSecurity => "libmodsecurity with the Core Rule Set",
             Self::Suricata => "Suricata",
             Self::ModSecurity => "nginx with ModSecurity and the Core Rule Set",
             Self::Iptables => "iptables",
@@ -41,16 +56,18 @@ impl Peer {
     #[must_use]
     pub fn is_here(self) -> bool {
         match self {
+            Self::XdpFilter => find_program("xdp-filter").is_some(),
+            Self::LibModSecurity => are_files(&[MODSECURITY_HEADER, CORE_RULES]),
             Self::Suricata => find_program("suricata").is_some(),
-            Self::ModSecurity => [MODSECURITY, CORE_RULES]
-                .iter()
-                .all(|path| Path::new(path).exists()),
+            Self::ModSecurity => are_files(&[MODSECURITY, CORE_RULES]),
             Self::Iptables => find_program("iptables-legacy").is_some(),
         }
     }
 
     fn packages(self) -> &'static [&'static str] {
         match self {
+            Self::XdpFilter => &["xdp-tools"],
+            Self::LibModSecurity => &["libmodsecurity-dev", "modsecurity-crs"],
             // The library is older in the release itself than Suricata needs.
             Self::Suricata => &["suricata", "libhtp2/RELEASE-backports"],
             Self::ModSecurity => &["libnginx-mod-http-modsecurity", "modsecurity-crs"],
@@ -63,6 +80,11 @@ impl Peer {
 pub const MODSECURITY: &str = "/usr/lib/nginx/modules/ngx_http_modsecurity_module.so";
 /// The rules.
 pub const CORE_RULES: &str = "/usr/share/modsecurity-crs/rules";
+const MODSECURITY_HEADER: &str = "/usr/include/modsecurity/modsecurity.h";
+
+fn are_files(paths: &[&str]) -> bool {
+    paths.iter().all(|path| Path::new(path).exists())
+}
 
 /// Installs what is missing, and says loudly what cannot be had.
 pub fn ensure(peers: &[Peer]) {

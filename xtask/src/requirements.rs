@@ -67,16 +67,6 @@ const ALL: [Requirement; 21] = [
     row("nsenter", LAB, Probe::Program("nsenter"), ["util-linux", "util-linux", "util-linux"]),
 ];
 
-const BESIDE: &str = "to measure beside it";
-
-/// What benchmarks compare with, by the name of the benchmark. Nothing else needs it, and a benchmark goes on without.
-#[rustfmt::skip]
-const PEERS: [(&str, Requirement); 3] = [
-    ("xdp", row("xdp-filter", BESIDE, Probe::Program("xdp-filter"), ["xdp-tools", "xdp-tools", "xdp-tools"])),
-    ("score", row("libmodsecurity", BESIDE, Probe::Header("modsecurity/modsecurity.h"), ["libmodsecurity-dev", "libmodsecurity-devel", "libmodsecurity"])),
-    ("score", row("Core Rule Set", BESIDE, Probe::File("/usr/share/modsecurity-crs/rules"), ["modsecurity-crs", "mod_security_crs", "modsecurity-crs"])),
-];
-
 const fn row(
     name: &'static str,
     why: &'static str,
@@ -98,12 +88,6 @@ const fn row(
 #[must_use]
 pub fn all() -> &'static [Requirement] {
     &ALL
-}
-
-/// What the benchmark of this name compares with.
-pub fn peers(benchmark: &str) -> impl Iterator<Item = &'static Requirement> {
-    let of_it = PEERS.iter().filter(move |(name, _)| *name == benchmark);
-    of_it.map(|(_, requirement)| requirement)
 }
 
 impl Requirement {

@@ -168,11 +168,14 @@ fn gate(rule: &Rule) -> String {
             .literals
             .iter()
             .map(|literal| literal.escape_debug().to_string());
-        let mut gate = format!("over fields that have one of {}", list(literals.collect()));
-        if !detector.classes.is_empty() {
-            gate += " or a byte of the classes that it asks for";
+        let mut asked = Vec::new();
+        if !detector.literals.is_empty() {
+            asked.push(format!("one of {}", list(literals.collect())));
         }
-        return gate;
+        if !detector.classes.is_empty() {
+            asked.push(format!("a byte such as {}", list(detector.classes.examples())));
+        }
+        return format!("over fields that have {}", asked.join(" or "));
     }
     let Some(regex) = &rule.written.regex else {
         return "whenever the parser meets it".to_owned();

@@ -141,11 +141,12 @@ pub(super) fn in_one_line(value: &Value) -> String {
             let length = value["for_s"].as_u64().map_or(String::new(), |seconds| {
                 format!(" for {}", duration::show_seconds(seconds))
             });
+            let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
             format!(
-                "{} {what}{length} by {} {}",
+                "{} {what}{length} by {}{}",
                 text("action"),
                 text("by"),
-                text("reason")
+                reason.map_or(String::new(), |reason| format!(": {reason}"))
             )
         }
         "alerts" => format!("{} {} {}", text("name"), text("state"), text("message")),
@@ -324,7 +325,7 @@ mod tests {
         let line = in_one_line(&block);
         assert_eq!(
             line,
-            "t blocks   blocked 192.0.2.7/32 by operator \u{fffd}[2J\u{fffd}\u{fffd}1m\u{fffd}"
+            "t blocks   blocked 192.0.2.7/32 by operator: \u{fffd}[2J\u{fffd}\u{fffd}1m\u{fffd}"
         );
         let mut verdict = verdict();
         let lines = explained(&verdict).lines().count();
@@ -348,7 +349,7 @@ mod tests {
             ),
             (
                 json!({"time": "t", "topic": "blocks", "action": "blocked", "target": "192.0.2.7/32", "by": "operator", "for_s": 90, "reason": "x"}),
-                "t blocks   blocked 192.0.2.7/32 for 1m 30s by operator x",
+                "t blocks   blocked 192.0.2.7/32 for 1m 30s by operator: x",
             ),
             (
                 json!({"time": "t", "topic": "blocks", "action": "ended", "count": 3, "by": "time"}),

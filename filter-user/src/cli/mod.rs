@@ -42,7 +42,7 @@ use clap::{Parser, Subcommand};
 use connection::Connection;
 pub use datapath::Datapath;
 
-use crate::processor;
+use crate::{journal, processor};
 
 /// Filters HTTP attacks in front of this host or network: in the network driver where an address or flow
 /// is known, in user space where a request has to be read.
@@ -105,7 +105,11 @@ pub fn main(datapath: &impl Datapath) -> ExitCode {
                     message = format!("{message}: {cause}");
                 }
             }
-            let _ = writeln!(io::stderr(), "error: {message}");
+            message.insert_str(0, "error: ");
+            if journal::has_standard_error() {
+                message = journal::error(&message);
+            }
+            let _ = writeln!(io::stderr(), "{message}");
             exit::code_of(&error)
         }
     }

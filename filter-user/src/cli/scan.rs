@@ -115,6 +115,12 @@ impl Scan {
         if self.stats {
             writeln!(io::stderr(), "{}", sink.stats)?;
         }
+        if self.format == Format::Jsonl && sink.stats.is_empty() && sink.stats.bad_inputs() > 0 {
+            writeln!(
+                io::stderr(),
+                "  fix: if the files hold raw requests or packets, say so: --format http, --format pcap"
+            )?;
+        }
         Ok(if sink.stats.bad_inputs() > 0 {
             ExitCode::from(exit::BAD_INPUT)
         } else {

@@ -310,6 +310,11 @@ fn rules_are_listed_explained_and_linted() {
     ] {
         assert!(text.contains(part), "wanted {part}\n{text}");
     }
+    let (text, ..) = portcullis(&["rules", "explain", "100112", "--config", "/dev/null"]);
+    assert!(
+        text.contains("It runs over fields that have a byte such as `"),
+        "{text}"
+    );
     let (json, ..) = portcullis(&["rules", "explain", "1", &two, "--json"]);
     let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(value["description"]["matching"][1], "a needle");

@@ -9,9 +9,14 @@ pub(super) fn examine(engine: &Engine, config: &Config) -> Vec<Finding> {
 
 fn state(engine: &Engine) -> Finding {
     match (engine.runs, engine.links.as_slice()) {
-        (true, _) => Finding::ok("engine", "one is running"),
-        (false, []) => Finding::ok("engine", "none is running, and none has left anything"),
-        (false, links) => Finding::warning(
+        (None, _) => Finding::warning(
+            "engine",
+            "this user cannot see whether one is running",
+            "sudo portcullis doctor",
+        ),
+        (Some(true), _) => Finding::ok("engine", "one is running"),
+        (Some(false), []) => Finding::ok("engine", "none is running, and none has left anything"),
+        (Some(false), links) => Finding::warning(
             "engine",
             format!(
                 "one has ended without order: its programs go on, with engine.on_failure for what should be inspected ({})",

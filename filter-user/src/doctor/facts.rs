@@ -1,7 +1,7 @@
 //! What there is, as far as this process can see.
 
 use std::{
-    fs,
+    fs, io,
     net::UdpSocket,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -76,8 +76,8 @@ pub struct Host {
 /// Engines and their surroundings.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
-    /// Whether one answers on the configured socket.
-    pub runs: bool,
+    /// Whether one answers on the configured socket; none where that cannot be seen.
+    pub runs: Option<bool>,
     /// Links in the directory of pins.
     pub links: Vec<String>,
     /// Whether the configured user is there; none if none is configured.
@@ -182,7 +182,7 @@ fn engine(config: &Config) -> Engine {
     let engine = &config.engine;
     let user = Some(engine.user.as_str()).filter(|user| !user.is_empty());
     Engine {
-        runs: UnixStream::connect(&engine.control_socket).is_ok(),
+        runs: answers(&engine.control_socket),
         links: pinned_links(&engine.pin_dir),
         // Numbers need no entry.
         has_user: user.map(|user| {
@@ -190,6 +190,13 @@ fn engine(config: &Config) -> Engine {
         }),
         has_systemd: Path::new("/run/systemd/system").is_dir(),
         unit: unit(),
+    }
+}
+
+fn answers(socket: &Path) -> Option<bool> {
+    match UnixStream::connect(socket) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        answer => Some(answer.is_ok()),
     }
 }
 

@@ -31,7 +31,7 @@ fn fit() -> Facts {
             rp_filter: 0,
         },
         engine: Engine {
-            runs: true,
+            runs: Some(true),
             links: vec!["link_xdp_eth0".into()],
             has_user: Some(true),
             has_systemd: true,
@@ -167,9 +167,14 @@ fn the_kernel_and_the_process_are_judged() {
 fn engines_and_their_surroundings_are_judged() {
     use Verdict::{Warning, Wrong};
     says(
-        |facts| facts.engine.runs = false,
+        |facts| facts.engine.runs = Some(false),
         USER,
         ("engine", Warning, "portcullis cleanup"),
+    );
+    says(
+        |facts| facts.engine.runs = None,
+        USER,
+        ("engine", Warning, "sudo portcullis doctor"),
     );
     says(
         |facts| facts.engine.has_user = Some(false),

@@ -28,8 +28,7 @@ pub struct Claim {
 pub enum ClaimError {
     /// Another engine runs there.
     #[error(
-        "another engine filters {interface} already; `portcullis status` shows it if it has the same control socket, \
-         and `ip -details link show dev {interface}` its program"
+        "another engine filters {interface} already\n  fix: stop that one; its process is among `pgrep -a portcullis`"
     )]
     Taken {
         /// The interface.

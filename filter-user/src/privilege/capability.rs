@@ -38,6 +38,13 @@ pub(super) fn kept(config: &Config, memory_is_limited: bool) -> Vec<Capability> 
     kept
 }
 
+/// Those that this process has not been given.
+pub(super) fn lacking(kept: &[Capability]) -> anyhow::Result<Vec<Capability>> {
+    let permitted = caps::read(None, CapSet::Permitted).context("cannot read this process's capabilities")?;
+    let lacking = kept.iter().filter(|capability| !permitted.contains(capability));
+    Ok(lacking.copied().collect())
+}
+
 /// Takes all others out of the bounding set, which takes the right to. Without it they stay there, out of reach without a new program.
 pub(super) fn bound(kept: &[Capability]) {
     let others = caps::all()

@@ -87,6 +87,14 @@ impl Privileges {
         let places = Places::of(config, origin.file());
         let pin_dir = ownership::hand_over(&places, &account)?;
         let kept = capability::kept(config, lift_memory_limit().is_err());
+        let lacking = capability::lacking(&kept)?;
+        ensure!(
+            lacking.is_empty(),
+            "cannot become {} with {}, which this process lacks\n  fix: start the engine as root with all capabilities; \
+             in a unit of systemd, CapabilityBoundingSet= has to name them",
+            account.name,
+            capability::names(&lacking)
+        );
         become_user(&account, &kept)?;
         if let Some(file) = origin.file() {
             fs::File::open(file).with_context(|| {

@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{
-    filter::LevelFilter, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    Layer as _, filter::LevelFilter, fmt::layer, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
-use crate::config::Level;
+use crate::{config::Level, journal};
 
 /// Changes the level.
 #[derive(Debug, Clone)]
@@ -15,10 +16,15 @@ pub(super) struct Handle(reload::Handle<LevelFilter, tracing_subscriber::Registr
 /// Starts logging. A second start in one process changes nothing.
 pub(super) fn start(level: Level) -> Handle {
     let (filter, handle) = reload::Layer::new(filter(level));
-    let lines = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+    let lines = layer().with_writer(io::stderr);
+    let lines = if journal::has_standard_error() {
+        lines.event_format(journal::Lines).boxed()
+    } else {
+        lines
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .boxed()
+    };
     if let Err(error) = tracing_subscriber::registry().with(filter).with(lines).try_init() {
         tracing::debug!("logging is set up already: {error}");
     }

@@ -58,6 +58,12 @@ impl Stats {
         self.bad_input += 1;
     }
 
+    /// True if nothing at all could be scored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0
+    }
+
     /// Input that could not be read.
     #[must_use]
     pub fn bad_inputs(&self) -> u64 {

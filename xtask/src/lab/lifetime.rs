@@ -195,7 +195,9 @@ pub fn lock_name(name: &str) -> Result<SerialGuard> {
     lock(&format!("{name}.lock"), FlockArg::LockExclusiveNonblock)
         .map(|lock| SerialGuard { _lock: lock })
         .map_err(|error| match error.downcast_ref() {
-            Some(Errno::EAGAIN) => anyhow!("the lab `{name}` is in use by another `cargo xtask run`"),
+            Some(Errno::EAGAIN) => anyhow!(
+                "the lab `{name}` is in use by another `cargo xtask run`\n  fix: end that one, or give this one a --name of its own"
+            ),
             _ => error,
         })
 }

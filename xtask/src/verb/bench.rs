@@ -8,9 +8,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::build::{self, Build};
-use crate::distribution::{self, Family};
 use crate::peers::{self, Peer};
-use crate::requirements::{self, Requirement};
 use crate::{privilege, recorded, workspace};
 
 /// What `score` scores.
@@ -80,6 +78,9 @@ impl Bench {
         }
         flags.extend(["--engine".into(), engine.into()]);
         flags.extend(["--output".into(), workspace::target().join("bench").into()]);
+        // It takes minutes the first time, and says how far it is.
+        let mut build = workspace::cargo_command();
+        build::succeed(build.args(["build", "--release", "--package", "benches"]))?;
         let mut command = workspace::cargo_command();
         command
             .args(["run", "--quiet", "--release", "--package", "benches", "--"])
@@ -125,29 +126,13 @@ impl Bench {
 
     /// A benchmark says itself what it had to do without.
     fn install_peers(&self) {
-        if self.chosen().any(|name| name == Name::Peers) {
-            peers::ensure(&Peer::ALL);
-        } else if self.chosen().any(|name| name == Name::Flood) {
-            peers::ensure(&[Peer::Iptables]);
-        }
-        let missing: Vec<&Requirement> = self
-            .chosen()
-            .flat_map(|name| requirements::peers(name_of(name)))
-            .filter(|peer| !peer.is_met())
-            .collect();
-        let family = Family::of_this_system();
-        if missing.is_empty() || family != Family::Debian {
-            return;
-        }
-        if let Err(error) = distribution::apt_update() {
-            eprintln!("NOTHING CAN BE INSTALLED: {error:#}");
-            return;
-        }
-        for peer in missing {
-            if let Err(error) = distribution::apt_install(&[peer.package(family)]) {
-                eprintln!("{} CANNOT BE INSTALLED: {error:#}", peer.name);
+        let mut wanted: Vec<Peer> = Vec::new();
+        for peer in self.chosen().flat_map(|name| Peer::of(name_of(name))) {
+            if !wanted.contains(peer) {
+                wanted.push(*peer);
             }
         }
+        peers::ensure(&wanted);
     }
 }
 

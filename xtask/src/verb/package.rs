@@ -22,6 +22,9 @@ pub struct Package {
     /// Then install it in a fresh Debian, run an engine there, and look at what is left after removing it
     #[arg(long)]
     pub test: bool,
+    /// Then boot a fresh Debian with it in a container, whose systemd starts, reloads, kills and stops the unit
+    #[arg(long)]
+    pub test_systemd: bool,
 }
 
 /// Files of the workspace, where they are installed, and their modes.
@@ -80,6 +83,8 @@ const PROGRAM: &str = "usr/bin/portcullis";
 const CONFIGURATION: &str = "etc/portcullis/portcullis.toml";
 /// Installs the package in a fresh Debian.
 const TEST: &str = "packaging/debian/test";
+/// Has the systemd of a fresh Debian run the unit.
+const SYSTEMD_TEST: &str = "packaging/systemd/test";
 
 impl Package {
     /// Runs the verb.
@@ -94,7 +99,10 @@ impl Package {
         let package = package(&build.build()?)?;
         eprintln!("built {}", package.display());
         if self.test {
-            test(&package)?;
+            test(TEST, &["mmdebstrap"], &package)?;
+        }
+        if self.test_systemd {
+            test(SYSTEMD_TEST, &["mmdebstrap", "systemd-nspawn"], &package)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -223,15 +231,20 @@ fn write(tree: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<()> {
     Ok(())
 }
 
-/// Says loudly what keeps it from being tested.
-fn test(package: &Path) -> Result<()> {
-    if workspace::find_program("mmdebstrap").is_none() {
-        eprintln!("SKIPPED: the package was not tested: `apt-get install mmdebstrap`");
+/// Runs a test, a script, or says loudly what keeps it from running.
+fn test(script: &str, programs: &[&str], package: &Path) -> Result<()> {
+    if let Some(program) = programs
+        .iter()
+        .find(|program| workspace::find_program(program).is_none())
+    {
+        eprintln!(
+            "SKIPPED: the package was not tested: {program} is missing: `apt-get install mmdebstrap systemd-container`"
+        );
         return Ok(());
     }
     let Some(mut command) = privilege::as_root("sh") else {
         eprintln!("SKIPPED: the package was not tested: that takes root");
         return Ok(());
     };
-    succeed(command.arg(workspace::root().join(TEST)).arg(package))
+    succeed(command.arg(workspace::root().join(script)).arg(package))
 }

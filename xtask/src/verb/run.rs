@@ -38,6 +38,9 @@ pub struct Run {
     /// server is behind.
     #[arg(long, value_name = "INTERFACE", num_args = 0..=1, default_missing_value = LAB_SERVERS)]
     bridge: Option<String>,
+    /// Build the engine without optimisation: it is there some minutes sooner.
+    #[arg(long)]
+    debug: bool,
     /// An engine that is built already; nothing is set up or built then.
     #[arg(long, hide = true)]
     engine: Option<PathBuf>,
@@ -58,9 +61,14 @@ impl Run {
     /// If something cannot be built or started, or the engine fails.
     pub fn run(&self) -> Result<ExitCode> {
         // Built as the user who asked; only running needs root.
-        let engine = match &self.engine {
-            Some(engine) => engine.clone(),
-            None => Build::default().build()?,
+        let engine = if let Some(engine) = &self.engine {
+            engine.clone()
+        } else {
+            let build = Build {
+                debug: self.debug,
+                ..Build::default()
+            };
+            build.build()?
         };
         privilege::become_root(&self.arguments(&engine))?;
         if self.iface.is_empty() {
