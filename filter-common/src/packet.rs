@@ -10,8 +10,8 @@ use crate::{Address, Reason};
 /// There is no single-byte read: of the check `at + 1 > end` the compiler makes `at >= end`, from which the
 /// kernel's verifier learns nothing (`find_good_pkt_pointers`, kernel/bpf/verifier.c).
 pub trait Bytes {
-    /// Length of the frame in bytes.
-    fn length(&self) -> usize;
+    /// Whether the frame has so many bytes.
+    fn holds(&self, bytes: usize) -> bool;
     /// Two bytes.
     fn u16(&self, at: usize) -> Option<u16>;
     /// Four bytes.
@@ -23,8 +23,8 @@ pub trait Bytes {
 }
 
 impl Bytes for [u8] {
-    fn length(&self) -> usize {
-        self.len()
+    fn holds(&self, bytes: usize) -> bool {
+        bytes <= self.len()
     }
 
     fn u16(&self, at: usize) -> Option<u16> {
@@ -257,7 +257,7 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
     let source = truncated(frame.address_v4(network + 12))?;
     let destination = truncated(frame.address_v4(network + 16))?;
     ensure(
-        total >= header && network + total <= frame.length(),
+        total >= header && frame.holds(network + total),
         Reason::BadLength,
     )?;
     Ok(Packet {
@@ -289,7 +289,7 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
     let source = truncated(frame.address_v6(network + 8))?;
     let destination = truncated(frame.address_v6(network + 24))?;
     let end = network + IPV6_HEADER + payload_length;
-    ensure(end <= frame.length(), Reason::BadLength)?;
+    ensure(frame.holds(end), Reason::BadLength)?;
 
     let mut offset = network + IPV6_HEADER;
     let mut fragment = false;

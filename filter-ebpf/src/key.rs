@@ -71,9 +71,9 @@ pub(crate) fn flow_of(word: u64) -> FlowKey {
     of([word; 5])
 }
 
-/// A service at an address, or at any.
+/// A service at an address.
 #[inline(always)]
-pub(crate) fn service(address: Option<&Address>, port: u16) -> ServiceKey {
-    let [a, b] = address.map_or([0; 2], words);
+pub(crate) fn service(address: &Address, port: u16) -> ServiceKey {
+    let [a, b] = words(address);
     of([a, b, u64::from(port).to_le()])
 }

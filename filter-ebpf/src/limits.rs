@@ -53,7 +53,7 @@ pub(crate) fn classes(frame: &Frame, packet: &Packet, settings: &Settings) -> u3
         }
         protocol::UDP => {
             classes |= Class::Udp.bit();
-            if reflects(packet.source_port) {
+            if on & Class::Reflection.bit() != 0 && reflects(packet.source_port) {
                 classes |= Class::Reflection.bit();
             }
         }

@@ -25,6 +25,7 @@ mod due;
 mod forward;
 mod frame;
 mod key;
+mod known;
 mod limits;
 mod list;
 mod maps;
@@ -41,7 +42,7 @@ use aya_ebpf::{
 };
 use filter_common::{Action, Reason};
 
-use crate::frame::Frame;
+use crate::{frame::Frame, policy::Decision};
 
 /// Tells the kernel that programs after this one see the packet, too; alone, it means "pass".
 const TCX_NEXT: i32 = -1;
@@ -49,7 +50,8 @@ const TCX_NEXT: i32 = -1;
 /// Decides about one received packet. It may be in several buffers ("frags"): larger than a page, or joined.
 #[xdp(frags)]
 fn portcullis(ctx: XdpContext) -> u32 {
-    let decision = policy::decide(&ctx);
+    let mut decision = Decision::new();
+    policy::decide(&ctx, &mut decision);
     match decision.reason.action() {
         Action::Pass if matches!(decision.reason, Reason::Acknowledgement) => {
             redirect::past_engine(&ctx, &decision)

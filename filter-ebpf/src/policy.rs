@@ -8,18 +8,16 @@
 use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
-    helpers::{
-        bpf_ktime_get_ns,
-        generated::{bpf_ktime_get_coarse_ns, bpf_xdp_get_buff_len},
-    },
+    helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     programs::XdpContext,
 };
 use filter_common::{
     Action, Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
     block::Block,
     flood::Class,
+    lists::Known,
     packet::{protocol, tcp_flag},
-    queue,
+    ports::Port,
     service::Service,
     settings::Settings,
 };
@@ -27,7 +25,9 @@ use filter_common::{
 use crate::{
     challenge,
     frame::Frame,
-    key, limits,
+    key,
+    known::Memory,
+    limits,
     list::List,
     maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, PORTS, SERVICES, SETTINGS, SOURCE_BLOCKS},
     suspicion,
@@ -41,73 +41,63 @@ const MAX_TRANSPORT: usize = 512;
 pub(crate) struct Decision {
     /// Which flow; zero if the headers did not parse.
     pub(crate) flow: FlowKey,
-    /// Age at which a heartbeat is too old.
-    pub(crate) heartbeat_timeout_ns: u64,
     /// Why, and with that what.
     pub(crate) reason: Reason,
     /// How drops are sampled.
     pub(crate) sample_mask: u32,
-    /// The failure policy: one of [`Settings`]' `FAIL` constants.
-    pub(crate) on_failure: u32,
-    /// Most frames redirected and not yet consumed.
-    pub(crate) credits: u32,
-    /// How many of them this packet takes.
-    pub(crate) frames: u32,
     /// The sequence number, of a segment that is to be answered.
     pub(crate) sequence: u32,
     /// The largest segment the flow's server takes; 0 if that is not known.
     pub(crate) server_mss: u16,
     /// Where the IP header starts.
     pub(crate) network: u16,
-    /// Whether it is one of IPv4.
-    pub(crate) is_v4: bool,
-    /// Whether a redirect has to enter the flow into the map.
-    pub(crate) is_new: bool,
+    /// Not zero if it is one of IPv4.
+    pub(crate) is_v4: u8,
+    /// Not zero if a redirect has to enter the flow into the map.
+    pub(crate) is_new: u8,
     /// Not zero if it belongs to no known flow of a service that is inspected whole, and opens none.
     pub(crate) stray: u8,
     /// Always zero.
     padding: u8,
 }
 
+impl Decision {
+    /// About a packet of which nothing is known yet.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        // A zero that the compiler does not see through: otherwise it clears what is zero by a call that goes byte by byte.
+        let zero = black_box(0_u64);
+        Self {
+            flow: key::flow_of(zero),
+            reason: Reason::NotConfigured,
+            sample_mask: u32::MAX,
+            sequence: zero as u32,
+            server_mss: zero as u16,
+            network: zero as u16,
+            is_v4: zero as u8,
+            is_new: zero as u8,
+            stray: zero as u8,
+            padding: zero as u8,
+        }
+    }
+}
+
 /// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
+///
+/// Writes into `decision` where it lies: a copy would read in words what was written in pieces a moment before.
 #[inline(always)]
-pub(crate) fn decide(ctx: &XdpContext) -> Decision {
-    // A zero that the compiler does not see through: otherwise it clears what is zero by a call that goes byte by byte.
-    let zero = black_box(0_u64);
-    let mut decision = Decision {
-        flow: key::flow_of(zero),
-        heartbeat_timeout_ns: 0,
-        reason: Reason::NotConfigured,
-        sample_mask: u32::MAX,
-        on_failure: Settings::FAIL_DROP,
-        credits: 0,
-        frames: 1,
-        sequence: zero as u32,
-        server_mss: 0,
-        network: 0,
-        is_v4: false,
-        is_new: false,
-        stray: 0,
-        padding: 0,
-    };
+pub(crate) fn decide(ctx: &XdpContext, decision: &mut Decision) {
     let Some(settings) = SETTINGS.get(0) else {
-        return decision;
+        return;
     };
     if settings.generation == 0 {
-        return decision;
+        return;
     }
     decision.sample_mask = settings.sample_mask;
-    decision.on_failure = settings.on_failure;
-    decision.credits = settings.credits;
-    decision.heartbeat_timeout_ns = settings.heartbeat_timeout_ns;
-
-    // SAFETY: a helper on the program's own context.
-    let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
-    decision.frames = queue::frames(length as u32, settings.frame_bytes);
     let mut packet = MaybeUninit::uninit();
     if let Some(reason) = parse(ctx, &mut packet) {
         decision.reason = reason;
-        return decision;
+        return;
     }
     // SAFETY: written, as there is no reason against it.
     let packet: &Packet = unsafe { packet.assume_init_ref() };
@@ -123,9 +113,8 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
         vlan,
     );
     decision.network = packet.network;
-    decision.is_v4 = packet.is_v4;
-    decision.reason = reason(ctx, packet, settings, &mut decision);
-    decision
+    decision.is_v4 = u8::from(packet.is_v4);
+    decision.reason = reason(ctx, packet, settings, decision);
 }
 
 /// A function of its own, with a stack frame of its own.
@@ -159,22 +148,40 @@ pub(crate) fn vlan(frame: &Frame, packet: &Packet) -> [u8; 3] {
 /// What the lists say of a source. A function of its own, with a stack frame of its own.
 #[inline(never)]
 fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reason> {
-    let allowed = List {
-        v4: &ALLOW_V4,
-        v6: &ALLOW_V6,
-    };
-    if allowed.find(source, is_v4).is_some() {
+    let memory = Memory::of(source)?;
+    if memory.known == Known::CLEAN {
+        return None;
+    }
+    if memory.known == Known::ALLOWED {
         return Some(Reason::AllowList);
     }
-    let blocked = List {
-        v4: &BLOCK_V4,
-        v6: &BLOCK_V6,
-    };
-    if hit(blocked.find(source, is_v4)) {
-        return Some(Reason::BlockList);
+    if memory.known == Known::NOTHING {
+        let allowed = List {
+            v4: &ALLOW_V4,
+            v6: &ALLOW_V6,
+        };
+        if allowed.find(source, is_v4).is_some() {
+            memory.keep(source, Known::ALLOWED);
+            return Some(Reason::AllowList);
+        }
     }
-    let source = source_key(source, is_v4, settings);
-    hit(SOURCE_BLOCKS.get_ptr_mut(source)).then_some(Reason::SourceBlock)
+    if memory.known != Known::ON_NO_LIST {
+        let blocked = List {
+            v4: &BLOCK_V4,
+            v6: &BLOCK_V6,
+        };
+        if hit(blocked.find(source, is_v4)) {
+            memory.keep(source, Known::NOT_ALLOWED);
+            return Some(Reason::BlockList);
+        }
+    }
+    let masked = source_key(source, is_v4, settings);
+    if hit(SOURCE_BLOCKS.get_ptr_mut(masked)) {
+        memory.keep(source, Known::ON_NO_LIST);
+        return Some(Reason::SourceBlock);
+    }
+    memory.keep(source, Known::CLEAN);
+    None
 }
 
 /// Whether a block holds; counts the hit.
@@ -205,19 +212,20 @@ pub(crate) fn source_key(source: &Address, is_v4: bool, settings: &Settings) -> 
 /// The flow's verdict or the service's policy, if the packet is within the limits.
 #[inline(always)]
 fn by_flow(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
-    let is_served = packet.protocol == protocol::TCP
-        && PORTS
-            .get(0)
-            .is_some_and(|ports| ports.is_served(packet.destination_port));
+    let port = if packet.protocol == protocol::TCP {
+        port(packet.destination_port)
+    } else {
+        Port::default()
+    };
     let asks = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) != 0 && settings.challenge.is_on();
-    if is_served && asks {
-        let challenged = challenged(ctx, packet, settings, decision);
+    if !port.is_unused() && asks {
+        let challenged = challenged(ctx, packet, settings, decision, port);
         if let Some(reason) = challenged {
             return reason;
         }
     }
     let mut classes = limits::classes(&Frame::linear(ctx), packet, settings);
-    let reason = match path(packet, settings, decision, is_served) {
+    let reason = match path(packet, settings, decision, port) {
         Path::Settled(reason) => reason,
         Path::Suspicion => {
             if let Some(limit) = limits::exceeded(packet, settings, classes) {
@@ -242,7 +250,7 @@ fn by_flow(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mu
             // of which nothing shall be remembered.
             let is_stray = u32::from(decision.stray >> 1 | decision.stray >> 4) & 1;
             classes |= Class::Inspected.bit() ^ (settings.flood.not_of_strays * is_stray);
-            if decision.is_new {
+            if decision.is_new != 0 {
                 classes |= Class::Flows.bit();
             }
         }
@@ -258,14 +266,16 @@ enum Path {
 }
 
 #[inline(always)]
-fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, is_served: bool) -> Path {
+fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, port: Port) -> Path {
     if packet.fragment {
         return Path::Settled(fragment(packet, settings));
     }
-    if !is_served {
+    if port.is_unused() {
         return Path::Settled(Reason::NoService);
     }
-    if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
+    if port.has_flows()
+        && let Some(flow) = FLOWS.get_ptr_mut(&decision.flow)
+    {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
         // when they mean to replace the verdict.
         let reason = unsafe {
@@ -276,8 +286,8 @@ fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, is_served
             return Path::Settled(reason);
         }
     }
-    decision.is_new = true;
-    let Some(inspect) = service(&packet.destination, packet.destination_port) else {
+    decision.is_new = 1;
+    let Some(inspect) = service(&packet.destination, packet.destination_port, port) else {
         return Path::Settled(Reason::NoService);
     };
     Path::Settled(if inspect == Service::INSPECT_NONE {
@@ -304,6 +314,7 @@ fn challenged(
     packet: &Packet,
     settings: &Settings,
     decision: &mut Decision,
+    port: Port,
 ) -> Option<Reason> {
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
     let resets = packet.tcp_flags & (tcp_flag::RST | tcp_flag::ACK) == tcp_flag::RST;
@@ -314,7 +325,7 @@ fn challenged(
     {
         return None;
     }
-    let inspect = service(&packet.destination, packet.destination_port)?;
+    let inspect = service(&packet.destination, packet.destination_port, port)?;
     if inspect == Service::INSPECT_NONE {
         return None;
     }
@@ -374,17 +385,28 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
     }
 }
 
-/// How the service at a destination is inspected: one of [`Service`]'s constants, or `None` if there is no service. A function
-/// of its own, with a stack frame of its own.
-#[inline(never)]
-pub(crate) fn service(address: &Address, port: u16) -> Option<u32> {
-    // SAFETY: services are written by userspace only, whole values at a time.
-    unsafe {
-        SERVICES
-            .get(key::service(Some(address), port))
-            .or_else(|| SERVICES.get(key::service(None, port)))
-            .map(|service| service.inspect)
+/// What services there are on a port.
+#[inline(always)]
+fn port(number: u16) -> Port {
+    PORTS.get(0).map_or(Port::default(), |ports| ports.of(number))
+}
+
+/// How the service at a destination is inspected: one of [`Service`]'s constants, or `None` if there is no service.
+#[inline(always)]
+fn service(address: &Address, number: u16, port: Port) -> Option<u32> {
+    if port.is_of_single_addresses()
+        && let Some(inspect) = single(address, number)
+    {
+        return Some(inspect);
     }
+    port.of_any_address()
+}
+
+/// The same of one at this address alone. A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn single(address: &Address, number: u16) -> Option<u32> {
+    // SAFETY: services are written by userspace only, whole values at a time.
+    unsafe { SERVICES.get(key::service(address, number)) }.map(|service| service.inspect)
 }
 
 /// Fragments carry no ports, or cannot be trusted to: they count for every service of the address.
@@ -393,7 +415,7 @@ fn fragment(packet: &Packet, settings: &Settings) -> Reason {
     if !packet.may_hold_tcp() {
         return Reason::NoService;
     }
-    match service(&packet.destination, 0) {
+    match service(&packet.destination, 0, port(0)) {
         Some(inspect) if inspect != Service::INSPECT_NONE => match settings.fragments {
             Settings::FRAGMENTS_PASS => Reason::FragmentPass,
             Settings::FRAGMENTS_INSPECT => Reason::FragmentInspect,

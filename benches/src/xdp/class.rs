@@ -118,7 +118,7 @@ pub(super) const CLASSES: [Class; 24] = [
         reason: Reason::SourceBlock,
         arrange: |bed| {
             let client = Address::from(Family::V4.client());
-            let entered = bed.tables.source_blocks.insert(client, Block::default(), 0);
+            let entered = bed.tables.block_source(client, Block::default());
             entered.expect("there is room");
             plain()
         },
@@ -241,7 +241,7 @@ pub(super) const CLASSES: [Class; 24] = [
                 .allow(prefix("198.51.100.0/24"))
                 .expect("there is room");
             let other = Address::from(IpAddr::from([192, 0, 2, 1]));
-            let entered = bed.tables.source_blocks.insert(other, Block::default(), 0);
+            let entered = bed.tables.block_source(other, Block::default());
             entered.expect("there is room");
             bed.serve(None, 443, Service::INSPECT_ALL);
             bed.start_engine();
