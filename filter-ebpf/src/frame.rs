@@ -88,9 +88,9 @@ impl Bytes for Frame {
     }
 
     #[inline(always)]
-    fn address_v4(&self, at: usize) -> Option<Address> {
-        let word: u32 = self.read(at)?;
-        Some(Address::v4(word.to_ne_bytes()))
+    fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        let words: [u32; N] = self.read(at)?;
+        Some(words.map(u32::from_be))
     }
 
     #[inline(always)]

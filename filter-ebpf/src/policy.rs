@@ -133,7 +133,9 @@ fn parse(ctx: &XdpContext, packet: &mut MaybeUninit<Packet>) -> Option<Reason> {
         Err(Malformed(reason)) => Some(reason),
         Ok(None) => Some(Reason::NotIp),
         Ok(Some(parsed)) => {
-            packet.write(parsed);
+            let packet = packet.write(parsed);
+            key::store_whole(&mut packet.source);
+            key::store_whole(&mut packet.destination);
             None
         }
     }
