@@ -51,14 +51,6 @@ impl Ports {
     }
 }
 
-impl Default for Ports {
-    fn default() -> Self {
-        Self {
-            ports: [Port::default(); 65_536],
-        }
-    }
-}
-
 impl Port {
     /// How the service at any address is inspected, one of [`Service`]'s constants, plus one; 0 if there is none.
     const ANY: u8 = 3;
@@ -106,6 +98,11 @@ const _: () = assert!(Service::INSPECT_ALL < Port::ANY as u32);
 mod tests {
     use super::*;
 
+    #[expect(clippy::large_stack_arrays, reason = "a test's thread has room for 64 KiB")]
+    const UNUSED: Ports = Ports {
+        ports: [Port { bits: 0 }; 65_536],
+    };
+
     const NONE: Service = Service {
         inspect: Service::INSPECT_NONE,
         index: 0,
@@ -121,7 +118,7 @@ mod tests {
 
     #[test]
     fn each_port_has_services_of_its_own() {
-        let mut ports = Ports::default();
+        let mut ports = UNUSED;
         let served = [0, 63, 64, 80, u16::MAX];
         for port in served {
             ports.serve(&any(port), ALL);
@@ -141,7 +138,7 @@ mod tests {
 
     #[test]
     fn services_at_any_address_and_at_single_ones_are_told_apart() {
-        let mut ports = Ports::default();
+        let mut ports = UNUSED;
         ports.serve(&ServiceKey::new(Address::v4([192, 0, 2, 1]), 80), NONE);
         assert!(ports.of(80).is_of_single_addresses());
         assert_eq!(ports.of(80).of_any_address(), None);
@@ -156,7 +153,7 @@ mod tests {
 
     #[test]
     fn services_go_and_their_flows_stay() {
-        let mut ports = Ports::default();
+        let mut ports = UNUSED;
         ports.serve(&any(80), ALL);
         ports.serve(&any(81), NONE);
         ports.clear();

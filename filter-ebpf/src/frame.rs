@@ -54,6 +54,12 @@ impl Frame {
         }
     }
 
+    /// Eight bytes, the first in the lowest bits.
+    #[inline(always)]
+    pub(crate) fn word(&self, at: usize) -> Option<u64> {
+        self.read(at).map(u64::from_le)
+    }
+
     /// Reads a value in network byte order as it lies there.
     #[inline(always)]
     fn read<T: Copy>(&self, at: usize) -> Option<T> {
