@@ -1,6 +1,9 @@
 //! Which services each TCP port has: most packets need no look-up of one, and those to other ports none at all.
 
-use crate::{Address, service::Service, service::ServiceKey};
+use crate::{
+    Address,
+    service::{Service, ServiceKey},
+};
 
 /// Value of the `PORTS` map: what is known of each port. User space writes it, all of it at a time; no byte is ever torn.
 #[repr(C)]
@@ -98,7 +101,6 @@ const _: () = assert!(Service::INSPECT_ALL < Port::ANY as u32);
 mod tests {
     use super::*;
 
-    #[expect(clippy::large_stack_arrays, reason = "a test's thread has room for 64 KiB")]
     const UNUSED: Ports = Ports {
         ports: [Port { bits: 0 }; 65_536],
     };

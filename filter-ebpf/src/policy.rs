@@ -29,7 +29,7 @@ use crate::{
     known::Memory,
     limits,
     list::List,
-    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, PORTS, SERVICES, SETTINGS, SOURCE_BLOCKS},
+    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, PORTS, SERVICES, SOURCE_BLOCKS},
     suspicion,
 };
 
@@ -41,6 +41,8 @@ const MAX_TRANSPORT: usize = 512;
 pub(crate) struct Decision {
     /// Which flow; zero if the headers did not parse.
     pub(crate) flow: FlowKey,
+    /// When a bare acknowledgement came, to the kernel's tick; of others 0.
+    pub(crate) acknowledged_ns: u64,
     /// Why, and with that what.
     pub(crate) reason: Reason,
     /// How drops are sampled.
@@ -62,15 +64,17 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// About a packet of which nothing is known yet.
+    /// About a packet of which nothing more is known.
     #[inline(always)]
-    pub(crate) fn new() -> Self {
-        // A zero that the compiler does not see through: otherwise it clears what is zero by a call that goes byte by byte.
+    fn new(reason: Reason, sample_mask: u32, flow: FlowKey) -> Self {
+        // A zero that neither the compiler nor the verifier sees through: the one would clear byte by byte, the other tell apart what is
+        // zero here and what is not.
         let zero = black_box(0_u64);
         Self {
-            flow: key::flow_of(zero),
-            reason: Reason::NotConfigured,
-            sample_mask: u32::MAX,
+            flow,
+            acknowledged_ns: zero,
+            reason,
+            sample_mask,
             sequence: zero as u32,
             server_mss: zero as u16,
             network: zero as u16,
@@ -80,24 +84,29 @@ impl Decision {
             padding: zero as u8,
         }
     }
+
+    /// About one whose flow is not known.
+    #[inline(always)]
+    fn without_flow(reason: Reason, sample_mask: u32) -> Self {
+        Self::new(reason, sample_mask, key::flow_of(black_box(0)))
+    }
 }
 
 /// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
 ///
-/// Writes into `decision` where it lies: a copy would read in words what was written in pieces a moment before.
+/// Writes the decision where it stays: a copy would read in words what was written in pieces a moment before.
 #[inline(always)]
-pub(crate) fn decide(ctx: &XdpContext, decision: &mut Decision) {
-    let Some(settings) = SETTINGS.get(0) else {
-        return;
-    };
+pub(crate) fn decide<'a>(
+    ctx: &XdpContext,
+    settings: &Settings,
+    decision: &'a mut MaybeUninit<Decision>,
+) -> &'a Decision {
     if settings.generation == 0 {
-        return;
+        return decision.write(Decision::without_flow(Reason::NotConfigured, u32::MAX));
     }
-    decision.sample_mask = settings.sample_mask;
     let mut packet = MaybeUninit::uninit();
     if let Some(reason) = parse(ctx, &mut packet) {
-        decision.reason = reason;
-        return;
+        return decision.write(Decision::without_flow(reason, settings.sample_mask));
     }
     // SAFETY: written, as there is no reason against it.
     let packet: &Packet = unsafe { packet.assume_init_ref() };
@@ -106,24 +115,31 @@ pub(crate) fn decide(ctx: &XdpContext, decision: &mut Decision) {
     } else {
         [0; 3]
     };
-    decision.flow = key::flow(
+    let flow = key::flow(
         (&packet.source, packet.source_port),
         (&packet.destination, packet.destination_port),
         packet.protocol,
         vlan,
     );
+    let decision = decision.write(Decision::new(Reason::NotConfigured, settings.sample_mask, flow));
     decision.network = packet.network;
     decision.is_v4 = u8::from(packet.is_v4);
     decision.reason = reason(ctx, packet, settings, decision);
+    decision
 }
 
 /// A function of its own, with a stack frame of its own.
 #[inline(never)]
 fn reason(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
-    match by_address(&packet.source, packet.is_v4, settings) {
-        Some(reason) => reason,
-        None => by_flow(ctx, packet, settings, decision),
+    let Some(memory) = Memory::of(&packet.source) else {
+        return Reason::NotConfigured;
+    };
+    if memory.known != Known::CLEAN
+        && let Some(reason) = by_address(&packet.source, packet.is_v4, settings, &memory)
+    {
+        return reason;
     }
+    by_flow(ctx, packet, settings, decision)
 }
 
 /// Parses a packet into `packet`, unless there is a reason why not. A function of its own, with a stack frame of its own.
@@ -149,11 +165,7 @@ pub(crate) fn vlan(frame: &Frame, packet: &Packet) -> [u8; 3] {
 
 /// What the lists say of a source. A function of its own, with a stack frame of its own.
 #[inline(never)]
-fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reason> {
-    let memory = Memory::of(source)?;
-    if memory.known == Known::CLEAN {
-        return None;
-    }
+fn by_address(source: &Address, is_v4: bool, settings: &Settings, memory: &Memory) -> Option<Reason> {
     if memory.known == Known::ALLOWED {
         return Some(Reason::AllowList);
     }
@@ -177,8 +189,13 @@ fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reas
             return Some(Reason::BlockList);
         }
     }
-    let masked = source_key(source, is_v4, settings);
-    if hit(SOURCE_BLOCKS.get_ptr_mut(masked)) {
+    // Not by `source_key`, which would copy it.
+    let block = if is_v4 {
+        SOURCE_BLOCKS.get_ptr_mut(source)
+    } else {
+        SOURCE_BLOCKS.get_ptr_mut(key::masked(source, &settings.source_mask))
+    };
+    if hit(block) {
         memory.keep(source, Known::ON_NO_LIST);
         return Some(Reason::SourceBlock);
     }
@@ -282,7 +299,7 @@ fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, port: Por
         // when they mean to replace the verdict.
         let reason = unsafe {
             decision.server_mss = (*flow).server_mss;
-            known_flow(flow, packet, settings)
+            known_flow(flow, packet, settings, decision)
         };
         if let Some(reason) = reason {
             return Path::Settled(reason);
@@ -352,7 +369,12 @@ fn challenged(
 ///
 /// `flow` must point at a live value of the `FLOWS` map.
 #[inline(always)]
-unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings) -> Option<Reason> {
+unsafe fn known_flow(
+    flow: *mut FlowState,
+    packet: &Packet,
+    settings: &Settings,
+    decision: &mut Decision,
+) -> Option<Reason> {
     // SAFETY: by contract.
     let state = unsafe { &mut *flow };
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
@@ -362,7 +384,8 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
             let is_empty = u32::from(packet.payload) >= packet.end;
             if is_empty && role == tcp_flag::ACK && state.client_open != 0 {
                 // SAFETY: a helper without arguments.
-                state.acknowledged_ns = unsafe { bpf_ktime_get_coarse_ns() };
+                decision.acknowledged_ns = unsafe { bpf_ktime_get_coarse_ns() };
+                state.acknowledged_ns = decision.acknowledged_ns;
                 return Some(Reason::Acknowledgement);
             }
             let is_open = u8::from(role & tcp_flag::SYN == 0);

@@ -2,10 +2,7 @@
 
 use aya_ebpf::{
     bindings::xdp_action,
-    helpers::{
-        bpf_ktime_get_ns, bpf_xdp_adjust_meta,
-        generated::{bpf_ktime_get_coarse_ns, bpf_xdp_get_buff_len},
-    },
+    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta, generated::bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
 use filter_common::{
@@ -17,7 +14,7 @@ use filter_common::{
 
 use crate::{
     count, forward, limits,
-    maps::{FLOWS, INTERFACES, QUEUES, SETTINGS, SOCKETS},
+    maps::{FLOWS, INTERFACES, QUEUES, SOCKETS},
     policy::Decision,
 };
 
@@ -30,12 +27,9 @@ const NO_QUEUE: u32 = u32::MAX;
 
 /// Redirects the packet to the socket of its RX queue.
 #[inline(always)]
-pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
+pub(crate) fn to_engine(ctx: &XdpContext, settings: &Settings, decision: &Decision) -> u32 {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(settings) = SETTINGS.get(0) else {
-        return xdp_action::XDP_DROP;
-    };
     let Room { queue, state, frames } = match ready(ctx, settings, now) {
         Ok(ready) => ready,
         Err(failure) => return fail(settings, failure),
@@ -75,15 +69,10 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
 /// Passes a packet of an inspected flow that the engine need not see, as long as there is one: a connection must not
 /// live longer with the failure policy than without it.
 #[inline(always)]
-pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
-    // To the kernel's tick, which is all that a heartbeat needs, and much cheaper to read.
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let Some(settings) = SETTINGS.get(0) else {
-        return xdp_action::XDP_DROP;
-    };
-    match ready(ctx, settings, now) {
-        Ok(_) | Err(Failure::RingFull) => forward::pass(decision.reason),
+pub(crate) fn past_engine(ctx: &XdpContext, settings: &Settings, decision: &Decision) -> u32 {
+    // To the kernel's tick, which is all that a heartbeat needs.
+    match alive(ctx, settings, decision.acknowledged_ns) {
+        Ok(_) => forward::pass(settings, decision.reason),
         Err(failure) => fail(settings, failure),
     }
 }
@@ -102,27 +91,14 @@ struct Room {
 /// heartbeat and from the credits in the queue's state.
 #[inline(always)]
 fn ready(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<Room, Failure> {
-    let queue = number(settings, ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
-    let Some(state) = QUEUES.get_ptr_mut(queue) else {
-        return Err(Failure::Absent);
-    };
-    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
+    let (queue, state) = alive(ctx, settings, now)?;
+    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile read; the
     // kernel's half is only written by the one CPU that serves this queue.
-    let (heartbeat, in_flight) = unsafe {
-        let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
+    let in_flight = unsafe {
         let consumed = (&raw const (*state).consumed).read_volatile();
         // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
-        (
-            heartbeat,
-            (*state).redirected.wrapping_sub(consumed).cast_signed(),
-        )
+        (*state).redirected.wrapping_sub(consumed).cast_signed()
     };
-    if heartbeat == 0 {
-        return Err(Failure::Absent);
-    }
-    if now > heartbeat && now - heartbeat > settings.heartbeat_timeout_ns {
-        return Err(Failure::Hung);
-    }
     let frames = if settings.frame_bytes == 0 {
         1
     } else {
@@ -136,6 +112,24 @@ fn ready(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<Room, Failur
         return Err(Failure::RingFull);
     }
     Ok(Room { queue, state, frames })
+}
+
+/// The queue and its state, if its engine is there at the time `now`.
+#[inline(always)]
+fn alive(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<(u32, *mut QueueState), Failure> {
+    let queue = number(settings, ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
+    let Some(state) = QUEUES.get_ptr_mut(queue) else {
+        return Err(Failure::Absent);
+    };
+    // SAFETY: a valid array entry, which the engine writes at any time.
+    let heartbeat = unsafe { (&raw const (*state).heartbeat_ns).read_volatile() };
+    if heartbeat == 0 {
+        return Err(Failure::Absent);
+    }
+    if now > heartbeat && now - heartbeat > settings.heartbeat_timeout_ns {
+        return Err(Failure::Hung);
+    }
+    Ok((queue, state))
 }
 
 /// The engine's number of an RX queue, or [`NO_QUEUE`]: with one interface they are the same, with several they are numbered
@@ -209,7 +203,7 @@ fn fail(settings: &Settings, failure: Failure) -> u32 {
         (Failure::RingFull, false) => Reason::RingFullDrop,
     };
     if pass {
-        return forward::pass(reason);
+        return forward::pass(settings, reason);
     }
     count::packet(reason);
     xdp_action::XDP_DROP
