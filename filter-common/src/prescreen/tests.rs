@@ -21,9 +21,10 @@ fn reference(payload: &[u8]) -> bool {
         return false;
     };
     let text = String::from_utf8_lossy(lines);
-    let mut lines = text.split("\r\n").map(|line| line.trim_end_matches('\r'));
+    let mut lines = text.split("\r\n");
     let request_line = lines.next().unwrap_or_default();
     let may_stand = |line: &str, others: &str| {
+        let line = line.trim_end_matches('\r');
         !line.contains("..")
             && line
                 .chars()
@@ -37,6 +38,7 @@ fn reference(payload: &[u8]) -> bool {
             let announces = name.starts_with("up")
                 || name.starts_with("tr")
                 || name.as_bytes().get(2..4).is_some_and(|two| two == b"nt");
+            // A line of CRs is not blank.
             !name.is_empty() && may_stand(line, "[]:;()*+\"") && !announces
         })
 }
