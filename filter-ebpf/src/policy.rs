@@ -292,8 +292,10 @@ fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, port: Por
     if port.is_unused() {
         return Path::Settled(Reason::NoService);
     }
+    // By reference: its value would be a copy.
+    let key: &FlowKey = &decision.flow;
     if port.has_flows()
-        && let Some(flow) = FLOWS.get_ptr_mut(&decision.flow)
+        && let Some(flow) = FLOWS.get_ptr_mut(key)
     {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
         // when they mean to replace the verdict.

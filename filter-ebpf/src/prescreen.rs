@@ -30,7 +30,7 @@ struct Scan {
 pub(crate) fn passes(frame: Frame, payload: u16, end: u32) -> bool {
     let start = usize::from(payload);
     let length = end as usize - start;
-    if start < WORD || start > MAX_OFFSET || length > MAX_LENGTH {
+    if !(WORD..=MAX_OFFSET).contains(&start) || length > MAX_LENGTH {
         return false;
     }
     let Some(state) = frame.u32(start).and_then(Prescreen::start) else {
