@@ -30,16 +30,19 @@ struct Scan {
 pub(crate) fn passes(frame: Frame, payload: u16, end: u32) -> bool {
     let start = usize::from(payload);
     let length = end as usize - start;
-    if !(WORD..=MAX_OFFSET).contains(&start) || length > MAX_LENGTH {
+    if start > MAX_OFFSET || length > MAX_LENGTH {
         return false;
     }
     let Some(state) = frame.u32(start).and_then(Prescreen::start) else {
         return false;
     };
     let padding = Prescreen::padding(length);
+    let Some(at) = start.checked_sub(padding) else {
+        return false;
+    };
     let mut scan = Scan {
         frame,
-        at: start - padding,
+        at,
         padding,
         state,
         failed: false,
