@@ -37,12 +37,10 @@ pub(crate) fn passes(frame: Frame, payload: u16, end: u32) -> bool {
         return false;
     };
     let padding = Prescreen::padding(length);
-    let Some(at) = start.checked_sub(padding) else {
-        return false;
-    };
     let mut scan = Scan {
         frame,
-        at,
+        // Behind the headers it is; before the frame it would be a place that `step` refuses.
+        at: start.wrapping_sub(padding),
         padding,
         state,
         failed: false,
