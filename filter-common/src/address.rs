@@ -20,10 +20,7 @@ impl Address {
     #[inline(always)]
     #[must_use]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        Self {
-            octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d],
-        }
+        Self::from_halves([0, 0xffff << 32 | u32::from_be_bytes(octets) as u64])
     }
 
     /// Builds an IPv6 address from its octets.
@@ -51,15 +48,24 @@ impl Address {
         }
     }
 
+    /// The address whose first eight octets and last eight are these numbers. So that the XDP program stores it in two words, and not
+    /// in pieces.
+    #[inline(always)]
+    #[must_use]
+    const fn from_halves([first, last]: [u64; 2]) -> Self {
+        let mut octets = [0; 16];
+        let (high, low) = octets.split_at_mut(8);
+        high.copy_from_slice(&first.to_be_bytes());
+        low.copy_from_slice(&last.to_be_bytes());
+        Self { octets }
+    }
+
     /// The bits of the address that are set in `mask`. Half by half, as octets would take the XDP program sixteen steps.
     #[inline(always)]
     #[must_use]
     pub fn masked(&self, mask: &Self) -> Self {
         let ([a, b], [c, d]) = (self.halves(), mask.halves());
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&(a & c).to_be_bytes());
-        octets[8..].copy_from_slice(&(b & d).to_be_bytes());
-        Self { octets }
+        Self::from_halves([a & c, b & d])
     }
 
     /// The address with all but the first `prefix` bits (counted in IPv6's 128) cleared; IPv4 is unchanged.

@@ -18,6 +18,7 @@ pub mod event;
 pub mod flood;
 pub mod flow;
 pub mod limit;
+pub mod lists;
 pub mod metadata;
 pub mod packet;
 mod pod;
@@ -48,13 +49,15 @@ pub mod map {
     pub const WATCH_V4: &str = "WATCH_V4";
     /// CIDR prefixes (IPv6) whose flows are always inspected on `suspicious` services.
     pub const WATCH_V6: &str = "WATCH_V6";
+    /// When the lists changed last.
+    pub const LISTS: &str = "LISTS";
     /// Expiring blocks of single sources.
     pub const SOURCE_BLOCKS: &str = "SOURCE_BLOCKS";
     /// What is known of each source that talks to a `suspicious` service.
     pub const SOURCES: &str = "SOURCES";
     /// The verdict on, and what was observed of, each flow.
     pub const FLOWS: &str = "FLOWS";
-    /// The TCP ports that services have.
+    /// What services each TCP port has.
     pub const PORTS: &str = "PORTS";
     /// Which address and port is inspected, and how.
     pub const SERVICES: &str = "SERVICES";
@@ -83,13 +86,14 @@ pub mod map {
     /// Which queues of the engine are those of an interface.
     pub const INTERFACES: &str = "INTERFACES";
     /// All of the above that are pinned.
-    pub const PINNED: [&str; 23] = [
+    pub const PINNED: [&str; 24] = [
         ALLOW_V4,
         ALLOW_V6,
         BLOCK_V4,
         BLOCK_V6,
         WATCH_V4,
         WATCH_V6,
+        LISTS,
         SOURCE_BLOCKS,
         SOURCES,
         FLOWS,

@@ -10,21 +10,21 @@ use crate::{Address, Reason};
 /// There is no single-byte read: of the check `at + 1 > end` the compiler makes `at >= end`, from which the
 /// kernel's verifier learns nothing (`find_good_pkt_pointers`, kernel/bpf/verifier.c).
 pub trait Bytes {
-    /// Length of the frame in bytes.
-    fn length(&self) -> usize;
+    /// Whether the frame has so many bytes.
+    fn holds(&self, bytes: usize) -> bool;
     /// Two bytes.
     fn u16(&self, at: usize) -> Option<u16>;
     /// Four bytes.
     fn u32(&self, at: usize) -> Option<u32>;
-    /// An IPv4 address, in mapped form.
-    fn address_v4(&self, at: usize) -> Option<Address>;
+    /// Several times four bytes: one look whether they are there, for all of them.
+    fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]>;
     /// An IPv6 address.
     fn address_v6(&self, at: usize) -> Option<Address>;
 }
 
 impl Bytes for [u8] {
-    fn length(&self) -> usize {
-        self.len()
+    fn holds(&self, bytes: usize) -> bool {
+        bytes <= self.len()
     }
 
     fn u16(&self, at: usize) -> Option<u16> {
@@ -39,8 +39,10 @@ impl Bytes for [u8] {
             .map(|bytes| u32::from_be_bytes(*bytes))
     }
 
-    fn address_v4(&self, at: usize) -> Option<Address> {
-        self.get(at..)?.first_chunk().map(|bytes| Address::v4(*bytes))
+    fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        let (words, _) = self.get(at..)?.as_chunks();
+        let words: &[_; N] = words.first_chunk()?;
+        Some(words.map(u32::from_be_bytes))
     }
 
     fn address_v6(&self, at: usize) -> Option<Address> {
@@ -164,12 +166,6 @@ impl Packet {
             _ => return Ok(None),
         };
         packet.vlan_tags = vlan_tags;
-        if packet.source == packet.destination {
-            return Err(Malformed(Reason::SameAddress));
-        }
-        if martian(&packet.source) {
-            return Err(Malformed(Reason::MartianSource));
-        }
         if !packet.fragment {
             transport(frame, &mut packet)?;
         }
@@ -248,33 +244,28 @@ fn is_vlan(kind: u16) -> bool {
 /// RFC 791 §3.1.
 #[inline(always)]
 fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malformed> {
-    let [first, _service] = truncated(frame.u16(network))?.to_be_bytes();
-    let header = usize::from(first & 0x0f) * 4;
-    ensure(first >> 4 == 4 && header >= IPV4_HEADER, Reason::BadIpv4)?;
-    let total = usize::from(truncated(frame.u16(network + 2))?);
-    let fragment_field = truncated(frame.u16(network + 6))?;
-    let [_ttl, protocol] = truncated(frame.u16(network + 8))?.to_be_bytes();
-    let source = truncated(frame.address_v4(network + 12))?;
-    let destination = truncated(frame.address_v4(network + 16))?;
-    ensure(
-        total >= header && network + total <= frame.length(),
-        Reason::BadLength,
-    )?;
+    let [first, second, third, source, destination] = truncated(frame.words(network))?;
+    let header = (first >> 24 & 0x0f) as usize * 4;
+    ensure(first >> 28 == 4 && header >= IPV4_HEADER, Reason::BadIpv4)?;
+    let total = (first & 0xffff) as usize;
+    ensure(total >= header && frame.holds(network + total), Reason::BadLength)?;
+    ensure(source != destination, Reason::SameAddress)?;
+    ensure(!is_martian_v4(source), Reason::MartianSource)?;
     Ok(Packet {
-        source,
-        destination,
+        source: Address::v4(source.to_be_bytes()),
+        destination: Address::v4(destination.to_be_bytes()),
         network: network as u16,
         transport: (network + header) as u16,
         payload: (network + header) as u16,
         end: (network + total) as u32,
         source_port: 0,
         destination_port: 0,
-        protocol,
+        protocol: (third >> 16) as u8,
         tcp_flags: 0,
         vlan_tags: 0,
         is_v4: true,
         // More fragments, or an offset.
-        fragment: fragment_field & 0x3fff != 0,
+        fragment: second & 0x3fff != 0,
         odd: header > IPV4_HEADER,
     })
 }
@@ -282,14 +273,14 @@ fn ipv4<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
 /// RFC 8200 §3 and §4.
 #[inline(always)]
 fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malformed> {
-    let [first, _class] = truncated(frame.u16(network))?.to_be_bytes();
-    ensure(first >> 4 == 6, Reason::BadIpv6)?;
-    let payload_length = usize::from(truncated(frame.u16(network + 4))?);
-    let [mut next, _hop_limit] = truncated(frame.u16(network + 6))?.to_be_bytes();
+    let [first, second] = truncated(frame.words(network))?;
+    ensure(first >> 28 == 6, Reason::BadIpv6)?;
+    let payload_length = (second >> 16) as usize;
+    let mut next = (second >> 8) as u8;
     let source = truncated(frame.address_v6(network + 8))?;
     let destination = truncated(frame.address_v6(network + 24))?;
     let end = network + IPV6_HEADER + payload_length;
-    ensure(end <= frame.length(), Reason::BadLength)?;
+    ensure(frame.holds(end), Reason::BadLength)?;
 
     let mut offset = network + IPV6_HEADER;
     let mut fragment = false;
@@ -322,6 +313,8 @@ fn ipv6<B: Bytes + ?Sized>(frame: &B, network: usize) -> Result<Packet, Malforme
     }
     ensure(finished || !is_extension(next), Reason::BadExtension)?;
     ensure(offset <= end, Reason::BadExtension)?;
+    ensure(source != destination, Reason::SameAddress)?;
+    ensure(!is_martian(&source), Reason::MartianSource)?;
     Ok(Packet {
         source,
         destination,
@@ -354,13 +347,19 @@ const fn is_extension(next: u8) -> bool {
 
 /// Sources that cannot arrive from a network: loopback, multicast, limited broadcast (RFC 6890, RFC 4291 §2.7).
 #[inline(always)]
-fn martian(source: &Address) -> bool {
-    let octets = &source.octets;
-    if source.is_v4() {
-        octets[12] == 127 || octets[12] >= 224
+fn is_martian(source: &Address) -> bool {
+    let [high, low] = source.halves();
+    if high == 0 && low >> 32 == 0xffff {
+        is_martian_v4(low as u32)
     } else {
-        octets[0] == 0xff || (octets[..15] == [0; 15] && octets[15] == 1)
+        high >> 56 == 0xff || (high == 0 && low == 1)
     }
+}
+
+#[inline(always)]
+const fn is_martian_v4(source: u32) -> bool {
+    let first = source >> 24;
+    first == 127 || first >= 224
 }
 
 #[inline(always)]
@@ -371,11 +370,11 @@ fn transport<B: Bytes + ?Sized>(frame: &B, packet: &mut Packet) -> Result<(), Ma
     match packet.protocol {
         protocol::TCP => {
             ensure(offset + TCP_HEADER <= end, Reason::BadLength)?;
-            packet.source_port = truncated(frame.u16(offset))?;
-            packet.destination_port = truncated(frame.u16(offset + 2))?;
-            let [data_offset, flags_field] = truncated(frame.u16(offset + 12))?.to_be_bytes();
-            let header = usize::from(data_offset >> 4) * 4;
-            packet.tcp_flags = flags_field & 0x3f;
+            let [ports, _, _, fourth, _] = truncated(frame.words(offset))?;
+            packet.source_port = (ports >> 16) as u16;
+            packet.destination_port = ports as u16;
+            let header = (fourth >> 28) as usize * 4;
+            packet.tcp_flags = (fourth >> 16) as u8 & 0x3f;
             ensure(header >= TCP_HEADER, Reason::BadTcp)?;
             ensure(offset + header <= end, Reason::BadTcp)?;
             packet.payload = (offset + header) as u16;
@@ -383,9 +382,10 @@ fn transport<B: Bytes + ?Sized>(frame: &B, packet: &mut Packet) -> Result<(), Ma
         }
         protocol::UDP => {
             ensure(offset + UDP_HEADER <= end, Reason::BadLength)?;
-            packet.source_port = truncated(frame.u16(offset))?;
-            packet.destination_port = truncated(frame.u16(offset + 2))?;
-            let length = usize::from(truncated(frame.u16(offset + 4))?);
+            let [ports, second] = truncated(frame.words(offset))?;
+            packet.source_port = (ports >> 16) as u16;
+            packet.destination_port = ports as u16;
+            let length = (second >> 16) as usize;
             ensure(length >= UDP_HEADER && offset + length <= end, Reason::BadLength)?;
             packet.payload = (offset + UDP_HEADER) as u16;
             Ok(())

@@ -138,7 +138,13 @@ fn is_proven(key: &Address, now: u64) -> bool {
 #[inline(always)]
 pub(crate) fn answer(ctx: &XdpContext, decision: &Decision) -> u32 {
     let network = usize::from(decision.network);
-    let answer = rewrite(ctx, &decision.flow, decision.sequence, network, decision.is_v4);
+    let answer = rewrite(
+        ctx,
+        &decision.flow,
+        decision.sequence,
+        network,
+        decision.is_v4 != 0,
+    );
     if answer.is_none() {
         // No such SYN gets through the parser.
         count::packet(Reason::Truncated);

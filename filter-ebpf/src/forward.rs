@@ -15,13 +15,10 @@ use crate::{
     maps::{BRIDGE, SETTINGS},
 };
 
-/// Passes a packet of a client and counts it. Asks the settings again: the filter's stack frame has no room to remember them.
+/// Passes a packet of a client and counts it.
 #[inline(always)]
-pub(crate) fn pass(reason: Reason) -> u32 {
-    if SETTINGS
-        .get(0)
-        .is_some_and(|settings| settings.forward == Settings::FORWARD_BRIDGE)
-    {
+pub(crate) fn pass(settings: &Settings, reason: Reason) -> u32 {
+    if settings.forward == Settings::FORWARD_BRIDGE {
         return across(bridge::SERVERS, reason);
     }
     count::packet(reason);

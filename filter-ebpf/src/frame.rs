@@ -1,6 +1,9 @@
 //! Packet memory behind the parser's reading trait.
 
+use core::ptr;
+
 use aya_ebpf::{
+    bindings::xdp_md,
     helpers::generated::bpf_xdp_get_buff_len,
     programs::{TcContext, XdpContext},
 };
@@ -12,17 +15,20 @@ pub(crate) struct Frame {
     start: usize,
     end: usize,
     length: usize,
+    /// Of a received packet, which may be longer than the `length` of its linear part; else null.
+    received: *mut xdp_md,
 }
 
 impl Frame {
     /// A received packet. Made where it is read: on the stack there is no room for one.
     #[inline(always)]
     pub(crate) fn received(ctx: &XdpContext) -> Self {
-        // SAFETY: a helper on the program's own context.
-        let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize;
+        let (start, end) = (ctx.data(), ctx.data_end());
         Self {
-            length,
-            ..Self::linear(ctx)
+            start,
+            end,
+            length: end - start,
+            received: ctx.ctx,
         }
     }
 
@@ -33,6 +39,7 @@ impl Frame {
             start: ctx.data(),
             end: ctx.data_end(),
             length: 0,
+            received: ptr::null_mut(),
         }
     }
 
@@ -43,7 +50,14 @@ impl Frame {
             start: ctx.data(),
             end: ctx.data_end(),
             length: ctx.len() as usize,
+            received: ptr::null_mut(),
         }
+    }
+
+    /// Eight bytes, the first in the lowest bits.
+    #[inline(always)]
+    pub(crate) fn word(&self, at: usize) -> Option<u64> {
+        self.read(at).map(u64::from_le)
     }
 
     /// Reads a value in network byte order as it lies there.
@@ -62,8 +76,11 @@ impl Frame {
 
 impl Bytes for Frame {
     #[inline(always)]
-    fn length(&self) -> usize {
-        self.length
+    fn holds(&self, bytes: usize) -> bool {
+        // The helper costs more than what it is asked for seldom: a packet in several buffers.
+        // SAFETY: a helper on the program's own context.
+        bytes <= self.length
+            || (!self.received.is_null() && bytes <= unsafe { bpf_xdp_get_buff_len(self.received) } as usize)
     }
 
     #[inline(always)]
@@ -77,9 +94,9 @@ impl Bytes for Frame {
     }
 
     #[inline(always)]
-    fn address_v4(&self, at: usize) -> Option<Address> {
-        let word: u32 = self.read(at)?;
-        Some(Address::v4(word.to_ne_bytes()))
+    fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        let words: [u32; N] = self.read(at)?;
+        Some(words.map(u32::from_be))
     }
 
     #[inline(always)]

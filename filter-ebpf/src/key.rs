@@ -43,6 +43,17 @@ pub(crate) fn words(address: &Address) -> [u64; 2] {
     unsafe { *(&raw const *address).cast() }
 }
 
+/// Stores an address as its two words, whatever pieces the compiler has it in.
+#[inline(always)]
+pub(crate) fn store_whole(address: &mut Address) {
+    let words = words(address);
+    let to: *mut u64 = (&raw mut *address).cast();
+    for (index, word) in words.into_iter().enumerate() {
+        // SAFETY: one of the address's two words, aligned to eight.
+        unsafe { to.add(index).write_volatile(word) };
+    }
+}
+
 /// The bits of an address that are set in `mask`.
 #[inline(always)]
 pub(crate) fn masked(address: &Address, mask: &Address) -> Address {
@@ -71,9 +82,9 @@ pub(crate) fn flow_of(word: u64) -> FlowKey {
     of([word; 5])
 }
 
-/// A service at an address, or at any.
+/// A service at an address.
 #[inline(always)]
-pub(crate) fn service(address: Option<&Address>, port: u16) -> ServiceKey {
-    let [a, b] = address.map_or([0; 2], words);
+pub(crate) fn service(address: &Address, port: u16) -> ServiceKey {
+    let [a, b] = words(address);
     of([a, b, u64::from(port).to_le()])
 }

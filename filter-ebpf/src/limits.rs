@@ -53,7 +53,7 @@ pub(crate) fn classes(frame: &Frame, packet: &Packet, settings: &Settings) -> u3
         }
         protocol::UDP => {
             classes |= Class::Udp.bit();
-            if reflects(packet.source_port) {
+            if on & Class::Reflection.bit() != 0 && reflects(packet.source_port) {
                 classes |= Class::Reflection.bit();
             }
         }
@@ -96,8 +96,7 @@ pub(crate) fn exceeded(packet: &Packet, settings: &Settings, classes: u32) -> Op
     } else {
         &settings.source_mask
     };
-    let key = key::masked(&packet.source, mask);
-    let result = take(settings, &key, source, total);
+    let result = take(settings, &packet.source, mask, source, total);
     let class = *Class::ALL.get((result & 0xff) as usize)?;
     if result & SOURCE != 0 {
         Some(Reason::source_limit(class))
@@ -111,12 +110,12 @@ pub(crate) fn exceeded(packet: &Packet, settings: &Settings, classes: u32) -> Op
 /// A function of its own, with a stack frame of its own. Returns [`WITHIN`], or the number of a class and where it is
 /// exceeded.
 #[inline(never)]
-fn take(settings: &Settings, key: &Address, source: u32, total: u32) -> u32 {
+fn take(settings: &Settings, address: &Address, mask: &Address, source: u32, total: u32) -> u32 {
     // To the kernel's tick: cheaper than the exact time, and a burst is longer than a tick.
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     if source != 0
-        && let Some(rates) = rates(key)
+        && let Some(rates) = rates(&key::masked(address, mask))
     {
         // SAFETY: a valid entry, which the kernel keeps until the program ends.
         let due = unsafe { (&raw mut (*rates).due_ns).cast::<u64>() };

@@ -25,6 +25,7 @@ mod due;
 mod forward;
 mod frame;
 mod key;
+mod known;
 mod limits;
 mod list;
 mod maps;
@@ -34,6 +35,8 @@ mod prescreen;
 mod redirect;
 mod suspicion;
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::xdp_action,
     macros::{classifier, xdp},
@@ -41,7 +44,7 @@ use aya_ebpf::{
 };
 use filter_common::{Action, Reason};
 
-use crate::frame::Frame;
+use crate::{frame::Frame, maps::SETTINGS};
 
 /// Tells the kernel that programs after this one see the packet, too; alone, it means "pass".
 const TCX_NEXT: i32 = -1;
@@ -49,19 +52,24 @@ const TCX_NEXT: i32 = -1;
 /// Decides about one received packet. It may be in several buffers ("frags"): larger than a page, or joined.
 #[xdp(frags)]
 fn portcullis(ctx: XdpContext) -> u32 {
-    let decision = policy::decide(&ctx);
+    let Some(settings) = SETTINGS.get(0) else {
+        count::packet(Reason::NotConfigured);
+        return xdp_action::XDP_PASS;
+    };
+    let mut decision = MaybeUninit::uninit();
+    let decision = policy::decide(&ctx, settings, &mut decision);
     match decision.reason.action() {
         Action::Pass if matches!(decision.reason, Reason::Acknowledgement) => {
-            redirect::past_engine(&ctx, &decision)
+            redirect::past_engine(&ctx, settings, decision)
         }
-        Action::Pass => forward::pass(decision.reason),
+        Action::Pass => forward::pass(settings, decision.reason),
         Action::Drop => {
             count::packet(decision.reason);
-            count::sample(&ctx, &decision);
+            count::sample(&ctx, decision);
             xdp_action::XDP_DROP
         }
-        Action::Redirect => redirect::to_engine(&ctx, &decision),
-        Action::Answer => challenge::answer(&ctx, &decision),
+        Action::Redirect => redirect::to_engine(&ctx, settings, decision),
+        Action::Answer => challenge::answer(&ctx, decision),
     }
 }
 

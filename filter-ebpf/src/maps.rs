@@ -12,6 +12,7 @@ use filter_common::{
     challenge::{ChallengeState, Proof},
     event::DropEvent,
     flood::{Leases, SourceRates, Totals},
+    lists::{Known, Lists},
     ports::Ports,
     queue::{InterfaceQueues, QueueState},
     service::{Service, ServiceKey},
@@ -37,6 +38,10 @@ pub(crate) static BLOCK_V6: LpmTrie<[u8; 16], Block, DEFAULT_ENTRIES> = LpmTrie:
 pub(crate) static WATCH_V4: LpmTrie<[u8; 4], u32, DEFAULT_ENTRIES> = LpmTrie::new();
 #[btf_map]
 pub(crate) static WATCH_V6: LpmTrie<[u8; 16], u32, DEFAULT_ENTRIES> = LpmTrie::new();
+#[btf_map]
+pub(crate) static LISTS: Array<Lists, 1> = Array::new();
+#[btf_map]
+pub(crate) static KNOWN: PerCpuArray<Known, { Known::PLACES as usize }> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static SOURCE_BLOCKS: HashMap<Address, Block, DEFAULT_ENTRIES> = HashMap::new();
 #[btf_map]

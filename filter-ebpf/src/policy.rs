@@ -8,18 +8,16 @@
 use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
-    helpers::{
-        bpf_ktime_get_ns,
-        generated::{bpf_ktime_get_coarse_ns, bpf_xdp_get_buff_len},
-    },
+    helpers::{bpf_ktime_get_ns, generated::bpf_ktime_get_coarse_ns},
     programs::XdpContext,
 };
 use filter_common::{
     Action, Address, Bytes, FlowKey, FlowState, Malformed, Packet, Reason,
     block::Block,
     flood::Class,
+    lists::Known,
     packet::{protocol, tcp_flag},
-    queue,
+    ports::Port,
     service::Service,
     settings::Settings,
 };
@@ -27,9 +25,11 @@ use filter_common::{
 use crate::{
     challenge,
     frame::Frame,
-    key, limits,
+    key,
+    known::Memory,
+    limits,
     list::List,
-    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, PORTS, SERVICES, SETTINGS, SOURCE_BLOCKS},
+    maps::{ALLOW_V4, ALLOW_V6, BLOCK_V4, BLOCK_V6, FLOWS, PORTS, SERVICES, SOURCE_BLOCKS},
     suspicion,
 };
 
@@ -41,73 +41,72 @@ const MAX_TRANSPORT: usize = 512;
 pub(crate) struct Decision {
     /// Which flow; zero if the headers did not parse.
     pub(crate) flow: FlowKey,
-    /// Age at which a heartbeat is too old.
-    pub(crate) heartbeat_timeout_ns: u64,
+    /// When a bare acknowledgement came, to the kernel's tick; of others 0.
+    pub(crate) acknowledged_ns: u64,
     /// Why, and with that what.
     pub(crate) reason: Reason,
     /// How drops are sampled.
     pub(crate) sample_mask: u32,
-    /// The failure policy: one of [`Settings`]' `FAIL` constants.
-    pub(crate) on_failure: u32,
-    /// Most frames redirected and not yet consumed.
-    pub(crate) credits: u32,
-    /// How many of them this packet takes.
-    pub(crate) frames: u32,
     /// The sequence number, of a segment that is to be answered.
     pub(crate) sequence: u32,
     /// The largest segment the flow's server takes; 0 if that is not known.
     pub(crate) server_mss: u16,
     /// Where the IP header starts.
     pub(crate) network: u16,
-    /// Whether it is one of IPv4.
-    pub(crate) is_v4: bool,
-    /// Whether a redirect has to enter the flow into the map.
-    pub(crate) is_new: bool,
+    /// Not zero if it is one of IPv4.
+    pub(crate) is_v4: u8,
+    /// Not zero if a redirect has to enter the flow into the map.
+    pub(crate) is_new: u8,
     /// Not zero if it belongs to no known flow of a service that is inspected whole, and opens none.
     pub(crate) stray: u8,
     /// Always zero.
     padding: u8,
 }
 
-/// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
-#[inline(always)]
-pub(crate) fn decide(ctx: &XdpContext) -> Decision {
-    // A zero that the compiler does not see through: otherwise it clears what is zero by a call that goes byte by byte.
-    let zero = black_box(0_u64);
-    let mut decision = Decision {
-        flow: key::flow_of(zero),
-        heartbeat_timeout_ns: 0,
-        reason: Reason::NotConfigured,
-        sample_mask: u32::MAX,
-        on_failure: Settings::FAIL_DROP,
-        credits: 0,
-        frames: 1,
-        sequence: zero as u32,
-        server_mss: 0,
-        network: 0,
-        is_v4: false,
-        is_new: false,
-        stray: 0,
-        padding: 0,
-    };
-    let Some(settings) = SETTINGS.get(0) else {
-        return decision;
-    };
-    if settings.generation == 0 {
-        return decision;
+impl Decision {
+    /// About a packet of which nothing more is known.
+    #[inline(always)]
+    fn new(reason: Reason, sample_mask: u32, flow: FlowKey) -> Self {
+        // A zero that neither the compiler nor the verifier sees through: the one would clear byte by byte, the other tell apart what is
+        // zero here and what is not.
+        let zero = black_box(0_u64);
+        Self {
+            flow,
+            acknowledged_ns: zero,
+            reason,
+            sample_mask,
+            sequence: zero as u32,
+            server_mss: zero as u16,
+            network: zero as u16,
+            is_v4: zero as u8,
+            is_new: zero as u8,
+            stray: zero as u8,
+            padding: zero as u8,
+        }
     }
-    decision.sample_mask = settings.sample_mask;
-    decision.on_failure = settings.on_failure;
-    decision.credits = settings.credits;
-    decision.heartbeat_timeout_ns = settings.heartbeat_timeout_ns;
 
-    // SAFETY: a helper on the program's own context.
-    let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
-    decision.frames = queue::frames(length as u32, settings.frame_bytes);
+    /// About one whose flow is not known.
+    #[inline(always)]
+    fn without_flow(reason: Reason, sample_mask: u32) -> Self {
+        Self::new(reason, sample_mask, key::flow_of(black_box(0)))
+    }
+}
+
+/// Decides about a packet, without side effects but the hit counts of blocks and sources and the tokens it takes.
+///
+/// Writes the decision where it stays: a copy would read in words what was written in pieces a moment before.
+#[inline(always)]
+pub(crate) fn decide<'a>(
+    ctx: &XdpContext,
+    settings: &Settings,
+    decision: &'a mut MaybeUninit<Decision>,
+) -> &'a Decision {
+    if settings.generation == 0 {
+        return decision.write(Decision::without_flow(Reason::NotConfigured, u32::MAX));
+    }
     let mut packet = MaybeUninit::uninit();
     if let Some(reason) = parse(ctx, &mut packet) {
-        decision.reason = reason;
-        return decision;
+        return decision.write(Decision::without_flow(reason, settings.sample_mask));
     }
     // SAFETY: written, as there is no reason against it.
     let packet: &Packet = unsafe { packet.assume_init_ref() };
@@ -116,25 +115,31 @@ pub(crate) fn decide(ctx: &XdpContext) -> Decision {
     } else {
         [0; 3]
     };
-    decision.flow = key::flow(
+    let flow = key::flow(
         (&packet.source, packet.source_port),
         (&packet.destination, packet.destination_port),
         packet.protocol,
         vlan,
     );
+    let decision = decision.write(Decision::new(Reason::NotConfigured, settings.sample_mask, flow));
     decision.network = packet.network;
-    decision.is_v4 = packet.is_v4;
-    decision.reason = reason(ctx, packet, settings, &mut decision);
+    decision.is_v4 = u8::from(packet.is_v4);
+    decision.reason = reason(ctx, packet, settings, decision);
     decision
 }
 
 /// A function of its own, with a stack frame of its own.
 #[inline(never)]
 fn reason(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
-    match by_address(&packet.source, packet.is_v4, settings) {
-        Some(reason) => reason,
-        None => by_flow(ctx, packet, settings, decision),
+    let Some(memory) = Memory::of(&packet.source) else {
+        return Reason::NotConfigured;
+    };
+    if memory.known != Known::CLEAN
+        && let Some(reason) = by_address(&packet.source, packet.is_v4, settings, &memory)
+    {
+        return reason;
     }
+    by_flow(ctx, packet, settings, decision)
 }
 
 /// Parses a packet into `packet`, unless there is a reason why not. A function of its own, with a stack frame of its own.
@@ -144,7 +149,9 @@ fn parse(ctx: &XdpContext, packet: &mut MaybeUninit<Packet>) -> Option<Reason> {
         Err(Malformed(reason)) => Some(reason),
         Ok(None) => Some(Reason::NotIp),
         Ok(Some(parsed)) => {
-            packet.write(parsed);
+            let packet = packet.write(parsed);
+            key::store_whole(&mut packet.source);
+            key::store_whole(&mut packet.destination);
             None
         }
     }
@@ -158,23 +165,42 @@ pub(crate) fn vlan(frame: &Frame, packet: &Packet) -> [u8; 3] {
 
 /// What the lists say of a source. A function of its own, with a stack frame of its own.
 #[inline(never)]
-fn by_address(source: &Address, is_v4: bool, settings: &Settings) -> Option<Reason> {
-    let allowed = List {
-        v4: &ALLOW_V4,
-        v6: &ALLOW_V6,
-    };
-    if allowed.find(source, is_v4).is_some() {
+fn by_address(source: &Address, is_v4: bool, settings: &Settings, memory: &Memory) -> Option<Reason> {
+    if memory.known == Known::ALLOWED {
         return Some(Reason::AllowList);
     }
-    let blocked = List {
-        v4: &BLOCK_V4,
-        v6: &BLOCK_V6,
-    };
-    if hit(blocked.find(source, is_v4)) {
-        return Some(Reason::BlockList);
+    if memory.known == Known::NOTHING {
+        let allowed = List {
+            v4: &ALLOW_V4,
+            v6: &ALLOW_V6,
+        };
+        if allowed.find(source, is_v4).is_some() {
+            memory.keep(source, Known::ALLOWED);
+            return Some(Reason::AllowList);
+        }
     }
-    let source = source_key(source, is_v4, settings);
-    hit(SOURCE_BLOCKS.get_ptr_mut(source)).then_some(Reason::SourceBlock)
+    if memory.known != Known::ON_NO_LIST {
+        let blocked = List {
+            v4: &BLOCK_V4,
+            v6: &BLOCK_V6,
+        };
+        if hit(blocked.find(source, is_v4)) {
+            memory.keep(source, Known::NOT_ALLOWED);
+            return Some(Reason::BlockList);
+        }
+    }
+    // Not by `source_key`, which would copy it.
+    let block = if is_v4 {
+        SOURCE_BLOCKS.get_ptr_mut(source)
+    } else {
+        SOURCE_BLOCKS.get_ptr_mut(key::masked(source, &settings.source_mask))
+    };
+    if hit(block) {
+        memory.keep(source, Known::ON_NO_LIST);
+        return Some(Reason::SourceBlock);
+    }
+    memory.keep(source, Known::CLEAN);
+    None
 }
 
 /// Whether a block holds; counts the hit.
@@ -205,19 +231,20 @@ pub(crate) fn source_key(source: &Address, is_v4: bool, settings: &Settings) -> 
 /// The flow's verdict or the service's policy, if the packet is within the limits.
 #[inline(always)]
 fn by_flow(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mut Decision) -> Reason {
-    let is_served = packet.protocol == protocol::TCP
-        && PORTS
-            .get(0)
-            .is_some_and(|ports| ports.is_served(packet.destination_port));
+    let port = if packet.protocol == protocol::TCP {
+        port(packet.destination_port)
+    } else {
+        Port::default()
+    };
     let asks = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) != 0 && settings.challenge.is_on();
-    if is_served && asks {
-        let challenged = challenged(ctx, packet, settings, decision);
+    if !port.is_unused() && asks {
+        let challenged = challenged(ctx, packet, settings, decision, port);
         if let Some(reason) = challenged {
             return reason;
         }
     }
     let mut classes = limits::classes(&Frame::linear(ctx), packet, settings);
-    let reason = match path(packet, settings, decision, is_served) {
+    let reason = match path(packet, settings, decision, port) {
         Path::Settled(reason) => reason,
         Path::Suspicion => {
             if let Some(limit) = limits::exceeded(packet, settings, classes) {
@@ -242,7 +269,7 @@ fn by_flow(ctx: &XdpContext, packet: &Packet, settings: &Settings, decision: &mu
             // of which nothing shall be remembered.
             let is_stray = u32::from(decision.stray >> 1 | decision.stray >> 4) & 1;
             classes |= Class::Inspected.bit() ^ (settings.flood.not_of_strays * is_stray);
-            if decision.is_new {
+            if decision.is_new != 0 {
                 classes |= Class::Flows.bit();
             }
         }
@@ -258,26 +285,30 @@ enum Path {
 }
 
 #[inline(always)]
-fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, is_served: bool) -> Path {
+fn path(packet: &Packet, settings: &Settings, decision: &mut Decision, port: Port) -> Path {
     if packet.fragment {
         return Path::Settled(fragment(packet, settings));
     }
-    if !is_served {
+    if port.is_unused() {
         return Path::Settled(Reason::NoService);
     }
-    if let Some(flow) = FLOWS.get_ptr_mut(decision.flow) {
+    // By reference: its value would be a copy.
+    let key: &FlowKey = &decision.flow;
+    if port.has_flows()
+        && let Some(flow) = FLOWS.get_ptr_mut(key)
+    {
         // SAFETY: as in `hit`; the egress observer and the engine write other fields, or the whole value
         // when they mean to replace the verdict.
         let reason = unsafe {
             decision.server_mss = (*flow).server_mss;
-            known_flow(flow, packet, settings)
+            known_flow(flow, packet, settings, decision)
         };
         if let Some(reason) = reason {
             return Path::Settled(reason);
         }
     }
-    decision.is_new = true;
-    let Some(inspect) = service(&packet.destination, packet.destination_port) else {
+    decision.is_new = 1;
+    let Some(inspect) = service(&packet.destination, packet.destination_port, port) else {
         return Path::Settled(Reason::NoService);
     };
     Path::Settled(if inspect == Service::INSPECT_NONE {
@@ -304,6 +335,7 @@ fn challenged(
     packet: &Packet,
     settings: &Settings,
     decision: &mut Decision,
+    port: Port,
 ) -> Option<Reason> {
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
     let resets = packet.tcp_flags & (tcp_flag::RST | tcp_flag::ACK) == tcp_flag::RST;
@@ -314,7 +346,7 @@ fn challenged(
     {
         return None;
     }
-    let inspect = service(&packet.destination, packet.destination_port)?;
+    let inspect = service(&packet.destination, packet.destination_port, port)?;
     if inspect == Service::INSPECT_NONE {
         return None;
     }
@@ -339,7 +371,12 @@ fn challenged(
 ///
 /// `flow` must point at a live value of the `FLOWS` map.
 #[inline(always)]
-unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings) -> Option<Reason> {
+unsafe fn known_flow(
+    flow: *mut FlowState,
+    packet: &Packet,
+    settings: &Settings,
+    decision: &mut Decision,
+) -> Option<Reason> {
     // SAFETY: by contract.
     let state = unsafe { &mut *flow };
     let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
@@ -349,7 +386,8 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
             let is_empty = u32::from(packet.payload) >= packet.end;
             if is_empty && role == tcp_flag::ACK && state.client_open != 0 {
                 // SAFETY: a helper without arguments.
-                state.acknowledged_ns = unsafe { bpf_ktime_get_coarse_ns() };
+                decision.acknowledged_ns = unsafe { bpf_ktime_get_coarse_ns() };
+                state.acknowledged_ns = decision.acknowledged_ns;
                 return Some(Reason::Acknowledgement);
             }
             let is_open = u8::from(role & tcp_flag::SYN == 0);
@@ -374,17 +412,28 @@ unsafe fn known_flow(flow: *mut FlowState, packet: &Packet, settings: &Settings)
     }
 }
 
-/// How the service at a destination is inspected: one of [`Service`]'s constants, or `None` if there is no service. A function
-/// of its own, with a stack frame of its own.
-#[inline(never)]
-pub(crate) fn service(address: &Address, port: u16) -> Option<u32> {
-    // SAFETY: services are written by userspace only, whole values at a time.
-    unsafe {
-        SERVICES
-            .get(key::service(Some(address), port))
-            .or_else(|| SERVICES.get(key::service(None, port)))
-            .map(|service| service.inspect)
+/// What services there are on a port.
+#[inline(always)]
+fn port(number: u16) -> Port {
+    PORTS.get(0).map_or(Port::default(), |ports| ports.of(number))
+}
+
+/// How the service at a destination is inspected: one of [`Service`]'s constants, or `None` if there is no service.
+#[inline(always)]
+fn service(address: &Address, number: u16, port: Port) -> Option<u32> {
+    if port.is_of_single_addresses()
+        && let Some(inspect) = single(address, number)
+    {
+        return Some(inspect);
     }
+    port.of_any_address()
+}
+
+/// The same of one at this address alone. A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn single(address: &Address, number: u16) -> Option<u32> {
+    // SAFETY: services are written by userspace only, whole values at a time.
+    unsafe { SERVICES.get(key::service(address, number)) }.map(|service| service.inspect)
 }
 
 /// Fragments carry no ports, or cannot be trusted to: they count for every service of the address.
@@ -393,7 +442,7 @@ fn fragment(packet: &Packet, settings: &Settings) -> Reason {
     if !packet.may_hold_tcp() {
         return Reason::NoService;
     }
-    match service(&packet.destination, 0) {
+    match service(&packet.destination, 0, port(0)) {
         Some(inspect) if inspect != Service::INSPECT_NONE => match settings.fragments {
             Settings::FRAGMENTS_PASS => Reason::FragmentPass,
             Settings::FRAGMENTS_INSPECT => Reason::FragmentInspect,

@@ -2,14 +2,19 @@
 
 use aya_ebpf::{
     bindings::xdp_action,
-    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta, generated::bpf_ktime_get_coarse_ns},
+    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta, generated::bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
-use filter_common::{FlowKey, FlowState, Reason, metadata::Metadata, queue::QueueState, settings::Settings};
+use filter_common::{
+    FlowKey, FlowState, Reason,
+    metadata::Metadata,
+    queue::{self, QueueState},
+    settings::Settings,
+};
 
 use crate::{
     count, forward, limits,
-    maps::{FLOWS, INTERFACES, QUEUES, SETTINGS, SOCKETS},
+    maps::{FLOWS, INTERFACES, QUEUES, SOCKETS},
     policy::Decision,
 };
 
@@ -22,15 +27,15 @@ const NO_QUEUE: u32 = u32::MAX;
 
 /// Redirects the packet to the socket of its RX queue.
 #[inline(always)]
-pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
+pub(crate) fn to_engine(ctx: &XdpContext, settings: &Settings, decision: &Decision) -> u32 {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let (queue, state) = match ready(ctx, decision, now) {
+    let Room { queue, state, frames } = match ready(ctx, settings, now) {
         Ok(ready) => ready,
-        Err(failure) => return fail(decision, failure),
+        Err(failure) => return fail(settings, failure),
     };
     let stamped = stamp(ctx, decision, now);
-    let fallback = if decision.on_failure == Settings::FAIL_PASS {
+    let fallback = if settings.on_failure == Settings::FAIL_PASS {
         xdp_action::XDP_PASS
     } else {
         xdp_action::XDP_DROP
@@ -41,7 +46,15 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
             count::packet(Reason::Strays);
             return xdp_action::XDP_DROP;
         }
-        enter(decision, queue, state);
+        // SAFETY: a valid array entry, and this CPU is the only writer of the field.
+        unsafe { (*state).redirected = (*state).redirected.wrapping_add(u64::from(frames)) };
+        if decision.is_new != 0 {
+            remember(
+                &decision.flow,
+                queue,
+                matches!(decision.reason, Reason::SuspectNew),
+            );
+        }
         count::packet(decision.reason);
         return action;
     }
@@ -50,82 +63,93 @@ pub(crate) fn to_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
         // SAFETY: takes back what `stamp` added.
         unsafe { bpf_xdp_adjust_meta(ctx.ctx, STAMP) };
     }
-    fail(decision, Failure::Absent)
+    fail(settings, Failure::Absent)
 }
 
 /// Passes a packet of an inspected flow that the engine need not see, as long as there is one: a connection must not
 /// live longer with the failure policy than without it.
 #[inline(always)]
-pub(crate) fn past_engine(ctx: &XdpContext, decision: &Decision) -> u32 {
-    // To the kernel's tick, which is all that a heartbeat needs, and much cheaper to read.
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    match ready(ctx, decision, now) {
-        Ok(_) | Err(Failure::RingFull) => forward::pass(decision.reason),
-        Err(failure) => fail(decision, failure),
+pub(crate) fn past_engine(ctx: &XdpContext, settings: &Settings, decision: &Decision) -> u32 {
+    // To the kernel's tick, which is all that a heartbeat needs.
+    match alive(ctx, settings, decision.acknowledged_ns) {
+        Ok(_) => forward::pass(settings, decision.reason),
+        Err(failure) => fail(settings, failure),
     }
 }
 
-/// The queue and its state, if the queue's engine can take another packet at the time `now`.
+/// Room in a queue for a packet.
+struct Room {
+    queue: u32,
+    state: *mut QueueState,
+    /// How many frames the packet takes.
+    frames: u32,
+}
+
+/// The room in the queue, if the queue's engine can take another packet at the time `now`.
 ///
 /// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
 /// heartbeat and from the credits in the queue's state.
 #[inline(always)]
-fn ready(ctx: &XdpContext, decision: &Decision, now: u64) -> Result<(u32, *mut QueueState), Failure> {
-    let queue = number(ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
+fn ready(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<Room, Failure> {
+    let (queue, state) = alive(ctx, settings, now)?;
+    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile read; the
+    // kernel's half is only written by the one CPU that serves this queue.
+    let in_flight = unsafe {
+        let consumed = (&raw const (*state).consumed).read_volatile();
+        // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
+        (*state).redirected.wrapping_sub(consumed).cast_signed()
+    };
+    let frames = if settings.frame_bytes == 0 {
+        1
+    } else {
+        // SAFETY: a helper on the program's own context.
+        queue::frames(
+            unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32,
+            settings.frame_bytes,
+        )
+    };
+    if in_flight + i64::from(frames) > i64::from(settings.credits) {
+        return Err(Failure::RingFull);
+    }
+    Ok(Room { queue, state, frames })
+}
+
+/// The queue and its state, if its engine is there at the time `now`.
+#[inline(always)]
+fn alive(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<(u32, *mut QueueState), Failure> {
+    let queue = number(settings, ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
     let Some(state) = QUEUES.get_ptr_mut(queue) else {
         return Err(Failure::Absent);
     };
-    // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile reads; the
-    // kernel's half is only written by the one CPU that serves this queue.
-    let (heartbeat, in_flight) = unsafe {
-        let heartbeat = (&raw const (*state).heartbeat_ns).read_volatile();
-        let consumed = (&raw const (*state).consumed).read_volatile();
-        // Signed: an engine that has counted too many must not seem to be behind by nearly 2^64.
-        (
-            heartbeat,
-            (*state).redirected.wrapping_sub(consumed).cast_signed(),
-        )
-    };
+    // SAFETY: a valid array entry, which the engine writes at any time.
+    let heartbeat = unsafe { (&raw const (*state).heartbeat_ns).read_volatile() };
     if heartbeat == 0 {
         return Err(Failure::Absent);
     }
-    if now > heartbeat && now - heartbeat > decision.heartbeat_timeout_ns {
+    if now > heartbeat && now - heartbeat > settings.heartbeat_timeout_ns {
         return Err(Failure::Hung);
-    }
-    if in_flight + i64::from(decision.frames) > i64::from(decision.credits) {
-        return Err(Failure::RingFull);
     }
     Ok((queue, state))
 }
 
 /// The engine's number of an RX queue, or [`NO_QUEUE`]: with one interface they are the same, with several they are numbered
-/// through. A function of its own, with a stack frame of its own.
-#[inline(never)]
-fn number(interface: u32, queue: u32) -> u32 {
-    if SETTINGS
-        .get(0)
-        .is_none_or(|settings| settings.forward != Settings::FORWARD_SEVERAL)
-    {
-        return queue;
+/// through.
+#[inline(always)]
+fn number(settings: &Settings, interface: u32, queue: u32) -> u32 {
+    if settings.forward == Settings::FORWARD_SEVERAL {
+        number_of(interface, queue)
+    } else {
+        queue
     }
+}
+
+/// A function of its own, with a stack frame of its own.
+#[inline(never)]
+fn number_of(interface: u32, queue: u32) -> u32 {
     // SAFETY: written by userspace only, while nothing is redirected.
     match unsafe { INTERFACES.get(interface) } {
         Some(queues) if queue < queues.count => queues.first.wrapping_add(queue),
         _ => NO_QUEUE,
-    }
-}
-
-#[inline(always)]
-fn enter(decision: &Decision, queue: u32, state: *mut QueueState) {
-    // SAFETY: a valid array entry, and this CPU is the only writer of the field.
-    unsafe { (*state).redirected = (*state).redirected.wrapping_add(u64::from(decision.frames)) };
-    if decision.is_new {
-        remember(
-            &decision.flow,
-            queue,
-            matches!(decision.reason, Reason::SuspectNew),
-        );
     }
 }
 
@@ -168,8 +192,8 @@ enum Failure {
 }
 
 #[inline(always)]
-fn fail(decision: &Decision, failure: Failure) -> u32 {
-    let pass = decision.on_failure == Settings::FAIL_PASS;
+fn fail(settings: &Settings, failure: Failure) -> u32 {
+    let pass = settings.on_failure == Settings::FAIL_PASS;
     let reason = match (failure, pass) {
         (Failure::Absent, true) => Reason::CrashPass,
         (Failure::Hung, true) => Reason::HangPass,
@@ -179,7 +203,7 @@ fn fail(decision: &Decision, failure: Failure) -> u32 {
         (Failure::RingFull, false) => Reason::RingFullDrop,
     };
     if pass {
-        return forward::pass(reason);
+        return forward::pass(settings, reason);
     }
     count::packet(reason);
     xdp_action::XDP_DROP

@@ -52,10 +52,12 @@ fn plain() -> Vec<u8> {
     request(Family::V4).to_bytes()
 }
 
-/// To a port that no service has, or had in a class before.
+/// A port that no service of another class has: flows are looked up on those that ever had an inspected one.
+const OTHER_PORT: u16 = 8080;
+
 fn elsewhere(family: Family) -> Vec<u8> {
     let mut request = request(family);
-    tcp_mut(&mut request).destination_port = 8080;
+    tcp_mut(&mut request).destination_port = OTHER_PORT;
     request.to_bytes()
 }
 
@@ -118,7 +120,7 @@ pub(super) const CLASSES: [Class; 24] = [
         reason: Reason::SourceBlock,
         arrange: |bed| {
             let client = Address::from(Family::V4.client());
-            let entered = bed.tables.source_blocks.insert(client, Block::default(), 0);
+            let entered = bed.tables.block_source(client, Block::default());
             entered.expect("there is room");
             plain()
         },
@@ -241,7 +243,7 @@ pub(super) const CLASSES: [Class; 24] = [
                 .allow(prefix("198.51.100.0/24"))
                 .expect("there is room");
             let other = Address::from(IpAddr::from([192, 0, 2, 1]));
-            let entered = bed.tables.source_blocks.insert(other, Block::default(), 0);
+            let entered = bed.tables.block_source(other, Block::default());
             entered.expect("there is room");
             bed.serve(None, 443, Service::INSPECT_ALL);
             bed.start_engine();
@@ -265,8 +267,8 @@ pub(super) const CLASSES: [Class; 24] = [
         name: "pass: service that is not inspected",
         reason: Reason::ServiceNone,
         arrange: |bed| {
-            bed.serve(None, SERVER_PORT, Service::INSPECT_NONE);
-            plain()
+            bed.serve(None, OTHER_PORT, Service::INSPECT_NONE);
+            elsewhere(Family::V4)
         },
     },
     Class {

@@ -285,6 +285,7 @@ fn shapes(sizes: &Sizes) -> Vec<Shape> {
         shape(map::BLOCK_V6, LpmTrie, LPM_V6_KEY, block, sizes.prefixes),
         shape(map::WATCH_V4, LpmTrie, LPM_V4_KEY, 4, sizes.prefixes),
         shape(map::WATCH_V6, LpmTrie, LPM_V6_KEY, 4, sizes.prefixes),
+        shape(map::LISTS, Array, 4, size_of::<filter_common::lists::Lists>(), 1),
         shape(map::SOURCE_BLOCKS, Hash, address, block, sizes.blocks),
         shape(map::SOURCES, LruHash, address, size_of::<Source>(), sizes.sources),
         shape(

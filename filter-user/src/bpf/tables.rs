@@ -17,6 +17,7 @@ use filter_common::{
     bridge,
     challenge::{ChallengeState, Proof},
     flood::{SourceRates, Totals},
+    lists::Lists,
     map,
     ports::Ports,
     queue::InterfaceQueues,
@@ -120,7 +121,7 @@ pub struct Tables {
     pin_dir: PathBuf,
     /// Flow verdicts.
     pub flows: HashMap<MapData, FlowKey, FlowState>,
-    /// Expiring blocks of single sources.
+    /// Expiring blocks of single sources. What is not put there by [`Tables::block_source`] may be in force a tick later.
     pub source_blocks: HashMap<MapData, Address, Block>,
     /// What the XDP program knows of sources.
     pub sources: HashMap<MapData, Address, Source>,
@@ -137,6 +138,7 @@ pub struct Tables {
     ports: Array<MapData, Ports>,
     settings: Array<MapData, Settings>,
     counters: PerCpuArray<MapData, Counters>,
+    lists: Array<MapData, Lists>,
     allow: List<u32>,
     block: List<Block>,
     watch: List<u32>,
@@ -162,6 +164,7 @@ impl Tables {
             ports: open(pin_dir, map::PORTS, Map::Array)?,
             settings: open(pin_dir, map::SETTINGS, Map::Array)?,
             counters: open(pin_dir, map::COUNTERS, Map::PerCpuArray)?,
+            lists: open(pin_dir, map::LISTS, Map::Array)?,
             allow: List::open(pin_dir, map::ALLOW_V4, map::ALLOW_V6)?,
             block: List::open(pin_dir, map::BLOCK_V4, map::BLOCK_V6)?,
             watch: List::open(pin_dir, map::WATCH_V4, map::WATCH_V6)?,
@@ -259,7 +262,9 @@ impl Tables {
     ///
     /// Those of the map.
     pub fn set_settings(&mut self, settings: &Settings) -> Result<(), TableError> {
-        self.settings.set(0, settings, 0).map_err(failed(map::SETTINGS))
+        self.settings.set(0, settings, 0).map_err(failed(map::SETTINGS))?;
+        // The mask of sources is one of them.
+        self.note_change()
     }
 
     /// The packet counters, summed over all CPUs.
@@ -276,13 +281,17 @@ impl Tables {
         Ok(sum)
     }
 
-    /// Adds services, and their ports before them: a port that is not noted has none.
+    /// Adds services, after what their ports say of them: on a port that says nothing there is none.
     ///
     /// # Errors
     ///
     /// Those of the maps; `E2BIG` if there are more than there is room for.
     pub fn serve(&mut self, services: &[(ServiceKey, Service)]) -> Result<(), TableError> {
-        self.note_ports(services.iter().map(|(key, _)| key.port))?;
+        self.change_ports(|ports| {
+            for (key, service) in services {
+                ports.serve(key, *service);
+            }
+        })?;
         for (key, service) in services {
             self.services
                 .insert(key, service, 0)
@@ -291,17 +300,19 @@ impl Tables {
         Ok(())
     }
 
-    /// Notes that services have these ports: the XDP program looks for flows and services to no others.
+    /// Notes that there may be flows to this port: the XDP program looks for flows to no others.
     ///
     /// # Errors
     ///
     /// Those of the map.
-    pub fn note_ports(&mut self, ports: impl IntoIterator<Item = u16>) -> Result<(), TableError> {
-        let mut noted = self.ports.get(&0, 0).map_err(failed(map::PORTS))?;
-        for port in ports {
-            noted.serve(port);
-        }
-        self.ports.set(0, noted, 0).map_err(failed(map::PORTS))
+    pub fn note_flows(&mut self, port: u16) -> Result<(), TableError> {
+        self.change_ports(|ports| ports.note_flows(port))
+    }
+
+    fn change_ports(&mut self, change: impl FnOnce(&mut Ports)) -> Result<(), TableError> {
+        let mut ports = Box::new(self.ports.get(&0, 0).map_err(failed(map::PORTS))?);
+        change(&mut ports);
+        self.ports.set(0, *ports, 0).map_err(failed(map::PORTS))
     }
 
     /// Replaces all services.
@@ -320,7 +331,12 @@ impl Tables {
         for key in stale {
             ignore_missing(self.services.remove(&key)).map_err(failed(map::SERVICES))?;
         }
-        Ok(())
+        self.change_ports(|ports| {
+            ports.clear();
+            for (key, service) in services {
+                ports.serve(key, *service);
+            }
+        })
     }
 
     /// Lets every packet from `prefix` pass, as an operator wants it.
@@ -331,7 +347,8 @@ impl Tables {
     pub fn allow(&mut self, prefix: Prefix) -> Result<(), TableError> {
         self.allow
             .insert(prefix, ALLOWED_BY_OPERATOR)
-            .map_err(failed(map::ALLOW_V4))
+            .map_err(failed(map::ALLOW_V4))?;
+        self.note_change()
     }
 
     /// Brings what the configuration allows up to date. What operators have put there, or somebody by hand, stays as it is.
@@ -352,7 +369,7 @@ impl Tables {
                 .insert(*prefix, ALLOWED_BY_CONFIGURATION)
                 .map_err(failed())?;
         }
-        Ok(())
+        self.note_change()
     }
 
     /// Takes `prefix` off the allow list. Returns whether it was there.
@@ -361,7 +378,9 @@ impl Tables {
     ///
     /// Those of the map.
     pub fn disallow(&mut self, prefix: Prefix) -> Result<bool, TableError> {
-        self.allow.remove(prefix).map_err(failed(map::ALLOW_V4))
+        let was_there = self.allow.remove(prefix).map_err(failed(map::ALLOW_V4))?;
+        self.note_change()?;
+        Ok(was_there)
     }
 
     /// The allow list.
@@ -384,15 +403,16 @@ impl Tables {
     /// Those of the map.
     pub fn block_source(&mut self, source: Address, block: Block) -> Result<bool, TableError> {
         let failed = failed(map::SOURCE_BLOCKS);
-        match self.source_blocks.insert(source, block, NO_EXIST) {
-            Ok(()) => Ok(true),
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::AlreadyExists => self
-                .source_blocks
-                .insert(source, block, 0)
-                .map(|()| false)
-                .map_err(failed),
-            Err(error) => Err(failed(error)),
-        }
+        let is_new = match self.source_blocks.insert(source, block, NO_EXIST) {
+            Ok(()) => true,
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::AlreadyExists => {
+                self.source_blocks.insert(source, block, 0).map_err(failed)?;
+                false
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        self.note_change()?;
+        Ok(is_new)
     }
 
     /// Ends the block of `source`. Returns whether there was one.
@@ -410,7 +430,8 @@ impl Tables {
     ///
     /// Those of the map.
     pub fn block(&mut self, prefix: Prefix, block: Block) -> Result<(), TableError> {
-        self.block.insert(prefix, block).map_err(failed(map::BLOCK_V4))
+        self.block.insert(prefix, block).map_err(failed(map::BLOCK_V4))?;
+        self.note_change()
     }
 
     /// The block of `prefix`, or if it has none, that of the longest prefix around it.
@@ -425,7 +446,19 @@ impl Tables {
     ///
     /// Those of the map.
     pub fn unblock(&mut self, prefix: Prefix) -> Result<bool, TableError> {
-        self.block.remove(prefix).map_err(failed(map::BLOCK_V4))
+        let was_there = self.block.remove(prefix).map_err(failed(map::BLOCK_V4))?;
+        // Where the block had ended, that of a shorter prefix takes its place.
+        self.note_change()?;
+        Ok(was_there)
+    }
+
+    /// Has the XDP program forget what it knows of sources. After each change that may make it untrue: what is looked up in between is
+    /// forgotten, too.
+    fn note_change(&mut self) -> Result<(), TableError> {
+        let lists = Lists {
+            changed_ns: monotonic_ns(),
+        };
+        self.lists.set(0, lists, 0).map_err(failed(map::LISTS))
     }
 
     /// The block list.

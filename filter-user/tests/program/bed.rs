@@ -222,7 +222,7 @@ impl Bed {
 
     /// Enters a flow, as one to a service.
     pub(crate) fn know(&mut self, flow: FlowKey, state: FlowState) {
-        let note = self.tables.note_ports([flow.destination_port]);
+        let note = self.tables.note_flows(flow.destination_port);
         note.expect("the ports are one entry");
         let enter = self.tables.flows.insert(flow, state, 0);
         enter.expect("there is room for the flow");

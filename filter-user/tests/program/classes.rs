@@ -77,8 +77,7 @@ const ARRANGEMENTS: [(Reason, Arrange); 28] = [
     }),
     (Reason::SourceBlock, |bed| {
         bed.tables
-            .source_blocks
-            .insert(Address::from(Family::V4.client()), Block::default(), 0)
+            .block_source(Address::from(Family::V4.client()), Block::default())
             .expect("there is room");
         plain()
     }),

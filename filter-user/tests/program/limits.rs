@@ -225,8 +225,7 @@ fn what_lists_and_verdicts_settle_takes_no_tokens() {
     assert_eq!(bed.receive(&packet), Reason::BlockList);
     none(&mut bed);
     bed.tables
-        .source_blocks
-        .insert(Address::from(Family::V4.client()), Block::default(), 0)
+        .block_source(Address::from(Family::V4.client()), Block::default())
         .expect("there is room");
     assert_eq!(bed.receive(&packet), Reason::SourceBlock);
     none(&mut bed);

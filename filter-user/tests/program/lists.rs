@@ -1,5 +1,7 @@
 //! Allow list, block list and blocked sources.
 
+use std::time::{Duration, Instant};
+
 use filter_common::{Address, Reason, block::Block, service::Service};
 use filter_user::bpf::{TableError, monotonic_ns};
 
@@ -79,8 +81,7 @@ fn blocks_end_by_themselves_and_zero_never_ends() {
             (1, Reason::NoService),
         ] {
             bed.tables
-                .source_blocks
-                .insert(source, until(end), 0)
+                .block_source(source, until(end))
                 .expect("there is room");
             assert_eq!(bed.receive(&packet), reason, "{family:?} until {end}");
             let hits = bed.tables.source_blocks.get(&source, 0).expect("it stays").hits;
@@ -156,8 +157,7 @@ fn a_block_short_of_now_begins_to_pass_when_it_ends() {
     let source = Address::from(Family::V4.client());
     let end = monotonic_ns() + 50_000_000;
     bed.tables
-        .source_blocks
-        .insert(source, until(end), 0)
+        .block_source(source, until(end))
         .expect("there is room");
     let mut last = bed.receive(&packet);
     while monotonic_ns() < end {
@@ -177,10 +177,7 @@ fn ipv6_sources_are_known_by_their_prefix() {
     };
     let source = |subnet| Address::from(std::net::IpAddr::from([0xfd71, 0, 0, subnet, 0, 0, 0, 0]));
     let insert = |bed: &mut Bed, source| {
-        bed.tables
-            .source_blocks
-            .insert(source, until(0), 0)
-            .expect("there is room");
+        bed.tables.block_source(source, until(0)).expect("there is room");
     };
     insert(&mut bed, source(7));
     assert_eq!(bed.receive(&from(1, 7)), Reason::SourceBlock);
@@ -195,4 +192,59 @@ fn ipv6_sources_are_known_by_their_prefix() {
     let mut neighbour = request(Family::V4);
     neighbour.source = [10, 71, 0, 3].into();
     assert_eq!(bed.receive(&neighbour.to_bytes()), Reason::NoService);
+}
+
+/// What is known of a source is forgotten with each change, and with each tick.
+#[test]
+fn what_was_found_in_the_lists_holds_until_they_change() {
+    let Some(mut bed) = Bed::new() else { return };
+    for (family, long, short) in [
+        (Family::V4, "10.71.0.2/32", "10.0.0.0/8"),
+        (Family::V6, "fd71::/64", "fd00::/8"),
+    ] {
+        let packet = request(family).to_bytes();
+        let source = Address::from(family.client()).masked_v6(64);
+        let expect = |bed: &mut Bed, reason| {
+            for _ in 0..3 {
+                assert_eq!(bed.receive(&packet), reason, "{family:?}");
+            }
+        };
+        expect(&mut bed, Reason::NoService);
+        assert_eq!(bed.tables.block_source(source, until(0)).ok(), Some(true));
+        expect(&mut bed, Reason::SourceBlock);
+        bed.tables.block(prefix(short), until(0)).expect("there is room");
+        expect(&mut bed, Reason::BlockList);
+        bed.tables.allow(prefix(long)).expect("there is room");
+        expect(&mut bed, Reason::AllowList);
+        assert_eq!(bed.tables.disallow(prefix(long)).ok(), Some(true));
+        expect(&mut bed, Reason::BlockList);
+        // One that has ended hides that of a shorter prefix, until it is removed.
+        bed.tables.block(prefix(long), until(1)).expect("there is room");
+        expect(&mut bed, Reason::SourceBlock);
+        assert_eq!(bed.tables.unblock(prefix(long)).ok(), Some(true));
+        expect(&mut bed, Reason::BlockList);
+        assert_eq!(bed.tables.unblock(prefix(short)).ok(), Some(true));
+        expect(&mut bed, Reason::SourceBlock);
+        assert_eq!(bed.tables.unblock_source(&source).ok(), Some(true));
+        expect(&mut bed, Reason::NoService);
+    }
+}
+
+/// As with bpftool: nobody says that the map has changed.
+#[test]
+fn a_block_written_by_hand_is_in_force_with_the_next_tick() {
+    let Some(mut bed) = Bed::new() else { return };
+    let packet = request(Family::V4).to_bytes();
+    assert_eq!(bed.receive(&packet), Reason::NoService);
+    bed.tables
+        .source_blocks
+        .insert(Address::from(Family::V4.client()), Block::default(), 0)
+        .expect("there is room");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while bed.receive(&packet) != Reason::SourceBlock {
+        assert!(Instant::now() < deadline, "the block is not in force");
+    }
+    for _ in 0..100 {
+        assert_eq!(bed.receive(&packet), Reason::SourceBlock);
+    }
 }

@@ -249,6 +249,10 @@ fn a_service_is_an_address_and_a_port() {
         bed.serve(server, 8080, Service::INSPECT_NONE);
         assert_eq!(bed.receive(&to(other, 8080)), Reason::ServiceAll);
         assert_eq!(bed.receive(&to(server, 8080)), Reason::ServiceNone);
+        // The services go, the flow that is inspected stays.
+        bed.tables.set_services(&[]).expect("services can be removed");
+        assert_eq!(bed.receive(&to(other, 8080)), Reason::FlowInspect);
+        assert_eq!(bed.receive(&to(server, 8080)), Reason::NoService);
     }
 }
 
