@@ -275,6 +275,7 @@ impl<'a> Decision<'a> {
             hits: self.hits,
             omitted: self.omitted_hits,
             model: self.reason(),
+            told: None,
             deviation: self.deviation.filter(|_| self.verdict >= Verdict::Suspicious),
             excluded: self.excluded,
         }
@@ -291,16 +292,21 @@ impl<'a> Decision<'a> {
         let mut categories: Vec<_> = self.counting().map(|hit| hit.rule.family).collect();
         categories.sort_unstable();
         categories.dedup();
+        let model = self.reason().map(|inference| inference.to_owned());
+        let explanation = Explanation {
+            told: model.as_ref(),
+            ..self.explanation()
+        };
         OwnedDecision {
             decision: self.verdict,
             score: self.score,
             anomaly: self.anomaly,
             categories,
             rules: self.hits.iter().map(OwnedHit::of).collect(),
-            model: self.reason().map(|inference| inference.to_owned()),
+            explanation: explanation.to_string(),
+            model,
             excluded: self.excluded.iter().map(OwnedExclusion::of).collect(),
-            explanation: self.explanation().to_string(),
-            request_line: self.request_line.escape_ascii().to_string(),
+            request_line: escaped(self.request_line),
             head: self.head.into(),
             bytes: self.bytes,
             complete: self.complete,
@@ -316,12 +322,23 @@ fn head_of(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// Bytes escaped for display. Most have nothing to escape, and a formatter that is asked for each byte takes longer than scoring a line.
+fn escaped(bytes: &[u8]) -> String {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'\'' | b'"');
+    match str::from_utf8(bytes) {
+        Ok(text) if bytes.iter().all(is_plain) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
+
 /// Displays the hits of a decision, what the model suspects and what is unlike the baseline, in one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Explanation<'a> {
     hits: &'a [Hit],
     omitted: u32,
     model: Option<Inference<'a>>,
+    /// What the model says, if that was worked out already.
+    told: Option<&'a OwnedInference>,
     deviation: Option<&'a Deviation>,
     excluded: &'a [ExcludedHit],
 }
@@ -347,7 +364,10 @@ impl fmt::Display for Explanation<'_> {
             write!(f, "; and {} more", self.omitted)?;
         }
         if let Some(inference) = &self.model {
-            write!(f, "{separator}{inference}")?;
+            match self.told {
+                Some(told) => write!(f, "{separator}{told}")?,
+                None => write!(f, "{separator}{inference}")?,
+            }
             if inference.suspect.usual {
                 f.write_str("; less, as its characters and length are usual there")?;
             }
@@ -538,6 +558,15 @@ impl OwnedHit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_bytes_are_escaped_like_others() {
+        for byte in 0..=u8::MAX {
+            let bytes = [b'a', byte, b' '];
+            assert_eq!(escaped(&bytes), bytes.escape_ascii().to_string(), "{byte}");
+        }
+        assert_eq!(escaped(b""), "");
+    }
 
     #[test]
     fn severities_meet_the_default_thresholds() {
