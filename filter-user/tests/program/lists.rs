@@ -1,8 +1,11 @@
 //! Allow list, block list and blocked sources.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
-use filter_common::{Address, Reason, block::Block, service::Service};
+use filter_common::{Address, Reason, block::Block, lists::Known, service::Service};
 use filter_user::bpf::{TableError, monotonic_ns};
 
 use crate::{
@@ -175,7 +178,7 @@ fn ipv6_sources_are_known_by_their_prefix() {
         frame.source = [0xfd71, 0, 0, subnet, 1, 2, 3, last].into();
         frame.to_bytes()
     };
-    let source = |subnet| Address::from(std::net::IpAddr::from([0xfd71, 0, 0, subnet, 0, 0, 0, 0]));
+    let source = |subnet| Address::from(IpAddr::from([0xfd71, 0, 0, subnet, 0, 0, 0, 0]));
     let insert = |bed: &mut Bed, source| {
         bed.tables.block_source(source, until(0)).expect("there is room");
     };
@@ -227,6 +230,36 @@ fn what_was_found_in_the_lists_holds_until_they_change() {
         expect(&mut bed, Reason::SourceBlock);
         assert_eq!(bed.tables.unblock_source(&source).ok(), Some(true));
         expect(&mut bed, Reason::NoService);
+    }
+}
+
+/// A CPU remembers few sources. Those that share a place are looked up again, and none is taken for another.
+#[test]
+fn sources_that_share_a_place_are_told_apart() {
+    let Some(mut bed) = Bed::new() else { return };
+    let place = |source: [u8; 4]| {
+        let octets = Address::from(IpAddr::from(source)).octets;
+        let (words, _) = octets.as_chunks();
+        Known::place([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
+    };
+    let first = [10, 71, 0, 2];
+    let second = (0..=u16::MAX)
+        .map(u16::to_be_bytes)
+        .map(|[high, low]| [10, 72, high, low])
+        .find(|other| place(*other) == place(first))
+        .expect("65,536 sources have 256 places");
+    let from = |source: [u8; 4]| {
+        let mut packet = request(Family::V4);
+        packet.source = source.into();
+        packet.to_bytes()
+    };
+    let blocked = Address::from(IpAddr::from(second));
+    bed.tables
+        .block_source(blocked, Block::default())
+        .expect("there is room");
+    for _ in 0..100 {
+        assert_eq!(bed.receive(&from(first)), Reason::NoService);
+        assert_eq!(bed.receive(&from(second)), Reason::SourceBlock);
     }
 }
 
