@@ -61,18 +61,23 @@ pub(crate) fn decode(input: &[u8], plus: bool, out: &mut Vec<u8>) -> Outcome {
     outcome
 }
 
-/// How many bytes stand before the first percent sign or `space`.
+/// How many bytes stand before the first percent sign or `space`. A word of prose is shorter than a block, so that its end is as a
+/// processor guesses it.
 #[inline]
-fn before(block: [u8; 8], space: u8) -> usize {
+fn before(block: [u8; 16], space: u8) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const UPPER: u64 = ONES << 7;
-    let block = u64::from_le_bytes(block);
+    let block = u128::from_le_bytes(block);
     // Of a word, the lowest byte that is zero has its upper bit set (Mycroft's test); what is above it does not count.
-    let marked = |byte: u8| {
-        let differing = block ^ (ONES * u64::from(byte));
-        differing.wrapping_sub(ONES) & !differing & UPPER
+    let marked = |word: u64| {
+        let zero = |byte: u8| {
+            let differing = word ^ (ONES * u64::from(byte));
+            differing.wrapping_sub(ONES) & !differing & UPPER
+        };
+        zero(b'%') | zero(space)
     };
-    (marked(b'%') | marked(space)).trailing_zeros() as usize / 8
+    let marks = u128::from(marked(block as u64)) | u128::from(marked((block >> 64) as u64)) << 64;
+    marks.trailing_zeros() as usize / 8
 }
 
 /// Whether decoding changes the text.

@@ -19,8 +19,11 @@ const ANCHOR: usize = 3;
 const FOR_EVERY_PAIR: &str = "one for every pair";
 /// Words of the bitmap: one for every two codes, the first in the upper bits.
 const PAIRS: usize = CODES * CODES;
-/// Bytes that are looked at together.
-const BLOCK: usize = 8;
+/// Bytes after which hits are looked at: as many as a word has bits, so that a processor that takes hits in turn guesses
+/// wrong where they end once a block.
+const BLOCK: usize = 64;
+/// Bytes of a block that are looked up in one go.
+const STEP: usize = 8;
 /// Stands for what comes after a field. What is compared lies inside the field, always.
 const FILLER: u8 = b'\t';
 
@@ -257,15 +260,22 @@ impl Prefilter {
             pair = (pair << CODE_BITS ^ entry as usize) & (PAIRS - 1);
             hits << 1 | (bits >> (entry % CODES as u64) & 1)
         };
-        let (blocks, tail) = field.as_chunks::<BLOCK>();
+        let (blocks, rest) = field.as_chunks::<BLOCK>();
         for (index, block) in blocks.iter().enumerate() {
-            let hits = block.iter().fold(0, |hits, byte| step(*byte, hits));
+            let (steps, _) = block.as_chunks::<STEP>();
+            let hits = steps.iter().fold(0, |hits, bytes| {
+                bytes.iter().fold(hits, |hits, byte| step(*byte, hits))
+            });
             if hits != 0 {
                 self.examine(field, index * BLOCK + BLOCK - 1, hits, target, candidates);
             }
         }
+        let (steps, tail) = rest.as_chunks::<STEP>();
+        let hits = steps.iter().fold(0, |hits, bytes| {
+            bytes.iter().fold(hits, |hits, byte| step(*byte, hits))
+        });
+        let hits = tail.iter().fold(hits, |hits, byte| step(*byte, hits));
         // One byte after the end completes the trigram of a two-byte literal that ends the field.
-        let hits = tail.iter().fold(0, |hits, byte| step(*byte, hits));
         let hits = step(FILLER, hits);
         if hits != 0 {
             self.examine(field, field.len(), hits, target, candidates);
@@ -281,17 +291,12 @@ impl Prefilter {
             hits ^= 1 << place;
             let position = last - place as usize;
             // The anchor with the byte before it and the one after it.
-            let around = position
-                .checked_sub(ANCHOR)
-                .and_then(|first| field[first..].first_chunk::<{ ANCHOR + 2 }>());
-            let [before, one, two, three, after] = match around {
-                Some(bytes) => bytes.map(code),
-                None => std::array::from_fn(|at| code_near_edge(field, position + at)),
-            };
-            let pair = usize::from(one) << CODE_BITS | usize::from(two);
-            let lower = self.bitmap[pair] & ((1 << three) - 1);
+            let codes = codes_around(field, position);
+            let code = |at: u32| codes >> (u8::BITS * at) & (CODES as u64 - 1);
+            let pair = (code(1) << CODE_BITS | code(2)) as usize;
+            let lower = self.bitmap[pair] & ((1 << code(3)) - 1);
             let group = &self.groups[(self.ranks[pair] + lower.count_ones()) as usize];
-            if group.targets.contains(target) && group.before >> before & group.after >> after & 1 != 0 {
+            if group.before >> code(0) & group.after >> code(4) & 1 != 0 && group.targets.contains(target) {
                 self.compare(field, position, group, target, candidates);
             }
         }
@@ -380,11 +385,38 @@ const fn code(byte: u8) -> u8 {
     byte & 0x1f | (byte & 0x40) >> 1
 }
 
-/// The code of the byte three before `at`. Before the field's first byte there is nothing, which counts as code 0.
-#[cold]
-fn code_near_edge(field: &[u8], at: usize) -> u8 {
-    at.checked_sub(ANCHOR)
-        .map_or(0, |at| code(*field.get(at).unwrap_or(&FILLER)))
+/// The codes of the anchor that ends at `position`, of the byte before it and of the one after it, from the lowest byte up; what
+/// is above them is of no meaning.
+#[inline]
+fn codes_around(field: &[u8], position: usize) -> u64 {
+    /// From the byte before an anchor to the one after it.
+    const REACH: usize = ANCHOR + 2;
+    /// Of eight bytes at once.
+    const ONES: u64 = u64::from_le_bytes([1; Word::BYTES]);
+    let bytes = match position.checked_sub(ANCHOR) {
+        Some(first) if let Some(word) = field[first..].first_chunk() => u64::from_le_bytes(*word),
+        // Near the end of the field: the word that ends with the byte after the anchor.
+        Some(first)
+            if let Some(word) = field
+                .get(..first + REACH)
+                .and_then(|text| text.last_chunk::<{ Word::BYTES }>()) =>
+        {
+            u64::from_le_bytes(*word) >> (u8::BITS as usize * (Word::BYTES - REACH))
+        }
+        _ => u64::from_le_bytes(bytes_near_edge(field, position)),
+    };
+    bytes & (ONES * 0x1f) | (bytes & (ONES * 0x40)) >> 1
+}
+
+/// The same bytes where the field begins or ends. Before its first byte there is nothing, which counts as code 0, and behind its last
+/// the filler.
+#[inline(never)]
+fn bytes_near_edge(field: &[u8], position: usize) -> [u8; Word::BYTES] {
+    std::array::from_fn(|at| {
+        (position + at)
+            .checked_sub(ANCHOR)
+            .map_or(0, |at| *field.get(at).unwrap_or(&FILLER))
+    })
 }
 
 /// The code and the classes of every byte. The filler has no class.
@@ -539,7 +571,7 @@ mod tests {
                 .map(|(text, rule)| literal(text, anywhere(*rule)))
                 .collect(),
         );
-        for padding in 0..20 {
+        for padding in 0..2 * BLOCK + 12 {
             let pad = "y".repeat(padding);
             assert_eq!(found(&prefilter, format!("{pad}SeLect").as_bytes()), [0, 4]);
             assert_eq!(found(&prefilter, format!("{pad}||").as_bytes()), [1]);
