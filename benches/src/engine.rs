@@ -122,9 +122,23 @@ impl<'a> Engine<'a> {
         count.with_context(|| format!("the status has no listeners: {status}"))
     }
 
+    /// Has it stand still, so that it takes no CPU time.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP).context("pausing the engine")
+    }
+
+    /// Has it go on.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT).context("resuming the engine")
+    }
+
+    fn signal(&self, signal: Signal) -> nix::Result<()> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal)
+    }
+
     /// Stops the engine in order.
     pub(crate) fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).context("stopping the engine")?;
+        self.signal(Signal::SIGTERM).context("stopping the engine")?;
         let status = wait_for("the engine ending", PATIENCE, || {
             self.child.try_wait().ok().flatten()
         })?;

@@ -41,14 +41,16 @@ pub(crate) fn run(engine: &Path, quick: bool, cache: bool) -> Result<Report> {
     let servers = labs.iter().map(Nginx::start).collect::<Result<Vec<_>>>()?;
     let mut sites = Vec::new();
     for ((candidate, lab), server) in candidates.iter().zip(&labs).zip(&servers) {
-        sites.push(Site {
+        let site = Site {
             candidate,
             lab,
             server,
             engine: candidate
                 .engine(lab, engine, cache)
                 .with_context(|| candidate.name)?,
-        });
+        };
+        site.rest()?;
+        sites.push(site);
     }
     let seconds = rounds as usize * sites.len();
     let (mut closed, mut open) = (Vec::new(), Vec::new());
@@ -77,7 +79,7 @@ fn in_turn<'a, 'b, T>(
             order.reverse();
         }
         for site in order {
-            results[site].push(round(&sites[site])?);
+            results[site].push(sites[site].awake(|| round(&sites[site]))?);
         }
     }
     Ok(results)

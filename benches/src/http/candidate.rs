@@ -1,6 +1,6 @@
 //! What is between client and server.
 
-use std::path::Path;
+use std::{path::Path, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
@@ -17,6 +17,8 @@ pub(super) struct Candidate {
     inspect: Option<&'static str>,
     /// Keys of the engine's configuration beside its services.
     settings: &'static [&'static str],
+    /// It takes a whole CPU even if there is nothing to do.
+    spins: bool,
 }
 
 const PLAIN: Candidate = Candidate {
@@ -24,6 +26,7 @@ const PLAIN: Candidate = Candidate {
     bridge: false,
     inspect: None,
     settings: &[],
+    spins: false,
 };
 /// The candidates that have goals.
 pub(super) const HOST: &str = "host, all";
@@ -32,8 +35,13 @@ pub(super) const BRIDGE: &str = "bridge, all";
 /// A single source with many requests is a suspicious one, unless that is off.
 const CALM: &[&str] = &["suspicious.soft_limit_rps = 0"];
 
+/// The queue's thread reads its empty ring again and again instead of sleeping.
+const SPINNING: &[&str] = &["engine.poll.idle = \"spin\""];
+/// How long packets of connections that end may still come.
+const SETTLES: Duration = Duration::from_millis(100);
+
 /// The first is what the others are compared with; the second is the same once more: how far it is from the first is the noise.
-pub(super) const ALL: [Candidate; 11] = [
+pub(super) const ALL: [Candidate; 13] = [
     PLAIN,
     Candidate {
         name: "plain again",
@@ -57,6 +65,13 @@ pub(super) const ALL: [Candidate; 11] = [
         ..PLAIN
     },
     Candidate {
+        name: "host, all, spinning",
+        inspect: Some("all"),
+        settings: SPINNING,
+        spins: true,
+        ..PLAIN
+    },
+    Candidate {
         name: "host, suspicious",
         inspect: Some("suspicious"),
         settings: CALM,
@@ -76,19 +91,27 @@ pub(super) const ALL: [Candidate; 11] = [
         name: BRIDGE,
         bridge: true,
         inspect: Some("all"),
-        settings: &[],
+        ..PLAIN
+    },
+    Candidate {
+        name: "bridge, all, spinning",
+        bridge: true,
+        inspect: Some("all"),
+        settings: SPINNING,
+        spins: true,
     },
     Candidate {
         name: "bridge, suspicious",
         bridge: true,
         inspect: Some("suspicious"),
         settings: CALM,
+        ..PLAIN
     },
     Candidate {
         name: "bridge, none",
         bridge: true,
         inspect: Some("none"),
-        settings: &[],
+        ..PLAIN
     },
 ];
 
@@ -128,7 +151,7 @@ impl Candidate {
     }
 }
 
-/// A candidate that is up. An idle one costs nothing, so all are up at once.
+/// A candidate that is up. An idle one costs nothing, so all are up at once; one that spins rests between its rounds.
 pub(super) struct Site<'a> {
     pub(super) candidate: &'static Candidate,
     pub(super) lab: &'a Lab,
@@ -137,8 +160,39 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// Does something while the gateway is awake; one that takes CPU time when there is nothing to do rests before and after it.
+    pub(super) fn awake<T>(&self, then: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.wake()?;
+        let result = then()?;
+        self.rest()?;
+        Ok(result)
+    }
+
+    pub(super) fn rest(&self) -> Result<()> {
+        match &self.engine {
+            Some(engine) if self.candidate.spins => {
+                thread::sleep(SETTLES);
+                engine.pause()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn wake(&self) -> Result<()> {
+        match &self.engine {
+            Some(engine) if self.candidate.spins => {
+                engine.resume()?;
+                // Its heartbeat has to be seen before packets are.
+                thread::sleep(SETTLES);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the engine. A figure for one that let requests pass unseen would mean nothing.
     pub(super) fn stop(self) -> Result<()> {
+        self.wake()?;
         let Some(engine) = self.engine else { return Ok(()) };
         if self.candidate.inspects_all() {
             check_everything_was_inspected(&engine.status()?)?;

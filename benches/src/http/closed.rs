@@ -66,14 +66,12 @@ pub(super) fn compare(load: &Load, rounds: u32, sites: &[Site<'_>]) -> Result<Co
     let mut before = Vec::new();
     for site in sites {
         // Caches, ARP, nginx's workers.
-        wrk::run(site.lab, &target, load)?;
-        before.push(match &site.engine {
-            Some(engine) => {
-                engine.ask(&["report", "--reset", "--json"])?;
-                Some(requests(engine)?)
-            }
-            None => None,
-        });
+        site.awake(|| {
+            wrk::run(site.lab, &target, load)?;
+            let engine = site.engine.as_ref();
+            before.push(engine.map(requests_from_now).transpose()?);
+            Ok(())
+        })?;
     }
     let rounds = in_turn(sites, rounds, |site| {
         wrk::run(site.lab, &target, load).with_context(|| site.candidate.name)
@@ -92,7 +90,7 @@ pub(super) fn compare(load: &Load, rounds: u32, sites: &[Site<'_>]) -> Result<Co
             rounds,
             ratio: Ratio::of(own, &rates[0]),
             engine: match (&site.engine, before) {
-                (Some(engine), Some(before)) => Some(inside(engine, &before)?),
+                (Some(engine), Some(before)) => Some(site.awake(|| inside(engine, &before))?),
                 _ => None,
             },
         });
@@ -104,6 +102,12 @@ pub(super) fn compare(load: &Load, rounds: u32, sites: &[Site<'_>]) -> Result<Co
 struct Requests {
     allowed: f64,
     cached: f64,
+}
+
+/// The same, where the report begins anew.
+fn requests_from_now(engine: &Engine<'_>) -> Result<Requests> {
+    engine.ask(&["report", "--reset", "--json"])?;
+    requests(engine)
 }
 
 fn requests(engine: &Engine<'_>) -> Result<Requests> {

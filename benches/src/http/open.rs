@@ -67,7 +67,7 @@ struct Round {
 pub(super) fn compare(rate: u32, rounds: u32, sites: &[Site<'_>]) -> Result<Comparison> {
     let requests = [Request::get(PATH)];
     for site in sites {
-        ask(site, rate, &requests)?;
+        site.awake(|| ask(site, rate, &requests))?;
     }
     let rounds = in_turn(sites, rounds, |site| {
         ask(site, rate, &requests).with_context(|| site.candidate.name)
