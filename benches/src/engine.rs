@@ -12,7 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use xtask::lab::{Lab, namespace, wait::wait_for};
+use xtask::lab::{Lab, engine_config, namespace, wait::wait_for};
 
 /// How long the engine may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,9 +37,7 @@ impl<'a> Engine<'a> {
         } else {
             &[]
         };
-        let child = lab
-            .gateway()
-            .command(binary)
+        let child = engine_config::with_few_arenas(&mut lab.gateway().command(binary))
             .args(["run", "--iface", "outside"])
             .args(bridge)
             .arg("--config")

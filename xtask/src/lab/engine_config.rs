@@ -1,4 +1,6 @@
-//! The engine's configuration for this lab, in one place for `cargo xtask run` and for tests.
+//! The engine's configuration for this lab and its environment, in one place for `cargo xtask run`, tests and benchmarks.
+
+use std::{env, process::Command};
 
 use super::address::{NGINX_PORT, ORIGIN_PORT, SERVER_V4, SERVER_V6};
 
@@ -21,4 +23,13 @@ pub fn services(port: u16, inspect: &str) -> String {
         "[[service]]\naddress = \"{SERVER_V4}\"\nport = {port}\ninspect = \"{inspect}\"\n\n\
          [[service]]\naddress = \"{SERVER_V6}\"\nport = {port}\ninspect = \"{inspect}\"\n"
     )
+}
+
+/// Has an engine's allocator keep to two arenas, as the package's unit does, unless the environment says otherwise.
+pub fn with_few_arenas(command: &mut Command) -> &mut Command {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if env::var_os(ARENAS).is_none() {
+        command.env(ARENAS, "2");
+    }
+    command
 }

@@ -108,7 +108,9 @@ impl Run {
         if let Some(bridge) = &self.bridge {
             command.args(["--bridge", bridge]);
         }
-        let error = command.args(&self.flags).exec();
+        let error = engine_config::with_few_arenas(&mut command)
+            .args(&self.flags)
+            .exec();
         Err(error).with_context(|| format!("starting {}", engine.display()))
     }
 
@@ -144,7 +146,7 @@ impl Run {
         }
         command.args(&self.flags);
         // A group of its own: Ctrl-C comes here alone, and the engine is told once.
-        let mut child = command
+        let mut child = engine_config::with_few_arenas(&mut command)
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
