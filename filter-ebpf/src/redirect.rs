@@ -28,12 +28,18 @@ const NO_QUEUE: u32 = u32::MAX;
 /// Redirects the packet to the socket of its RX queue.
 #[inline(always)]
 pub(crate) fn to_engine(ctx: &XdpContext, settings: &Settings, decision: &Decision) -> u32 {
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let Room { queue, state, frames } = match ready(ctx, settings, now) {
-        Ok(ready) => ready,
+    let engine = match present(ctx, settings) {
+        Ok(engine) => engine,
         Err(failure) => return fail(settings, failure),
     };
+    // Not before it is of use: reading the clock costs as much as a look-up.
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let frames = match ready(ctx, settings, &engine, now) {
+        Ok(frames) => frames,
+        Err(failure) => return fail(settings, failure),
+    };
+    let Present { queue, state, .. } = engine;
     let stamped = stamp(ctx, decision, now);
     let fallback = if settings.on_failure == Settings::FAIL_PASS {
         xdp_action::XDP_PASS
@@ -70,28 +76,58 @@ pub(crate) fn to_engine(ctx: &XdpContext, settings: &Settings, decision: &Decisi
 /// live longer with the failure policy than without it.
 #[inline(always)]
 pub(crate) fn past_engine(ctx: &XdpContext, settings: &Settings, decision: &Decision) -> u32 {
-    // To the kernel's tick, which is all that a heartbeat needs.
-    match alive(ctx, settings, decision.acknowledged_ns) {
+    match present(ctx, settings) {
+        // To the kernel's tick, which is all that a heartbeat needs.
+        Ok(engine) if engine.hangs(settings, decision.acknowledged_ns) => fail(settings, Failure::Hung),
         Ok(_) => forward::pass(settings, decision.reason),
         Err(failure) => fail(settings, failure),
     }
 }
 
-/// Room in a queue for a packet.
-struct Room {
+/// A queue's engine that has given a sign of life.
+struct Present {
     queue: u32,
     state: *mut QueueState,
-    /// How many frames the packet takes.
-    frames: u32,
+    heartbeat_ns: u64,
 }
 
-/// The room in the queue, if the queue's engine can take another packet at the time `now`.
+impl Present {
+    /// Whether that was too long ago at the time `now`.
+    #[inline(always)]
+    fn hangs(&self, settings: &Settings, now: u64) -> bool {
+        now > self.heartbeat_ns && now - self.heartbeat_ns > settings.heartbeat_timeout_ns
+    }
+}
+
+/// The engine of the packet's queue, if there is one.
+#[inline(always)]
+fn present(ctx: &XdpContext, settings: &Settings) -> Result<Present, Failure> {
+    let queue = number(settings, ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
+    let Some(state) = QUEUES.get_ptr_mut(queue) else {
+        return Err(Failure::Absent);
+    };
+    // SAFETY: a valid array entry, which the engine writes at any time.
+    let heartbeat_ns = unsafe { (&raw const (*state).heartbeat_ns).read_volatile() };
+    if heartbeat_ns == 0 {
+        return Err(Failure::Absent);
+    }
+    Ok(Present {
+        queue,
+        state,
+        heartbeat_ns,
+    })
+}
+
+/// How many frames of the queue's ring the packet takes, if its engine can take it at the time `now`.
 ///
 /// A hung engine and a full ring do not show in the redirect's result, so both are known beforehand: from the
 /// heartbeat and from the credits in the queue's state.
 #[inline(always)]
-fn ready(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<Room, Failure> {
-    let (queue, state) = alive(ctx, settings, now)?;
+fn ready(ctx: &XdpContext, settings: &Settings, engine: &Present, now: u64) -> Result<u32, Failure> {
+    if engine.hangs(settings, now) {
+        return Err(Failure::Hung);
+    }
+    let state = engine.state;
     // SAFETY: a valid array entry. The engine writes its half at any time, hence the volatile read; the
     // kernel's half is only written by the one CPU that serves this queue.
     let in_flight = unsafe {
@@ -111,25 +147,7 @@ fn ready(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<Room, Failur
     if in_flight + i64::from(frames) > i64::from(settings.credits) {
         return Err(Failure::RingFull);
     }
-    Ok(Room { queue, state, frames })
-}
-
-/// The queue and its state, if its engine is there at the time `now`.
-#[inline(always)]
-fn alive(ctx: &XdpContext, settings: &Settings, now: u64) -> Result<(u32, *mut QueueState), Failure> {
-    let queue = number(settings, ctx.ingress_ifindex() as u32, ctx.rx_queue_index());
-    let Some(state) = QUEUES.get_ptr_mut(queue) else {
-        return Err(Failure::Absent);
-    };
-    // SAFETY: a valid array entry, which the engine writes at any time.
-    let heartbeat = unsafe { (&raw const (*state).heartbeat_ns).read_volatile() };
-    if heartbeat == 0 {
-        return Err(Failure::Absent);
-    }
-    if now > heartbeat && now - heartbeat > settings.heartbeat_timeout_ns {
-        return Err(Failure::Hung);
-    }
-    Ok((queue, state))
+    Ok(frames)
 }
 
 /// The engine's number of an RX queue, or [`NO_QUEUE`]: with one interface they are the same, with several they are numbered
