@@ -163,6 +163,7 @@ fn worker_config() -> WorkerConfig {
         respond: config::Respond::Drop,
         page: Page::default(),
         flow_block_ns: 0,
+        told_flow_block_ns: 0,
         pace: PaceLimits::default(),
         stale_ns: u64::MAX,
         spin_ns: u64::MAX,

@@ -222,6 +222,7 @@ pub(crate) fn config(capacity: u32) -> WorkerConfig {
         respond: Respond::Forbidden,
         page: Page::default(),
         flow_block_ns: 1,
+        told_flow_block_ns: 1,
         pace: PaceLimits::default(),
         stale_ns: u64::MAX,
         spin_ns: u64::MAX,

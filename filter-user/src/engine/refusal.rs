@@ -33,8 +33,13 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         // A frame that waited for those before it is not the one that is being handled: its own headers count.
         let Ok(from) = inspect(frame.as_mut()) else { return };
         let replies = self.maps.flow(&from.key);
-        let until = self.clock.now() + self.config.flow_block_ns;
-        self.maps.block_flow(&from.key, until);
+        let is_told = matches!(refusal, Refusal::Failure) || self.config.respond != Respond::Drop;
+        let blocked = if is_told {
+            self.config.told_flow_block_ns
+        } else {
+            self.config.flow_block_ns
+        };
+        self.maps.block_flow(&from.key, self.clock.now() + blocked);
         let mut next = from.segment.seq;
         if let Some(flow) = self.table.get_mut(handle) {
             self.judge.release(&mut flow.requests);

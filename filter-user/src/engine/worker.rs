@@ -78,8 +78,11 @@ pub struct WorkerConfig {
     pub respond: Respond,
     /// The page of a 403.
     pub page: Page,
-    /// How long a flow stays blocked, nanoseconds.
+    /// How long a flow stays blocked, nanoseconds: longer than clients retransmit into it.
     pub flow_block_ns: u64,
+    /// The same of one both ends of which have been told that it is over: its client, or another one behind the same address, will
+    /// use its port again. Longer than the flow itself is remembered, so that a SYN finds nothing of it.
+    pub told_flow_block_ns: u64,
     /// How fast requests have to come.
     pub pace: PaceLimits,
     /// Age after which a frame is not scored any more, nanoseconds: the heartbeat timeout.

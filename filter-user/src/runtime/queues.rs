@@ -504,6 +504,7 @@ fn worker_config(
         respond: config.response.respond,
         page: page.clone(),
         flow_block_ns: FLOW_BLOCK.as_nanos() as u64,
+        told_flow_block_ns: seconds(limits.closing_timeout_s.saturating_add(1)),
         pace: PaceLimits {
             patience_ns: seconds(limits.request_timeout_s),
             body_bytes_per_s: limits.body_bytes_per_s,

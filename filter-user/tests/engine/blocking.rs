@@ -15,7 +15,7 @@ use xtask::lab::frame::{Checksum, Frame, Tcp, flag};
 use crate::{
     client::{Client, SERVER_ISN, SERVER_PORT},
     requests::{ATTACKS, GET},
-    site::{FLOW_BLOCK_NS, Site, TICK_NS, config, rules},
+    site::{FLOW_BLOCK_NS, Site, TICK_NS, TOLD_FLOW_BLOCK_NS, config, rules},
 };
 
 const ATTACK: &[u8] = ATTACKS[0].1;
@@ -84,7 +84,7 @@ fn the_completing_packet_dies_the_client_gets_a_page_and_the_server_a_reset() {
         let now = site.now();
         let state = site.worker.maps_mut().flows[&client.key()];
         assert_eq!(state.path, FlowState::PATH_BLOCK);
-        assert_eq!(state.until_ns, now + FLOW_BLOCK_NS);
+        assert_eq!(state.until_ns, now + TOLD_FLOW_BLOCK_NS);
         assert_eq!(site.dropped(EngineDrop::Attack), 1);
         assert_eq!(site.counters().injected, site.answers.len() as u64 + 1);
         // Whatever comes before the map says so everywhere is dropped, without another answer.
@@ -152,10 +152,35 @@ fn respond_says_who_gets_what() {
         site.send(client.data(0, ATTACK));
         assert!(site.answers.is_empty() && site.server(&client).reset.is_none());
         assert_eq!(site.counters().injected, 0);
-        assert_eq!(
-            site.worker.maps_mut().flows[&client.key()].path,
-            FlowState::PATH_BLOCK
-        );
+        let until = site.now() + FLOW_BLOCK_NS;
+        let state = site.worker.maps_mut().flows[&client.key()];
+        assert_eq!(state.path, FlowState::PATH_BLOCK);
+        assert_eq!(state.until_ns, until, "the server's connection lives on");
+    }
+}
+
+#[test]
+fn the_port_of_a_refused_connection_can_be_used_again() {
+    for client in clients() {
+        let mut site = Site::new();
+        site.open(&client);
+        site.send(client.data(0, ATTACK));
+        assert_eq!(site.dropped(EngineDrop::Attack), 1);
+        site.advance(TOLD_FLOW_BLOCK_NS);
+        assert_eq!(site.counters().flows, 0, "nothing is left of it");
+        // The XDP program enters the flow anew, once its block is over.
+        let anew = FlowState::inspect(0);
+        site.worker.maps_mut().flows.insert(client.key(), anew);
+        let again = Client {
+            isn: 500_000,
+            ..client
+        };
+        site.open(&again);
+        site.turn();
+        site.send(again.data(0, GET));
+        assert!(site.server(&again).bytes.ends_with(GET));
+        site.send(again.data(GET.len(), ATTACK));
+        assert_eq!(site.dropped(EngineDrop::Attack), 2);
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
 pub(crate) const TICK_NS: u64 = 10_000_000;
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) const FLOW_BLOCK_NS: u64 = 120 * SECOND_NS;
+pub(crate) const TOLD_FLOW_BLOCK_NS: u64 = 11 * SECOND_NS;
 const START_NS: u64 = 1000 * SECOND_NS;
 
 pub(crate) fn rules() -> Arc<RuleSet> {
@@ -64,6 +65,7 @@ pub(crate) fn config(on_failure: FailurePolicy) -> WorkerConfig {
         respond: Respond::Forbidden,
         page: Page::default(),
         flow_block_ns: FLOW_BLOCK_NS,
+        told_flow_block_ns: TOLD_FLOW_BLOCK_NS,
         pace: PaceLimits::default(),
         stale_ns: SECOND_NS,
         spin_ns: u64::MAX,
