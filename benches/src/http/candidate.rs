@@ -37,7 +37,7 @@ const CALM: &[&str] = &["suspicious.soft_limit_rps = 0"];
 
 /// The queue's thread reads its empty ring again and again instead of sleeping.
 const SPINNING: &[&str] = &["engine.poll.idle = \"spin\""];
-/// How long packets of connections that end may still come.
+/// How long packets of connections that end may still come, and an engine may take until its heartbeat is seen again.
 const SETTLES: Duration = Duration::from_millis(100);
 
 /// The first is what the others are compared with; the second is the same once more: how far it is from the first is the noise.
@@ -168,6 +168,7 @@ impl Site<'_> {
         Ok(result)
     }
 
+    /// Has the gateway take no CPU time until it is awake again.
     pub(super) fn rest(&self) -> Result<()> {
         match &self.engine {
             Some(engine) if self.candidate.spins => {
@@ -182,7 +183,6 @@ impl Site<'_> {
         match &self.engine {
             Some(engine) if self.candidate.spins => {
                 engine.resume()?;
-                // Its heartbeat has to be seen before packets are.
                 thread::sleep(SETTLES);
                 Ok(())
             }

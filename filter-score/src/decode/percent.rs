@@ -121,6 +121,14 @@ mod tests {
             assert_eq!(outcome.malformed, *malformed, "{input}");
             assert_eq!(outcome.changed, input.as_bytes() != *expected, "{input}");
             assert_eq!(changes(input.as_bytes(), *plus), outcome.changed, "{input}");
+            // At every place in the blocks that are looked at together.
+            for padding in 1..40 {
+                let around = "y".repeat(padding);
+                let text = |inner: &[u8]| [around.as_bytes(), inner, around.as_bytes()].concat();
+                let again = decode(&text(input.as_bytes()), *plus, &mut out);
+                assert_eq!(out, text(expected), "{input} behind {padding}");
+                assert_eq!(again, outcome, "{input} behind {padding}");
+            }
         }
     }
 }
