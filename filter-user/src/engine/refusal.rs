@@ -33,13 +33,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         // A frame that waited for those before it is not the one that is being handled: its own headers count.
         let Ok(from) = inspect(frame.as_mut()) else { return };
         let replies = self.maps.flow(&from.key);
-        let is_told = matches!(refusal, Refusal::Failure) || self.config.respond != Respond::Drop;
-        let blocked = if is_told {
-            self.config.told_flow_block_ns
-        } else {
-            self.config.flow_block_ns
-        };
-        self.maps.block_flow(&from.key, self.clock.now() + blocked);
+        let now = self.clock.now();
+        self.maps.block_flow(&from.key, now + self.config.flow_block_ns);
         let mut next = from.segment.seq;
         if let Some(flow) = self.table.get_mut(handle) {
             self.judge.release(&mut flow.requests);
@@ -58,9 +53,14 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 let answer = Answer::TooMany { retry_after_s };
                 self.send_page(&from, frame, answer, request_id, server_next, ack);
             }
-            _ => self.inject(&from, frame, &reset(Towards::Client, server_next, ack)),
+            _ => {
+                self.inject(&from, frame, &reset(Towards::Client, server_next, ack));
+            }
         }
-        self.inject(&from, frame, &reset(Towards::Server, next, acknowledged));
+        if self.inject(&from, frame, &reset(Towards::Server, next, acknowledged)) {
+            self.maps
+                .block_flow(&from.key, now + self.config.told_flow_block_ns);
+        }
     }
 
     /// The page in as many segments as it takes, the last one with a FIN. The client gets no reset: it could erase
@@ -98,7 +98,8 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
         self.page = page;
     }
 
-    fn inject(&mut self, from: &Inspected, frame: &R::Frame, reply: &Reply<'_>) {
+    /// Sends a segment that answers a packet, or goes on from it. Returns whether there was room for it.
+    fn inject(&mut self, from: &Inspected, frame: &R::Frame, reply: &Reply<'_>) -> bool {
         respond::build(frame.as_ref(), from, reply, &mut self.scratch);
         if let Some(mailbox) = &self.mailbox {
             match reply.towards {
@@ -108,7 +109,7 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                         // It is counted where it is sent.
                         let sent = mailbox.send(queue, &self.scratch, What::Answer);
                         self.counters.not_injected += u64::from(!sent);
-                        return;
+                        return sent;
                     }
                 }
             }
@@ -120,8 +121,12 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                     Towards::Client => self.rings.transmit(made),
                     Towards::Server => self.rings.forward(made),
                 }
+                true
             }
-            None => self.counters.not_injected += 1,
+            None => {
+                self.counters.not_injected += 1;
+                false
+            }
         }
     }
 

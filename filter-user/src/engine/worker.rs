@@ -80,7 +80,7 @@ pub struct WorkerConfig {
     pub page: Page,
     /// How long a flow stays blocked, nanoseconds: longer than clients retransmit into it.
     pub flow_block_ns: u64,
-    /// The same of one both ends of which have been told that it is over: its client, or another one behind the same address, will
+    /// The same of one whose server has been told that it is over: its client, or another one behind the same address, will
     /// use its port again. Longer than the flow itself is remembered, so that a SYN finds nothing of it.
     pub told_flow_block_ns: u64,
     /// How fast requests have to come.

@@ -216,10 +216,10 @@ fn without_free_frames_the_flow_is_blocked_all_the_same() {
     site.send(client.data(0, ATTACK));
     let counters = site.counters();
     assert!(site.answers.is_empty() && counters.injected == 0 && counters.not_injected >= 2);
-    assert_eq!(
-        site.worker.maps_mut().flows[&client.key()].path,
-        FlowState::PATH_BLOCK
-    );
+    let until = site.now() + FLOW_BLOCK_NS;
+    let state = site.worker.maps_mut().flows[&client.key()];
+    assert_eq!(state.path, FlowState::PATH_BLOCK);
+    assert_eq!(state.until_ns, until, "the server was not told");
 }
 
 #[test]
