@@ -114,20 +114,16 @@ impl<R: Rings, M: KernelMaps, C: Clock> Worker<R, M, C> {
                 }
             }
         }
-        match self.rings.allocate(&self.scratch) {
-            Some(made) => {
-                self.counters.injected += 1;
-                match reply.towards {
-                    Towards::Client => self.rings.transmit(made),
-                    Towards::Server => self.rings.forward(made),
-                }
-                true
-            }
-            None => {
-                self.counters.not_injected += 1;
-                false
-            }
+        let Some(made) = self.rings.allocate(&self.scratch) else {
+            self.counters.not_injected += 1;
+            return false;
+        };
+        self.counters.injected += 1;
+        match reply.towards {
+            Towards::Client => self.rings.transmit(made),
+            Towards::Server => self.rings.forward(made),
         }
+        true
     }
 
     /// Sends what another thread has made for a client that is behind this one's interface.
